@@ -1,0 +1,1 @@
+"""Recordings in, spectrograms with user, recording and index out; and back to files."""

@@ -1,0 +1,1 @@
+"""Measures of identity, physics, novelty and fidelity, on host arrays of spectrograms."""

@@ -1,0 +1,1 @@
+"""The networks: encoder, prior, decoder. They know shapes and conditioning, nothing of noise schedules."""

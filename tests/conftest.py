@@ -1,0 +1,26 @@
+"""Run-time shape checks for the whole package, and where the real recordings are, if they are here."""
+
+import os
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("mdiff_jax", "beartype.beartype")
+
+import pytest
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "gait"
+
+
+@pytest.fixture(scope="session")
+def real_recordings() -> Path:
+    """Folder of real recordings; tests that need it skip where it is absent."""
+    if not REAL.is_dir():
+        pytest.skip(f"no real recordings at {REAL}: they are not part of the project")
+    return REAL
+
+
+warnings.filterwarnings("ignore", message=".*load_module.*")
