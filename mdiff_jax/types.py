@@ -8,7 +8,8 @@ embedding width, ``steps`` training timesteps.
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Key as TypedKey, UInt32
+from jaxtyping import Float, Int, UInt32
+from jaxtyping import Key as TypedKey
 
 Array = jax.Array | np.ndarray
 

@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook("mdiff_jax", "beartype.beartype")
 
-import pytest
+import pytest  # noqa: E402 - after the hook
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "gait"
 

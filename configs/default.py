@@ -1,0 +1,142 @@
+"""The complete configuration: every key there is, with its default. Other files change only what differs.
+
+Not a run by itself: `data.path` must name a folder. Sizes are those of `gait.py` (256x256, one 16 GB GPU).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        {
+            "seed": 0,  # root of everything random
+            "precision": "float32",  # what the networks compute in: float32, bfloat16, float16 (with loss scaling)
+            "remat": False,  # recompute activations in the backward pass: less memory, a third slower
+            "attention": "einsum",  # einsum, or cudnn on a GPU of capability 8.0 with float16 or bfloat16
+            "stage": "all",  # all, or one of encoder, prior, decoder (those before it must be finished)
+            "log_every": 20,  # steps between lines of metrics.jsonl
+            "checkpoint_every": 500,  # steps between checkpoints; the last step is always saved
+            "keep_checkpoints": 2,  # how many of the latest to keep
+            "compilation_cache": True,  # keep compiled programs in WORKDIR/cache, so that resuming starts at once
+            "max_skipped": 20,  # updates in a row with non-finite gradients after which training stops
+            "ema_decays": (0.999,),  # averages of the parameters kept beside them; warm-up (1+n)/(10+n)
+            "data": data(),
+            "encoder": encoder(),
+            "prior": prior(),
+            "decoder": decoder(),
+            "sample": sample(),
+            "summary": summary(),
+        }
+    )
+
+
+def data() -> dict:
+    return {
+        "kind": "folder",  # folder: recordings at data.path; walkers: synthetic users, made on the spot
+        "path": "",  # folder with one folder per user
+        "image_size": (256, 256),  # Doppler rows, time frames the model works at
+        "channels": "scalar",  # scalar: coloured images are inverted to one channel; rgb: kept as they are
+        "colormap": "auto",  # auto, or the name of the map the images are drawn in (jet, parula, viridis …)
+        "fractions": (0.7, 0.1, 0.2),  # train, validation, test, of each user's windows
+        "split_by": "auto",  # recording; block (of the window index); auto: recording where there are enough
+        "gap": 3,  # window indices dropped on each side of a cut between blocks, since windows overlap
+        "balanced": True,  # draw users equally often, however many windows each has
+        "walkers": {
+            "num_users": 6,
+            "recordings_per_user": 14,
+            "windows_per_recording": 8,
+            "difficulty": 1.0,  # 1: as hard to tell apart as real users; smaller is easier
+            "seed": 0,
+        },
+    }
+
+
+def encoder() -> dict:
+    return {
+        "embedding_dim": 512,
+        "channels": (64, 128, 256, 512),  # width of each level, each at half the size of the one before
+        "blocks": 2,  # residual blocks a level
+        "patch": 4,  # the first level works on patch x patch pixels at a time
+        "epochs": 60,
+        "batch_size": 64,
+        "temperature": 0.1,  # of the supervised-contrastive loss
+        "contrastive_weight": 1.0,
+        "classification_weight": 1.0,
+        "augment": {  # strengths; see mdiff_jax/augment.py
+            "shift": 0.5,
+            "gain": 0.15,
+            "noise": 0.1,
+            "mask": 0.15,
+        },
+        "optimizer": optimizer(learning_rate=1e-3, weight_decay=0.05),
+    }
+
+
+def prior() -> dict:
+    return {
+        "timesteps": 1000,  # T of training
+        "sample_timesteps": 64,  # steps of sampling
+        "schedule": "cosine",  # cosine, linear
+        "width": 512,
+        "depth": 6,
+        "heads": 8,
+        "self_condition": True,  # feed the last estimate back (Chen et al. 2022)
+        "cond_drop_prob": 0.1,  # share of training examples without a user, for guidance
+        "epochs": 300,
+        "batch_size": 128,
+        "optimizer": optimizer(learning_rate=5e-4, weight_decay=0.01),
+    }
+
+
+def decoder() -> dict:
+    return {
+        "timesteps": 1000,
+        "sample_timesteps": 64,
+        "schedule": "cosine",
+        "prediction": "v",  # v, eps, x0
+        "weighting": "min_snr",  # plain, min_snr (Hang et al. 2023), sigmoid (Hoogeboom et al. 2024)
+        "channels": (128, 256, 384, 512),  # width of each level, each at half the size of the one before
+        "blocks": 2,  # residual blocks a level
+        "attention": (False, False, True, True),  # at which levels
+        "head_width": 64,
+        "patch": 4,  # 4: 256x256 costs what 64x64 costs
+        "cond_width": 512,
+        "user_conditioning": True,  # tell the decoder the user beside the embedding
+        "conditioning_noise": 0.5,  # largest deviation of noise on the embedding in training (embedding has unit scale)
+        "cond_drop_prob": 0.1,
+        "epochs": 300,
+        "batch_size": 16,
+        "optimizer": optimizer(learning_rate=2e-4, weight_decay=0.01),
+    }
+
+
+def optimizer(learning_rate: float, weight_decay: float) -> dict:
+    """AdamW."""
+    return {
+        "learning_rate": learning_rate,  # at its peak
+        "schedule": "cosine",  # cosine: down to 0 at the last step; constant
+        "warmup_steps": 100,
+        "weight_decay": weight_decay,
+        "clip_norm": 1.0,
+        "b2": 0.99,  # small data sets: short memory
+    }
+
+
+def sample() -> dict:
+    return {
+        "num_samples_per_user": 4,
+        "cond_scale": 2.0,  # guidance of the decoder; 1: none
+        "prior_cond_scale": 2.0,  # guidance of the prior
+        "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
+        "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
+        "eta": 0.0,  # noise of DDIM: 0 none, 1 as much as DDPM
+        "batch_size": 32,
+        "ema_decay": 0.999,  # which average of the parameters; one of ema_decays
+    }
+
+
+def summary() -> dict:
+    return {
+        "samples_per_user": 16,  # drawn after training, to measure identity
+        "grid_columns": 4,  # real and generated windows each, in grid.png
+    }

@@ -1,0 +1,99 @@
+"""Users → embeddings → spectrograms: the prior and the decoder drawn from, one after the other, in chunks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdiff_jax import diffusion, keys, parallel
+from mdiff_jax.schedules import NoiseSchedule
+from mdiff_jax.types import Array, Embedding, Keys, Spectrogram, UserId
+
+Draw = Callable[[Any, dict[str, Array]], dict[str, Array]]
+
+
+class Denoiser(NamedTuple):
+    """A network and how to draw from it."""
+
+    network: Callable  # (params, x_t, log-SNR, …) → output
+    schedule: NoiseSchedule
+    prediction: str
+    sample_timesteps: int
+    cond_scale: float
+    method: str
+    spacing: str
+    eta: float
+
+
+class Request(NamedTuple):
+    """One sample to draw: which it is depends on `user` and `sample_id` (and the seed), on nothing else."""
+
+    user: str
+    index: int  # of the user, in the checkpoint
+    sample_id: int
+
+
+def draw(
+    params: dict[str, Any],
+    batch: dict[str, Array],
+    *,
+    prior: Denoiser,
+    decoder: Denoiser,
+    embedding_dim: int,
+    shape: tuple[int, int, int],
+    self_condition: bool,
+) -> dict[str, Array]:
+    """{'user', 'prior_key', 'decoder_key'} (B,) → {'embedding': (B, D), 'spectrogram': (B, F, T, C) in [-1, 1]}."""
+    z = draw_embeddings(prior, params["prior"], batch["user"], batch["prior_key"], embedding_dim, self_condition)
+    x = draw_spectrograms(decoder, params["decoder"], z, batch["user"], batch["decoder_key"], shape)
+    return {"embedding": z, "spectrogram": x}
+
+
+def draw_embeddings(
+    prior: Denoiser, params: Any, user: UserId, sample_keys: Keys, dim: int, self_condition: bool
+) -> Embedding:
+    """Standardised embeddings of users, by the prior."""
+    log_snr = jnp.asarray(prior.schedule.log_snr, jnp.float32)
+
+    def denoise(z_t: Array, t: Array, user: Array, keep: Array) -> Array:
+        estimate = jnp.zeros_like(z_t)
+        for _ in range(1 + self_condition):  # as in training: first from nothing, then from the first estimate
+            estimate = prior.network(params, z_t, log_snr[t], user, keep, estimate)
+        return estimate
+
+    return _sample(prior, denoise, (dim,), sample_keys, user)
+
+
+def draw_spectrograms(
+    decoder: Denoiser, params: Any, z: Embedding, user: UserId, sample_keys: Keys, shape: tuple[int, int, int]
+) -> Spectrogram:
+    """Spectrograms of embeddings, by the decoder; each estimate is clipped to [-1, 1]."""
+    log_snr = jnp.asarray(decoder.schedule.log_snr, jnp.float32)
+
+    def denoise(x_t: Array, t: Array, z: Array, user: Array, keep: Array) -> Array:
+        output = decoder.network(params, x_t, log_snr[t], z, user, keep)
+        return diffusion.predict_x0(decoder.schedule, x_t, t, output, decoder.prediction)
+
+    return jnp.clip(_sample(decoder, denoise, shape, sample_keys, z, user), -1.0, 1.0)
+
+
+def generate(
+    function: Draw, params: dict[str, Any], requests: Sequence[Request], *, seed: int, batch_size: int
+) -> Iterator[tuple[Sequence[Request], dict[str, np.ndarray]]]:
+    """Draws `requests` in chunks of `batch_size` on all devices; yields each chunk with its arrays.
+
+    A short last chunk is padded, so that one program is compiled and a sample does not depend on its company.
+    """
+    run = parallel.compile_map(function)
+    params = parallel.replicate(params)
+    for start in range(0, len(requests), batch_size):
+        chunk = requests[start : start + batch_size]
+        padded = [*chunk, *[chunk[0]] * (batch_size - len(chunk))]
+        users, ids = [r.user for r in padded], np.array([r.sample_id for r in padded], np.int32)
+        batch = {"user": np.array([r.index for r in padded], np.int32)}
+        for stage in ("prior", "decoder"):
+            batch[f"{stage}_key"] = keys.per_sample(seed, stage, users, ids)
+        out = run(params, batch)
+        yield chunk, jax.tree.map(lambda x: x[: len(chunk)], out)

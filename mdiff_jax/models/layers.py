@@ -1,0 +1,148 @@
+"""Pieces that the networks share: noise-level features, norms, attention, residual blocks, patches.
+
+Every layer takes `dtype`, the type it computes in; parameters and norms stay float32.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mdiff_jax.types import Array, LogSnr
+
+
+def noise_features(log_snr: LogSnr, dim: int) -> Array:
+    """(B,) log-SNR → (B, dim) sines and cosines, wavelengths from about 60 down to 0.6 in units of log-SNR.
+
+    The log-SNR runs over some [-20, 20] whatever the number of timesteps, so the same weights serve any of them
+    (Kingma et al. 2021, variational diffusion models, section 5.1).
+    """
+    frequencies = jnp.exp(jnp.linspace(jnp.log(0.1), jnp.log(10.0), dim // 2))
+    angles = log_snr.astype(jnp.float32)[:, None] * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def frequency_features(rows: int, time: int, count: int = 3) -> Array:
+    """(rows, time, 2 count + 1) coordinates of the Doppler row: the axis has a zero, so shifts matter."""
+    f = jnp.linspace(-1.0, 1.0, rows)
+    waves = [w(jnp.pi * 2**k * f / 2) for k in range(count) for w in (jnp.sin, jnp.cos)]
+    return jnp.broadcast_to(jnp.stack([f, *waves], axis=-1)[:, None], (rows, time, 2 * count + 1))
+
+
+def space_to_depth(x: Array, patch: int) -> Array:
+    """(B, F, T, C) → (B, F/p, T/p, p p C)."""
+    b, f, t, c = x.shape
+    x = x.reshape(b, f // patch, patch, t // patch, patch, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f // patch, t // patch, patch * patch * c)
+
+
+def depth_to_space(x: Array, patch: int) -> Array:
+    """The inverse of `space_to_depth`."""
+    b, f, t, c = x.shape
+    x = x.reshape(b, f, t, patch, patch, c // patch**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f * patch, t * patch, c // patch**2)
+
+
+def groups_of(channels: int) -> int:
+    """The largest of 32, 16, 8 … groups that divides `channels` into groups of at least 4."""
+    return next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0 and (channels // g >= 4 or g == 1))
+
+
+def upsample(x: Array) -> Array:
+    """Nearest neighbour, twice as many rows and frames."""
+    b, f, t, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (b, f, 2, t, 2, c)).reshape(b, 2 * f, 2 * t, c)
+
+
+def dot_product_attention(q: Array, k: Array, v: Array, implementation: str) -> Array:
+    """(B, N, H, D) queries, keys, values → (B, N, H, D); logits and softmax in float32.
+
+    'einsum' is the fastest on a CPU (and the only one for float16 there); 'cudnn' needs a recent GPU, float16 or
+    bfloat16, and a head width of at most 128 that is a multiple of 8.
+    """
+    if implementation == "cudnn":
+        return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over (B, N, C); the last projection starts at zero."""
+
+    heads: int
+    dtype: jnp.dtype
+    implementation: str = "einsum"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        b, n, c = x.shape
+        qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(x).reshape(b, n, 3, self.heads, c // self.heads)
+        out = dot_product_attention(*jnp.unstack(qkv, axis=2), self.implementation)
+        return nn.Dense(c, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(out.reshape(b, n, c))
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation in float32, cast to `dtype`; `scale` and `shift` (B, C) make it adaptive.
+
+    One pass over the input: mean and mean square are taken per channel, then joined into groups.
+    """
+
+    dtype: jnp.dtype
+    affine: bool = True
+
+    @nn.compact
+    def __call__(self, x: Array, scale: Array | None = None, shift: Array | None = None) -> Array:
+        c = x.shape[-1]
+        groups = groups_of(c)
+        x32 = x.astype(jnp.float32)
+        moments = jnp.stack([x32.mean((1, 2)), jnp.square(x32).mean((1, 2))])
+        mean, square = jnp.repeat(moments.reshape(2, -1, groups, c // groups).mean(-1), c // groups, axis=-1)
+        gain = jax.lax.rsqrt(jnp.maximum(square - mean**2, 0.0) + 1e-5)
+        if self.affine:
+            gain = gain * self.param("scale", nn.initializers.ones, (c,))
+        offset = -mean * gain
+        if self.affine:
+            offset = offset + self.param("bias", nn.initializers.zeros, (c,))
+        if scale is not None:
+            gain, offset = gain * (1.0 + scale), offset * (1.0 + scale) + shift
+        return (x32 * gain[:, None, None] + offset[:, None, None]).astype(self.dtype)
+
+
+class ResBlock(nn.Module):
+    """Residual block: norm, SiLU, 3x3, adaptive norm, SiLU, 3x3 from zero (Dhariwal and Nichol 2021, appendix A).
+
+    Without `cond` (B, K) the second norm is a plain one.
+    """
+
+    channels: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Array, cond: Array | None = None) -> Array:
+        h = nn.silu(GroupNorm(self.dtype, name="norm_in")(x))
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(h)
+        modulation = (None, None)
+        if cond is not None:
+            zeros = nn.initializers.zeros
+            both = nn.Dense(2 * self.channels, kernel_init=zeros, dtype=self.dtype, name="modulation")(nn.silu(cond))
+            modulation = jnp.split(both.astype(jnp.float32), 2, axis=-1)
+        h = nn.silu(GroupNorm(self.dtype, name="norm_out")(h, *modulation))
+        h = nn.Conv(self.channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="conv_out")(h)
+        if x.shape[-1] != self.channels:
+            x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
+        return x + h
+
+
+class AttentionBlock(nn.Module):
+    """Norm and self-attention over all positions of (B, F, T, C), residual."""
+
+    head_width: int
+    dtype: jnp.dtype
+    implementation: str
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        b, f, t, c = x.shape
+        h = GroupNorm(self.dtype, name="norm")(x).reshape(b, f * t, c)
+        heads = max(1, c // self.head_width)
+        return x + SelfAttention(heads, self.dtype, self.implementation, name="attention")(h).reshape(x.shape)

@@ -1,0 +1,89 @@
+"""The decoder network: a UNet over spectrogram patches, conditioned on noise level, embedding and user."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mdiff_jax.models import layers
+from mdiff_jax.types import Array, Embedding, LogSnr, Spectrogram, UserId
+
+
+class UNet(nn.Module):
+    """(x_t, log-SNR, embedding, user, keep) → the predicted eps, x0 or v, shaped like x_t.
+
+    `channels` gives the width of each level, the first at 1/`patch` of the input size, each next at half the one
+    before; rows and frames must divide by `patch * 2 ** (levels - 1)`. `attention` says at which levels positions
+    attend to each other. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
+    `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022).
+    """
+
+    channels: tuple[int, ...]
+    blocks: int  # residual blocks a level on the way down; one more on the way up
+    attention: tuple[bool, ...]
+    head_width: int
+    patch: int
+    cond_width: int
+    num_users: int  # 0: no direct user conditioning, the embedding alone says who
+    attention_implementation: str = "einsum"
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Spectrogram:
+        cond = self.condition(log_snr, embedding, user, keep)
+        block = nn.remat(layers.ResBlock) if self.remat else layers.ResBlock
+        attend = nn.remat(layers.AttentionBlock) if self.remat else layers.AttentionBlock
+
+        def level_block(h, level, name):
+            h = block(self.channels[level], self.dtype, name=name)(h, cond)
+            if self.attention[level]:
+                h = attend(self.head_width, self.dtype, self.attention_implementation, name=f"{name}_attention")(h)
+            return h
+
+        # --- in: patches and the frequency coordinate
+        out_channels = x.shape[-1]
+        h = layers.space_to_depth(x.astype(self.dtype), self.patch)
+        rows, time = h.shape[1:3]
+        where = layers.frequency_features(rows, time).astype(self.dtype)
+        h = jnp.concatenate([h, jnp.broadcast_to(where, (h.shape[0], *where.shape))], axis=-1)
+        h = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="stem")(h)
+
+        # --- down
+        skips = [h]
+        for level, width in enumerate(self.channels):
+            if level:
+                h = nn.Conv(width, (2, 2), (2, 2), dtype=self.dtype, name=f"down_{level}")(h)
+                skips.append(h)
+            for i in range(self.blocks):
+                h = level_block(h, level, f"down_{level}_{i}")
+                skips.append(h)
+
+        # --- middle
+        h = level_block(h, len(self.channels) - 1, "middle")
+
+        # --- up
+        for level in reversed(range(len(self.channels))):
+            for i in range(self.blocks + 1):
+                h = level_block(h + skips.pop(), level, f"up_{level}_{i}")
+            if level:
+                h = nn.Conv(self.channels[level - 1], (1, 1), dtype=self.dtype, name=f"up_{level}")(h)
+                h = layers.upsample(h)
+
+        # --- out
+        h = nn.silu(layers.GroupNorm(self.dtype, name="norm_out")(h))
+        width = self.patch**2 * out_channels
+        h = nn.Conv(width, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(h)
+        return layers.depth_to_space(h, self.patch).astype(jnp.float32)
+
+    def condition(self, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Array:
+        """(B, cond_width): noise level plus embedding plus, by choice, user."""
+        width, keep = self.cond_width, keep[:, None]
+        noise = nn.Dense(width, dtype=self.dtype, name="noise_in")(layers.noise_features(log_snr, 64))
+        cond = nn.Dense(width, dtype=self.dtype, name="noise_out")(nn.silu(noise))
+        null = self.param("null_embedding", nn.initializers.zeros, (embedding.shape[-1],))
+        who = jnp.where(keep, embedding, null)
+        who = nn.silu(nn.Dense(width, dtype=self.dtype, name="embedding_in")(who))
+        cond = cond + nn.Dense(width, dtype=self.dtype, name="embedding_out")(who)
+        if self.num_users:
+            index = jnp.where(keep[:, 0], user, self.num_users)
+            cond = cond + nn.Embed(self.num_users + 1, width, dtype=self.dtype, name="user")(index)
+        return cond

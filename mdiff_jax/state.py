@@ -1,0 +1,128 @@
+"""What a training run is at one moment, and one pure step of it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from mdiff_jax.types import Array, Batch, Key
+
+Params = Any
+SCALE_GROWTH_STEPS = 1000  # finite steps after which a dynamic loss scale is doubled
+
+
+class Across(NamedTuple):
+    """How values of one device meet those of the others; `parallel` gives the real ones."""
+
+    mean: Callable[[Any], Any]
+    gather: Callable[[Array], Array]  # (b, …) of each device → (B, …)
+
+
+ALONE = Across(mean=lambda tree: tree, gather=lambda x: x)
+Loss = Callable[[Params, Batch, Key, Across], tuple[Array, dict[str, Array]]]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a resumed run needs; all leaves are arrays.
+
+    `ema` maps each decay (as text) to averaged parameters; `loss_scale` is 1 except in float16; `finite_steps` counts
+    since the scale last changed, `skipped` counts updates left out in all, `skipped_in_a_row` the present run of them.
+    `constants` holds what was measured on the training data (means, deviations): never updated, always kept.
+    """
+
+    step: Array
+    params: Params
+    ema: dict[str, Params]
+    opt_state: optax.OptState
+    loss_scale: Array
+    finite_steps: Array
+    skipped: Array
+    skipped_in_a_row: Array
+    constants: dict[str, Array]
+
+
+def create(
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    ema_decays: tuple[float, ...],
+    constants: dict[str, Array],
+    dynamic_scale: bool,
+) -> TrainState:
+    """A fresh state. The averages are copies: the step gives its input's memory away."""
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero,
+        params=params,
+        ema={str(decay): jax.tree.map(jnp.copy, params) for decay in ema_decays},
+        opt_state=optimizer.init(params),
+        loss_scale=jnp.asarray(2.0**15 if dynamic_scale else 1.0, jnp.float32),
+        finite_steps=zero,
+        skipped=zero,
+        skipped_in_a_row=zero,
+        constants=constants,
+    )
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    key: Key,
+    across: Across = ALONE,
+    *,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    dynamic_scale: bool,
+) -> tuple[TrainState, dict[str, Array]]:
+    """One update; returns the new state and scalar metrics.
+
+    A non-finite gradient leaves parameters, averages and optimiser as they were; the step still counts, so that the
+    data goes on. `key` is the stage's training key; it is folded with the step here.
+    """
+    # --- gradient
+    key = jax.random.fold_in(key, state.step)
+
+    def scaled_loss(params: Params) -> tuple[Array, dict[str, Array]]:
+        value, metrics = loss(params, batch, key, across)
+        return value * state.loss_scale, metrics
+
+    grads, metrics = jax.grad(scaled_loss, has_aux=True)(state.params)
+    grads, metrics = across.mean((grads, metrics))
+    grads = jax.tree.map(lambda g: g / state.loss_scale, grads)
+    norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(norm)
+
+    # --- update, or none
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    done = (state.step - state.skipped).astype(jnp.float32)
+    ema = {
+        decay: optax.incremental_update(params, average, 1.0 - jnp.minimum(float(decay), (1.0 + done) / (10.0 + done)))
+        for decay, average in state.ema.items()
+    }
+    new, old = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
+    params, ema, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+    # --- loss scale and counts
+    failed = 1 - finite.astype(jnp.int32)
+    loss_scale, finite_steps = state.loss_scale, state.finite_steps
+    if dynamic_scale:
+        grow = finite & (finite_steps + 1 >= SCALE_GROWTH_STEPS)
+        factor = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
+        loss_scale = jnp.clip(loss_scale * factor, 1.0, 2.0**24)
+        finite_steps = jnp.where(finite & ~grow, finite_steps + 1, 0)
+    state = state.replace(
+        step=state.step + 1,
+        params=params,
+        ema=ema,
+        opt_state=opt_state,
+        loss_scale=loss_scale,
+        finite_steps=finite_steps,
+        skipped=state.skipped + failed,
+        skipped_in_a_row=(state.skipped_in_a_row + 1) * failed,
+    )
+    metrics |= {"grad_norm": norm, "skipped": state.skipped, "skipped_in_a_row": state.skipped_in_a_row}
+    return state, metrics
