@@ -15,7 +15,7 @@ from mdiff_jax.schedules import NoiseSchedule
 from mdiff_jax.types import Array, Key, LogSnr, Timestep
 
 MIN_SNR_GAMMA = 5.0  # Hang et al. 2023, section 3.4
-SIGMOID_BIAS = -3.0  # Hoogeboom et al. 2024, section 3.1
+SIGMOID_BIAS = -3.0  # log-SNR above which errors count less and less; Hoogeboom et al. 2024
 PREDICTIONS = ("eps", "x0", "v")
 WEIGHTINGS = ("plain", "min_snr", "sigmoid")
 
@@ -92,9 +92,9 @@ def loss_weight(schedule: NoiseSchedule, t: Timestep, prediction: str, weighting
     """Factor (B,) of each example's mean squared error of the prediction target.
 
     'plain' is 1; 'min_snr' is min(SNR, 5) on the error of x_0 (Hang et al. 2023, equation 8); 'sigmoid' is
-    sigmoid(bias - log-SNR) on the error of eps, times the log-SNR that a step spans, so that it does not depend on the
-    schedule (Hoogeboom et al. 2024, section 3.1). One example's errors are tied: |x_0 error|² SNR = |eps error|²,
-    |x_0 error|² (SNR + 1) = |v error|².
+    1/2 sigmoid(bias - log-SNR) on the error of eps, times -d log-SNR / dt with t in [0, 1], so that it does not depend
+    on the schedule (Hoogeboom et al. 2024, after Kingma and Gao 2023). One example's errors are tied:
+    |x_0 error|² SNR = |eps error|², |x_0 error|² (SNR + 1) = |v error|².
     """
     return at(_weight_table(schedule, prediction, weighting), t)
 
@@ -108,8 +108,8 @@ def _weight_table(schedule: NoiseSchedule, prediction: str, weighting: str) -> F
     if weighting == "min_snr":
         return np.minimum(snr, MIN_SNR_GAMMA) * of_x0
     if weighting == "sigmoid":
-        speed = -np.gradient(schedule.log_snr, 1.0 / schedule.timesteps)  # -d log-SNR / dt, t in [0, 1]
-        return speed * snr / (1.0 + snr * np.exp(-SIGMOID_BIAS)) * of_x0
+        speed = -np.gradient(schedule.log_snr, 1.0 / schedule.timesteps)
+        return 0.5 * speed * snr / (1.0 + snr * np.exp(-SIGMOID_BIAS)) * of_x0
     raise InputError(f"unknown loss weighting {weighting!r}: use one of {', '.join(WEIGHTINGS)}")
 
 

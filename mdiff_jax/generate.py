@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdiff_jax import diffusion, keys, parallel
+from mdiff_jax import diffusion, guidance, keys, parallel, samplers
 from mdiff_jax.schedules import NoiseSchedule
 from mdiff_jax.types import Array, Embedding, Keys, Spectrogram, UserId
 
@@ -55,28 +55,42 @@ def draw_embeddings(
     prior: Denoiser, params: Any, user: UserId, sample_keys: Keys, dim: int, self_condition: bool
 ) -> Embedding:
     """Standardised embeddings of users, by the prior."""
-    log_snr = jnp.asarray(prior.schedule.log_snr, jnp.float32)
 
     def denoise(z_t: Array, t: Array, user: Array, keep: Array) -> Array:
         estimate = jnp.zeros_like(z_t)
         for _ in range(1 + self_condition):  # as in training: first from nothing, then from the first estimate
-            estimate = prior.network(params, z_t, log_snr[t], user, keep, estimate)
+            estimate = prior.network(params, z_t, diffusion.log_snr(prior.schedule, t), user, keep, estimate)
         return estimate
 
-    return _sample(prior, denoise, (dim,), sample_keys, user)
+    guided = guidance.guided(denoise, user, prior.cond_scale)
+    return _sample(prior, guided, (dim,), sample_keys)
 
 
 def draw_spectrograms(
     decoder: Denoiser, params: Any, z: Embedding, user: UserId, sample_keys: Keys, shape: tuple[int, int, int]
 ) -> Spectrogram:
     """Spectrograms of embeddings, by the decoder; each estimate is clipped to [-1, 1]."""
-    log_snr = jnp.asarray(decoder.schedule.log_snr, jnp.float32)
 
-    def denoise(x_t: Array, t: Array, z: Array, user: Array, keep: Array) -> Array:
-        output = decoder.network(params, x_t, log_snr[t], z, user, keep)
+    def denoise(x_t: Array, t: Array, condition: tuple[Array, Array], keep: Array) -> Array:
+        z, user = condition
+        output = decoder.network(params, x_t, diffusion.log_snr(decoder.schedule, t), z, user, keep)
         return diffusion.predict_x0(decoder.schedule, x_t, t, output, decoder.prediction)
 
-    return jnp.clip(_sample(decoder, denoise, shape, sample_keys, z, user), -1.0, 1.0)
+    guided = guidance.clipped(guidance.guided(denoise, (z, user), decoder.cond_scale))
+    return jnp.clip(_sample(decoder, guided, shape, sample_keys), -1.0, 1.0)
+
+
+def _sample(denoiser: Denoiser, denoise: samplers.Denoise, shape: tuple[int, ...], sample_keys: Keys) -> Array:
+    return samplers.sample(
+        denoise,
+        samplers.initial_noise(sample_keys, shape),
+        schedule=denoiser.schedule,
+        method=denoiser.method,
+        sample_timesteps=denoiser.sample_timesteps,
+        spacing=denoiser.spacing,
+        eta=denoiser.eta,
+        keys=sample_keys,
+    )
 
 
 def generate(
@@ -95,5 +109,4 @@ def generate(
         batch = {"user": np.array([r.index for r in padded], np.int32)}
         for stage in ("prior", "decoder"):
             batch[f"{stage}_key"] = keys.per_sample(seed, stage, users, ids)
-        out = run(params, batch)
-        yield chunk, jax.tree.map(lambda x: x[: len(chunk)], out)
+        yield chunk, {name: x[: len(chunk)] for name, x in run(params, batch).items()}

@@ -57,6 +57,10 @@ class Model(NamedTuple):
             return np.round((np.clip(x, -1, 1) + 1) * 127.5).astype(np.uint8)
         return colormap.to_rgb((np.clip(x, -1, 1) + 1) / 2, self.dataset.metadata["colormap"])
 
+    def image_size(self) -> tuple[int, int]:
+        """(rows, columns) of the data set's own images."""
+        return tuple(self.dataset.metadata["original_size"])
+
     def windows(self, name: str) -> tuple[Windows, np.ndarray]:
         """Real windows of a split and their users' indices."""
         position = {file: i for i, file in enumerate(self.dataset.files)}

@@ -101,7 +101,7 @@ def prior_loss(
     k_noise, k_drop, k_self = jax.random.split(key, 3)
     z0, user, example = batch["embedding"], batch["user"], batch["example"]
     t, _, z_t = noised(z0, k_noise, example, schedule, batch_size)
-    log_snr = jnp.asarray(schedule.log_snr, jnp.float32)[t]
+    log_snr = diffusion.log_snr(schedule, t)
     keep = ~bernoulli(k_drop, example, cond_drop_prob)
 
     # --- the last estimate, half of the time
@@ -141,7 +141,7 @@ def decoder_loss(
 
     # --- noise, predict
     t, noise, x_t = noised(x0, k_noise, example, schedule, batch_size)
-    log_snr = jnp.asarray(schedule.log_snr, jnp.float32)[t]
+    log_snr = diffusion.log_snr(schedule, t)
     output = network(params, x_t, log_snr, z, user, keep)
     target = diffusion.target(schedule, x0, noise, t, prediction)
 

@@ -159,7 +159,7 @@ def ddim_rows(abar_t: Rows, abar_s: Rows, eta: float) -> tuple[Rows, Rows, Rows,
 
     Written for both directions: with eta = 0, s may be the noisier one (inversion).
     """
-    noise = eta * np.sqrt((1.0 - abar_s) / (1.0 - abar_t)) * np.sqrt(np.maximum(1.0 - abar_t / abar_s, 0.0))
+    noise = eta * np.sqrt((1.0 - abar_s) / (1.0 - abar_t)) * np.sqrt(1.0 - abar_t / np.maximum(abar_s, abar_t))
     x = np.sqrt(1.0 - abar_s - noise**2) / np.sqrt(1.0 - abar_t)
     return x, np.sqrt(abar_s) - np.sqrt(abar_t) * x, np.zeros_like(x), noise
 
@@ -167,10 +167,11 @@ def ddim_rows(abar_t: Rows, abar_s: Rows, eta: float) -> tuple[Rows, Rows, Rows,
 def second_order_rows(abar_t: Rows, abar_s: Rows, method: str) -> tuple[Rows, Rows, Rows, Rows]:
     """Exponential integrators of the probability-flow ODE in lambda = log(alpha / sigma), for the x_0 estimate D.
 
-    x_s = (sigma_s / sigma_t) x_t + sigma_s ∫ e^lambda D dlambda (Lu et al. 2022, DPM-Solver++, equation 8), D being a
-    line through its value here and, for 'dpmpp_2m', the one before (algorithm 2), or, for 'heun', the one at the step's
-    end (Hochbruck and Ostermann 2005, equation 5.3): Heun's rule with the linear part solved exactly, so that it bears
-    steps from pure noise, where the plain rule of Karras et al. 2022 does not. The step to abar = 1 is of first order.
+    x_s = (sigma_s / sigma_t) x_t + sigma_s ∫ e^lambda D dlambda (Lu et al. 2022, DPM-Solver++, equation 8). 'dpmpp_2m'
+    takes for D its value at the middle of the step, on the line through the one here and the one before (algorithm 2).
+    'heun' takes the line through the one here and the one at the step's end (Hochbruck and Ostermann 2005, equation
+    5.3): Heun's rule with the linear part solved exactly, so that it bears steps from pure noise, where the plain rule
+    of Karras et al. 2022 does not. The step to abar = 1 is of first order.
     """
     with np.errstate(divide="ignore"):
         lam_t, lam_s = (0.5 * (np.log(abar) - np.log1p(-abar)) for abar in (abar_t, abar_s))

@@ -117,9 +117,9 @@ def sampling_timesteps(
 
 def _uniform_in_log_snr(log_snr: Float[np.ndarray, " steps"], n: int) -> Int[np.ndarray, " n"]:
     """Nearest steps, moved apart where several wish for the same one."""
-    T, rank = len(log_snr), np.arange(n)
+    rank = np.arange(n)
     wanted = np.linspace(log_snr[-1], log_snr[0], n)
-    t = np.interp(wanted, log_snr[::-1], np.arange(T)[::-1]).round().astype(int)
+    t = np.abs(log_snr - wanted[:, None]).argmin(axis=1)
     t = np.minimum.accumulate(t + rank) - rank  # each at least one below the one before
     return np.maximum(t, rank[::-1])  # and room for those after
 

@@ -11,6 +11,7 @@ import optax
 from mdiff_jax.types import Array, Batch, Key
 
 Params = Any
+Leaf = Any
 SCALE_GROWTH_STEPS = 1000  # finite steps after which a dynamic loss scale is doubled
 
 
@@ -27,22 +28,22 @@ Loss = Callable[[Params, Batch, Key, Across], tuple[Array, dict[str, Array]]]
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything a resumed run needs; all leaves are arrays.
+    """Everything a resumed run needs; all leaves are arrays (Orbax puts its own marks in their place).
 
     `ema` maps each decay (as text) to averaged parameters; `loss_scale` is 1 except in float16; `finite_steps` counts
     since the scale last changed, `skipped` counts updates left out in all, `skipped_in_a_row` the present run of them.
     `constants` holds what was measured on the training data (means, deviations): never updated, always kept.
     """
 
-    step: Array
+    step: Leaf
     params: Params
     ema: dict[str, Params]
     opt_state: optax.OptState
-    loss_scale: Array
-    finite_steps: Array
-    skipped: Array
-    skipped_in_a_row: Array
-    constants: dict[str, Array]
+    loss_scale: Leaf
+    finite_steps: Leaf
+    skipped: Leaf
+    skipped_in_a_row: Leaf
+    constants: dict[str, Leaf]
 
 
 def create(

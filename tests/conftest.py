@@ -10,7 +10,10 @@ from jaxtyping import install_import_hook
 
 install_import_hook("mdiff_jax", "beartype.beartype")
 
+import jax  # noqa: E402
 import pytest  # noqa: E402 - after the hook
+
+jax.config.update("jax_disable_most_optimizations", True)  # tests compile much and compute little
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "gait"
 

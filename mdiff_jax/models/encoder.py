@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mdiff_jax.models import layers
 from mdiff_jax.types import Array, Embedding, Spectrogram
@@ -19,7 +20,7 @@ class Encoder(nn.Module):
     blocks: int
     patch: int
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Spectrogram) -> Embedding:

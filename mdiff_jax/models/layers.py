@@ -6,6 +6,7 @@ Every layer takes `dtype`, the type it computes in; parameters and norms stay fl
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mdiff_jax.types import Array, LogSnr
 
@@ -70,7 +71,7 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention over (B, N, C); the last projection starts at zero."""
 
     heads: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     implementation: str = "einsum"
 
     @nn.compact
@@ -87,7 +88,7 @@ class GroupNorm(nn.Module):
     One pass over the input: mean and mean square are taken per channel, then joined into groups.
     """
 
-    dtype: jnp.dtype
+    dtype: DTypeLike
     affine: bool = True
 
     @nn.compact
@@ -115,7 +116,7 @@ class ResBlock(nn.Module):
     """
 
     channels: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Array, cond: Array | None = None) -> Array:
@@ -137,7 +138,7 @@ class AttentionBlock(nn.Module):
     """Norm and self-attention over all positions of (B, F, T, C), residual."""
 
     head_width: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     implementation: str
 
     @nn.compact

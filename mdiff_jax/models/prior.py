@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mdiff_jax.models import layers
 from mdiff_jax.types import Array, Embedding, LogSnr, UserId
@@ -11,7 +12,7 @@ class TransformerBlock(nn.Module):
     """Pre-norm attention and MLP; shaped for `nn.scan`."""
 
     heads: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     attention_implementation: str
 
     @nn.compact
@@ -38,7 +39,7 @@ class PriorTransformer(nn.Module):
     self_condition: bool
     attention_implementation: str = "einsum"
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

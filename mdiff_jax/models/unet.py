@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mdiff_jax.models import layers
 from mdiff_jax.types import Array, Embedding, LogSnr, Spectrogram, UserId
@@ -25,7 +26,7 @@ class UNet(nn.Module):
     num_users: int  # 0: no direct user conditioning, the embedding alone says who
     attention_implementation: str = "einsum"
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Spectrogram:

@@ -1,0 +1,144 @@
+"""Laws of the networks: shapes, conditioning that is heard, precision that is kept, no symmetry that physics lacks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdiff_jax.models import layers
+from mdiff_jax.models.encoder import Encoder
+from mdiff_jax.models.prior import PriorTransformer
+from mdiff_jax.models.unet import UNet
+
+
+def randomised(params, seed=1):
+    """Parameters away from their zero initialisation, so that every path carries signal."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return tree.unflatten([p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)])
+
+
+def make_unet(**changes):
+    options = dict(
+        channels=(8, 16), blocks=1, attention=(False, True), head_width=8, patch=2, cond_width=16, num_users=3
+    )
+    return UNet(**(options | changes))
+
+
+def unet_inputs(rows=16, frames=8):
+    x = jax.random.normal(jax.random.key(0), (2, rows, frames, 1))
+    z = jax.random.normal(jax.random.key(2), (2, 5))
+    return x, jnp.array([0.0, 3.0]), z, jnp.array([0, 2]), jnp.array([True, True])
+
+
+@pytest.fixture(scope="module")
+def unet():
+    network = make_unet()
+    params = randomised(jax.jit(network.init)(jax.random.key(0), *unet_inputs()))
+    return jax.jit(network.apply), params
+
+
+def test_patches_round_trip():
+    x = jnp.arange(2 * 8 * 12 * 3.0).reshape(2, 8, 12, 3)
+    y = layers.space_to_depth(x, 4)
+    assert y.shape == (2, 2, 3, 48)
+    np.testing.assert_array_equal(layers.depth_to_space(y, 4), x)
+
+
+def test_group_norm_normalises_each_group():
+    x = 5.0 + 3.0 * jax.random.normal(jax.random.key(0), (2, 6, 5, 32))
+    norm = layers.GroupNorm(jnp.float32)
+    y = norm.apply(norm.init(jax.random.key(0), x), x).reshape(2, 30, layers.groups_of(32), -1)
+    np.testing.assert_allclose(y.mean((1, 3)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(y.var((1, 3)), 1.0, atol=1e-3)
+
+
+def test_attention_is_a_weighted_mean_of_values():
+    q = jax.random.normal(jax.random.key(0), (1, 4, 2, 8))
+    same = jnp.broadcast_to(jnp.arange(8.0), (1, 4, 2, 8))
+    np.testing.assert_allclose(layers.dot_product_attention(q, q, same, "einsum"), same, rtol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["log_snr", "embedding", "user", "keep"])
+def test_unet_hears_each_condition(unet, which):
+    apply, params = unet
+    x, log_snr, z, user, keep = unet_inputs()
+    before = apply(params, x, log_snr, z, user, keep)
+    changed = {
+        "log_snr": (log_snr + 1.0, z, user, keep),
+        "embedding": (log_snr, z + 1.0, user, keep),
+        "user": (log_snr, z, (user + 1) % 3, keep),
+        "keep": (log_snr, z, user, ~keep),
+    }[which]
+    assert jnp.abs(apply(params, x, *changed) - before).max() > 1e-3
+    assert before.shape == x.shape
+
+
+def test_null_condition_forgets_embedding_and_user(unet):
+    apply, params = unet
+    x, log_snr, z, user, keep = unet_inputs()
+    np.testing.assert_array_equal(
+        apply(params, x, log_snr, z, user, ~keep), apply(params, x, log_snr, z * 2 + 1, (user + 1) % 3, ~keep)
+    )
+
+
+def test_unet_starts_at_zero():
+    network = make_unet()
+    inputs = unet_inputs()
+    np.testing.assert_array_equal(network.apply(jax.jit(network.init)(jax.random.key(0), *inputs), *inputs), 0.0)
+
+
+def test_unet_knows_where_zero_doppler_is(unet):
+    """A pattern moved along the Doppler axis is not answered by the same answer moved."""
+    apply, params = unet
+    x, *condition = unet_inputs(rows=32)
+    moved = apply(params, jnp.roll(x, 8, axis=1), *condition)
+    inside = (moved - jnp.roll(apply(params, x, *condition), 8, axis=1))[:, 12:20]
+    assert jnp.abs(inside).max() > 1e-3
+
+
+def test_remat_changes_nothing():
+    inputs = unet_inputs()
+    plain, remat = make_unet(), make_unet(remat=True)
+    params = randomised(jax.jit(plain.init)(jax.random.key(0), *inputs))
+    assert jax.tree.structure(params) == jax.tree.structure(jax.jit(remat.init)(jax.random.key(0), *inputs))
+    grads = [jax.jit(jax.grad(lambda p, n=n: (n.apply(p, *inputs) ** 2).mean()))(params) for n in (plain, remat)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), *grads)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_low_precision_keeps_parameters_and_output_in_float32(dtype):
+    inputs = unet_inputs()
+    low, full = make_unet(dtype=dtype), make_unet()
+    params = randomised(jax.jit(low.init)(jax.random.key(0), *inputs))
+    assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    got, expected = (jax.jit(n.apply)(params, *inputs) for n in (low, full))
+    assert got.dtype == jnp.float32
+    assert jnp.abs(got - expected).max() < 0.1 * jnp.abs(expected).max()
+
+
+@pytest.mark.parametrize("self_condition", [False, True])
+def test_prior_hears_each_condition(self_condition):
+    network = PriorTransformer(3, 16, 2, 2, self_condition)
+    z = jax.random.normal(jax.random.key(0), (2, 5))
+    inputs = (z, jnp.array([0.0, 3.0]), jnp.array([0, 2]), jnp.array([True, True]), jnp.zeros_like(z))
+    params = randomised(jax.jit(network.init)(jax.random.key(0), *inputs))
+    apply = jax.jit(network.apply)
+    before = apply(params, *inputs)
+    assert before.shape == z.shape
+    for i, other in enumerate((z + 1, inputs[1] + 1, (inputs[2] + 1) % 3, ~inputs[3], z)):
+        changed = apply(params, *inputs[:i], other, *inputs[i + 1 :])
+        heard = bool(jnp.abs(changed - before).max() > 1e-4)
+        assert heard == (i < 4 or self_condition)
+
+
+def test_embedding_has_length_one_and_hardly_minds_a_shift_in_time():
+    network = Encoder(8, (8, 16), 1, 2)
+    x = jax.random.normal(jax.random.key(0), (3, 16, 16, 1))
+    params = jax.jit(network.init)(jax.random.key(0), x)
+    apply = jax.jit(network.apply)
+    z = apply(params, x)
+    np.testing.assert_allclose(jnp.linalg.norm(z, axis=-1), 1.0, rtol=1e-5)
+    moved = apply(params, jnp.roll(x, 4, axis=2))
+    other = apply(params, jnp.roll(x, 4, axis=1))
+    assert (z * moved).sum(-1).min() > (z * other).sum(-1).max()
