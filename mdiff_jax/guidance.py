@@ -18,7 +18,7 @@ ConditionalDenoise = Callable[[Array, Array, Any, Array], Array]  # (x_t, t, con
 def guided(
     denoise: ConditionalDenoise,
     condition: Any,
-    scale: float | Float[Array, ""],
+    scale: float | int | Float[Array, ""],
     *,
     schedule: NoiseSchedule | None = None,
     interval: tuple[float, float] | None = None,
