@@ -10,7 +10,8 @@ from absl import flags
 from mdiff_jax import build, cli
 from mdiff_jax.errors import InputError
 from mdiff_jax.model import load
-from mdiff_jax.sampling import write_samples
+from mdiff_jax.sampling import folder_of, write_samples
+from mdiff_jax.workdir import Workdir
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
 USER_IDS = flags.DEFINE_string("user_ids", "all", "Names of users, by commas; or all.")
@@ -43,10 +44,9 @@ def main() -> None:
 
     # ------------------------------------------------------------------- draw
     users = model.users if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
-    s = config.sample
-    tag = f"seed{SEED.value}_{s.sampler}{config.decoder.sample_timesteps}_cond{s.cond_scale}_prior{s.prior_cond_scale}"
-    folder = Path(OUTPUT_DIR.value or Path(WORKDIR.value) / "samples" / tag)
-    files = write_samples(model, users, s.num_samples_per_user, SEED.value, folder)
+    seed = SEED.value
+    folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder_of(model, Workdir(WORKDIR.value).samples, seed)
+    files = write_samples(model, users, config.sample.num_samples_per_user, seed, folder)
     print(f"{len(files)} images of {len(users)} users in {folder}; sheet {folder / 'grid.png'}")
 
 

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
             "sample": sample(),
             "summary": summary(),
         }
-    )
+    ).lock()
 
 
 def data() -> dict:
@@ -42,31 +42,31 @@ def data() -> dict:
         "gap": 3,  # window indices dropped on each side of a cut between blocks, since windows overlap
         "balanced": True,  # draw users equally often, however many windows each has
         "walkers": {
-            "num_users": 6,
-            "recordings_per_user": 14,
-            "windows_per_recording": 8,
+            "num_users": 6,  # walker_01 …
+            "recordings_per_user": 14,  # walks
+            "windows_per_recording": 8,  # overlapping by three quarters
             "difficulty": 1.0,  # 1: as hard to tell apart as real users; smaller is easier
-            "seed": 0,
+            "seed": 0,  # of the people, not of training
         },
     }
 
 
 def encoder() -> dict:
     return {
-        "embedding_dim": 512,
+        "embedding_dim": 512,  # of what the prior draws
         "channels": (64, 128, 256, 512),  # width of each level, each at half the size of the one before
         "blocks": 2,  # residual blocks a level
         "patch": 4,  # the first level works on patch x patch pixels at a time
-        "epochs": 60,
-        "batch_size": 64,
+        "epochs": 60,  # passes over the training windows
+        "batch_size": 64,  # over all devices
         "temperature": 0.1,  # of the supervised-contrastive loss
-        "contrastive_weight": 1.0,
-        "classification_weight": 1.0,
+        "contrastive_weight": 1.0,  # of that loss
+        "classification_weight": 1.0,  # of the cross-entropy over users
         "augment": {  # strengths; see mdiff_jax/augment.py
-            "shift": 0.5,
-            "gain": 0.15,
-            "noise": 0.1,
-            "mask": 0.15,
+            "shift": 0.5,  # circular, in time, share of the window
+            "gain": 0.15,  # of the level above the floor
+            "noise": 0.1,  # deviation
+            "mask": 0.15,  # widest span of time or of rows, share
         },
         "optimizer": optimizer(learning_rate=1e-3, weight_decay=0.05),
     }
@@ -77,35 +77,35 @@ def prior() -> dict:
         "timesteps": 1000,  # T of training
         "sample_timesteps": 64,  # steps of sampling
         "schedule": "cosine",  # cosine, linear
-        "width": 512,
-        "depth": 6,
-        "heads": 8,
+        "width": 512,  # of a token
+        "depth": 6,  # transformer blocks
+        "heads": 8,  # of attention
         "self_condition": True,  # feed the last estimate back (Chen et al. 2022)
         "cond_drop_prob": 0.1,  # share of training examples without a user, for guidance
-        "epochs": 300,
-        "batch_size": 128,
+        "epochs": 300,  # passes over the training windows
+        "batch_size": 128,  # over all devices
         "optimizer": optimizer(learning_rate=5e-4, weight_decay=0.01),
     }
 
 
 def decoder() -> dict:
     return {
-        "timesteps": 1000,
-        "sample_timesteps": 64,
-        "schedule": "cosine",
+        "timesteps": 1000,  # T of training
+        "sample_timesteps": 64,  # steps of sampling
+        "schedule": "cosine",  # cosine, linear
         "prediction": "v",  # v, eps, x0
         "weighting": "min_snr",  # plain, min_snr (Hang et al. 2023), sigmoid (Hoogeboom et al. 2024)
         "channels": (128, 256, 384, 512),  # width of each level, each at half the size of the one before
         "blocks": 2,  # residual blocks a level
         "attention": (False, False, True, True),  # at which levels
-        "head_width": 64,
+        "head_width": 64,  # channels of an attention head
         "patch": 4,  # 4: 256x256 costs what 64x64 costs
-        "cond_width": 512,
+        "cond_width": 512,  # width of the joined condition
         "user_conditioning": True,  # tell the decoder the user beside the embedding
         "conditioning_noise": 0.5,  # largest deviation of noise on the embedding in training (embedding has unit scale)
-        "cond_drop_prob": 0.1,
-        "epochs": 300,
-        "batch_size": 16,
+        "cond_drop_prob": 0.1,  # share of training examples without a condition, for guidance
+        "epochs": 300,  # passes over the training windows
+        "batch_size": 16,  # over all devices
         "optimizer": optimizer(learning_rate=2e-4, weight_decay=0.01),
     }
 
@@ -115,16 +115,16 @@ def optimizer(learning_rate: float, weight_decay: float) -> dict:
     return {
         "learning_rate": learning_rate,  # at its peak
         "schedule": "cosine",  # cosine: down to 0 at the last step; constant
-        "warmup_steps": 100,
-        "weight_decay": weight_decay,
-        "clip_norm": 1.0,
+        "warmup_steps": 100,  # from 0 to the peak
+        "weight_decay": weight_decay,  # of kernels
+        "clip_norm": 1.0,  # gradients are scaled down to this norm
         "b2": 0.99,  # small data sets: short memory
     }
 
 
 def sample() -> dict:
     return {
-        "num_samples_per_user": 4,
+        "num_samples_per_user": 16,  # to draw
         "cond_scale": 2.0,  # guidance of the decoder; 1: none
         "prior_cond_scale": 2.0,  # guidance of the prior
         "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
@@ -137,6 +137,5 @@ def sample() -> dict:
 
 def summary() -> dict:
     return {
-        "samples_per_user": 16,  # drawn after training, to measure identity
         "grid_columns": 4,  # real and generated windows each, in grid.png
     }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from mdiff_jax import generate, objectives, optim, schedules
+from mdiff_jax import diffusion, generate, objectives, optim, samplers, schedules
 from mdiff_jax.augment import Augmentation
 from mdiff_jax.errors import InputError
 from mdiff_jax.models.encoder import CosineClassifier, Encoder
@@ -20,6 +20,20 @@ from mdiff_jax.state import Loss
 from mdiff_jax.types import Array, Key
 
 STAGES = ("encoder", "prior", "decoder")
+OPTIMIZED = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES}
+CHOICES = OPTIMIZED | {
+    "precision": ("float32", "bfloat16", "float16"),
+    "stage": ("all", *STAGES),
+    "attention": ("einsum", "cudnn"),
+    "data.kind": ("folder", "walkers"),
+    "data.channels": ("scalar", "rgb"),
+    "prior.schedule": ("cosine", "linear"),
+    "decoder.schedule": ("cosine", "linear"),
+    "decoder.prediction": diffusion.PREDICTIONS,
+    "decoder.weighting": diffusion.WEIGHTINGS,
+    "sample.sampler": samplers.METHODS,
+    "sample.spacing": schedules.SPACINGS,
+}
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
 
@@ -201,13 +215,16 @@ def draw(config: ConfigDict, num_users: int) -> generate.Draw:
 
 def validate(config: ConfigDict) -> None:
     """Raises InputError for the first value that cannot work, before anything is made."""
+    for key, allowed in CHOICES.items():
+        value = functools.reduce(lambda node, k: node[k], key.split("."), config)
+        if value not in allowed:
+            raise InputError(f"{key} is {value!r}: give one of {', '.join(allowed)}")
+    if len(config.data.image_size) != 2:
+        raise InputError(f"data.image_size is {tuple(config.data.image_size)}: give two numbers, (rows, frames)")
+    fractions = config.data.fractions
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise InputError(f"data.fractions is {tuple(fractions)}: give three shares above 0 that add up to 1")
     rows, frames = config.data.image_size
-    if config.precision not in PRECISIONS:
-        raise InputError(f"precision is '{config.precision}': give one of {', '.join(PRECISIONS)}")
-    if config.stage not in ("all", *STAGES):
-        raise InputError(f"stage is '{config.stage}': give 'all' or one of {', '.join(STAGES)}")
-    if config.data.channels not in ("scalar", "rgb"):
-        raise InputError(f"data.channels is '{config.data.channels}': give 'scalar' or 'rgb'")
     for name in ("encoder", "decoder"):
         c = config[name]
         unit = c.patch * 2 ** (len(c.channels) - 1)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from mdiff_jax.errors import InputError
 
@@ -15,6 +15,7 @@ def run(main: Callable[[], None]) -> None:
     """Parses the flags, runs `main`, and turns InputError, wrong flags and Ctrl-C into a line and an exit status."""
 
     def guarded(arguments: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # the libraries' own news
         if len(arguments) > 1:
             fail(f"'{arguments[1]}' is not a flag: flags are written --name=value")
         try:

@@ -45,6 +45,12 @@ def write_samples(model: Model, users: Sequence[str], count: int, seed: int, fol
     return [path_of(r) for r in requests]
 
 
+def folder_of(model: Model, parent: Path, seed: int) -> Path:
+    """A folder named by the settings that most often change."""
+    s, steps = model.config.sample, model.config.decoder.sample_timesteps
+    return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}"
+
+
 def describe(model: Model, seed: int) -> dict:
     """What decides the pixels of a sample."""
     c = model.config

@@ -53,17 +53,17 @@ def create(
     constants: dict[str, Array],
     dynamic_scale: bool,
 ) -> TrainState:
-    """A fresh state. The averages are copies: the step gives its input's memory away."""
-    zero = jnp.zeros((), jnp.int32)
+    """A fresh state. No two leaves share memory: the step gives its input's memory away."""
+    step, finite_steps, skipped, skipped_in_a_row = (jnp.zeros((), jnp.int32) for _ in range(4))
     return TrainState(
-        step=zero,
+        step=step,
         params=params,
         ema={str(decay): jax.tree.map(jnp.copy, params) for decay in ema_decays},
         opt_state=optimizer.init(params),
         loss_scale=jnp.asarray(2.0**15 if dynamic_scale else 1.0, jnp.float32),
-        finite_steps=zero,
-        skipped=zero,
-        skipped_in_a_row=zero,
+        finite_steps=finite_steps,
+        skipped=skipped,
+        skipped_in_a_row=skipped_in_a_row,
         constants=constants,
     )
 

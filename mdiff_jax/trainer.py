@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from mdiff_jax import __version__, build, keys, parallel, state, summary
+from mdiff_jax import __version__, build, keys, parallel, state
 from mdiff_jax.checkpoint import Checkpoints
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.errors import InputError
@@ -27,8 +27,8 @@ class Data(NamedTuple):
     rows: dict[str, np.ndarray]  # 'train', 'validation', 'test' → positions in the data set
 
 
-def train(config: ConfigDict, root: Path) -> None:
-    """Runs the stages that are not finished yet, then draws samples and prints the summary."""
+def train(config: ConfigDict, root: str | Path) -> None:
+    """Runs the stages that are not finished yet, in order, in the working directory `root`."""
     # ------------------------------------------------------------------- check, before anything is written
     build.validate(config)
     for name in build.STAGES:
@@ -52,10 +52,6 @@ def train(config: ConfigDict, root: Path) -> None:
         trained = train_stage(config, name, data, tables, constants, workdir, may_train=name in chosen)
         if name == "encoder" and chosen[-1] != "encoder":
             tables["embedding"], constants = embed(config, trained, data, workdir)
-
-    # ------------------------------------------------------------------- samples and summary
-    if chosen[-1] == "decoder":
-        summary.report(workdir)
 
 
 def check_same(workdir: Workdir, values: dict) -> None:
@@ -146,7 +142,7 @@ def train_stage(
 
         # --------------------------------------------------------------- loop
         meta = {"config": build.plain(config), "users": list(users), "version": __version__}
-        meta |= {"fingerprint": data.dataset.fingerprint}
+        meta |= {"fingerprint": data.dataset.fingerprint, "total_steps": total_steps}
         count = sum(x.size for x in jax.tree.leaves(now.params))
         say(f"{name}: {count / 1e6:.2f} M parameters, {len(rows)} windows, {total_steps} steps of {c.batch_size}")
         step_function = parallel.compile_step(

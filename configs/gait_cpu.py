@@ -1,0 +1,17 @@
+"""A folder of recordings on two CPU cores: recognisable people in about an hour.
+
+python train.py --config=configs/gait_cpu.py --workdir=runs/gait_cpu --config.data.path=FOLDER
+"""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+
+
+def get_config() -> ConfigDict:
+    config = quickstart.get_config()
+    config.data.kind = "folder"
+    config.encoder.update(embedding_dim=128, epochs=40)
+    config.prior.update(width=256, depth=4)
+    config.decoder.update(channels=(128, 192), cond_width=256, epochs=240)
+    return config

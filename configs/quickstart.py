@@ -1,0 +1,28 @@
+"""Six synthetic walkers, from nothing to pictures, on two CPU cores.
+
+python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.checkpoint_every = 400
+    config.data.update(kind="walkers", image_size=(64, 64))
+    config.encoder.update(embedding_dim=64, channels=(32, 64, 96), blocks=1, epochs=25, batch_size=32)
+    config.prior.update(width=128, depth=3, heads=4, epochs=120, batch_size=64)
+    config.prior.optimizer.learning_rate = 1e-3
+    config.decoder.update(
+        channels=(96, 128),
+        blocks=1,
+        attention=(False, True),
+        head_width=32,
+        cond_width=128,
+        epochs=45,
+    )
+    config.decoder.optimizer.learning_rate = 1e-3
+    config.sample.update(num_samples_per_user=16)
+    return config

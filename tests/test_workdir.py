@@ -1,0 +1,51 @@
+"""Files of a working directory are whole or absent; logs continue without a seam."""
+
+import json
+
+import pytest
+
+from mdiff_jax.errors import InputError
+from mdiff_jax.workdir import MetricsLog, Workdir, write_json
+
+
+def steps(path):
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def test_resuming_drops_lines_that_come_again_and_a_line_cut_short(tmp_path):
+    path = tmp_path / "encoder" / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    for step in (1, 2, 3):
+        log.write(step, {"loss": 0.5})
+    log.close()
+    with path.open("a") as file:
+        file.write('{"step": 4, "lo')
+    again = MetricsLog(path, 2)
+    again.write(3, {"loss": 0.25})
+    again.close()
+    assert steps(path) == [1, 2, 3]
+    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 0.25}
+
+
+def test_json_is_replaced_whole_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "a" / "x.json"
+    write_json(path, {"user": "步行者"})
+    write_json(path, {"user": "ID_1"})
+    assert json.loads(path.read_text()) == {"user": "ID_1"}
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"]
+
+
+def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, 1)
+    with pytest.raises(TypeError):
+        write_json(path, object())
+    assert path.read_text() == "1\n" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_not_a_working_directory_is_refused(tmp_path):
+    with pytest.raises(InputError, match="not a working directory"):
+        Workdir(tmp_path).read_config()
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        Workdir(tmp_path).read_config()
