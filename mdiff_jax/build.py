@@ -158,6 +158,7 @@ def _decoder_stage(config: ConfigDict, num_users: int) -> Stage:
         weighting=c.weighting,
         cond_drop_prob=c.cond_drop_prob,
         conditioning_noise=c.conditioning_noise,
+        floor_margin=c.floor_margin,
     )
     return Stage("decoder", init, loss, ("spectrogram", "embedding"))
 
@@ -207,6 +208,7 @@ def draw(config: ConfigDict, num_users: int) -> generate.Draw:
         embedding_dim=config.encoder.embedding_dim,
         shape=spectrogram_shape(config),
         self_condition=config.prior.self_condition,
+        floor_margin=config.decoder.floor_margin,
     )
 
 

@@ -79,7 +79,7 @@ def inpaint(
     algorithm 1, which has eta = 1). Costs (n - 1) resamples + 1 estimates.
     """
     table = samplers.plan(schedule, samplers.timesteps_of(schedule, sample_timesteps, spacing), "ddim", eta=eta)
-    rows = _repaint_rows(schedule, table, resamples)
+    rows, known = _repaint_rows(schedule, table, resamples), jnp.asarray(known, jnp.float32)
 
     def normal(salt: Array) -> Array:
         return samplers.normal(keys, salt, known.shape[1:])

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdiff_jax import diffusion, guidance, keys, parallel, samplers
+from mdiff_jax import diffusion, floor, guidance, keys, parallel, samplers
 from mdiff_jax.schedules import NoiseSchedule
 from mdiff_jax.types import Array, Embedding, Keys, Spectrogram, UserId
 
@@ -44,10 +43,11 @@ def draw(
     embedding_dim: int,
     shape: tuple[int, int, int],
     self_condition: bool,
+    floor_margin: float,
 ) -> dict[str, Array]:
     """{'user', 'prior_key', 'decoder_key'} (B,) → {'embedding': (B, D), 'spectrogram': (B, F, T, C) in [-1, 1]}."""
     z = draw_embeddings(prior, params["prior"], batch["user"], batch["prior_key"], embedding_dim, self_condition)
-    x = draw_spectrograms(decoder, params["decoder"], z, batch["user"], batch["decoder_key"], shape)
+    x = draw_spectrograms(decoder, params["decoder"], z, batch["user"], batch["decoder_key"], shape, floor_margin)
     return {"embedding": z, "spectrogram": x}
 
 
@@ -67,17 +67,27 @@ def draw_embeddings(
 
 
 def draw_spectrograms(
-    decoder: Denoiser, params: Any, z: Embedding, user: UserId, sample_keys: Keys, shape: tuple[int, int, int]
+    decoder: Denoiser,
+    params: Any,
+    z: Embedding,
+    user: UserId,
+    sample_keys: Keys,
+    shape: tuple[int, int, int],
+    floor_margin: float,
 ) -> Spectrogram:
-    """Spectrograms of embeddings, by the decoder; each estimate is clipped to [-1, 1]."""
+    """Spectrograms of embeddings, by the decoder; estimates are clipped to the range it was trained on."""
 
     def denoise(x_t: Array, t: Array, condition: tuple[Array, Array], keep: Array) -> Array:
         z, user = condition
         output = decoder.network(params, x_t, diffusion.log_snr(decoder.schedule, t), z, user, keep)
         return diffusion.predict_x0(decoder.schedule, x_t, t, output, decoder.prediction)
 
-    guided = guidance.clipped(guidance.guided(denoise, (z, user), decoder.cond_scale))
-    return jnp.clip(_sample(decoder, guided, shape, sample_keys), -1.0, 1.0)
+    guided = guidance.guided(denoise, (z, user), decoder.cond_scale)
+
+    def clipped(x_t: Array, t: Array) -> Array:
+        return jnp.clip(guided(x_t, t), -1.0 - floor_margin, 1.0)
+
+    return floor.restore(_sample(decoder, clipped, shape, sample_keys))
 
 
 def _sample(denoiser: Denoiser, denoise: samplers.Denoise, shape: tuple[int, ...], sample_keys: Keys) -> Array:

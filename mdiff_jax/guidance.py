@@ -61,9 +61,9 @@ def rescaled(x0: Array, conditional: Array, amount: float) -> Array:
     return x0 * (amount * ratio + (1.0 - amount))
 
 
-def clipped(denoise: Denoise, bound: float = 1.0) -> Denoise:
-    """Estimates held inside ±bound (Ho et al. 2020's code; model space is [-1, 1])."""
-    return lambda x, t: jnp.clip(denoise(x, t), -bound, bound)
+def clipped(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
+    """Estimates held inside low … high (model space is [-1, 1])."""
+    return lambda x, t: jnp.clip(denoise(x, t), low, high)
 
 
 def dynamically_thresholded(denoise: Denoise, percentile: float = 0.995) -> Denoise:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mdiff_jax import diffusion, keys
+from mdiff_jax import diffusion, floor, keys
 from mdiff_jax.augment import Augmentation, augment
 from mdiff_jax.schedules import NoiseSchedule
 from mdiff_jax.state import Across
@@ -129,11 +129,13 @@ def decoder_loss(
     weighting: str,
     cond_drop_prob: float,
     conditioning_noise: float,
+    floor_margin: float,
 ) -> Result:
     """Weighted mean squared error of the predicted eps, x0 or v."""
     # --- condition: the frozen encoder's embedding, blurred so that the prior's embeddings are in distribution
     k_noise, k_drop, k_cond, k_level = jax.random.split(key, 4)
     x0, z, user, example = batch["spectrogram"], batch["embedding"], batch["user"], batch["example"]
+    x0 = floor.lower(x0, floor_margin)
     level = conditioning_noise * jax.vmap(jax.random.uniform)(keys.per_example(k_level, example))
     blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(keys.per_example(k_cond, example))
     z = z + level[:, None] * blur

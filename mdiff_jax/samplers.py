@@ -55,8 +55,8 @@ def sample(
     """x_T (B, …) of unit normal noise → x_0, through `sample_timesteps` of the schedule's steps.
 
     `eta` is for 'ddim': 0 deterministic, 1 as noisy as 'ddpm'; `variance` for 'ddpm': 'small' or 'large'. `keys` (B,),
-    needed where there is noise: sample i depends on keys[i] and x_T[i] only. To share one compiled
-    program among tables, jit `run`.
+    needed where there is noise: sample i depends on keys[i] and x_T[i] only. 'heun' calls `denoise` twice a step, the
+    others once. To share one compiled program among tables, jit `run`.
     """
     table = plan(schedule, timesteps_of(schedule, sample_timesteps, spacing), method, eta=eta, variance=variance)
     if not table.noise.any():
@@ -179,8 +179,9 @@ def second_order_rows(abar_t: Rows, abar_s: Rows, method: str) -> tuple[Rows, Ro
     alpha_s, inner = np.sqrt(abar_s), abar_s < 1
     whole = -alpha_s * np.expm1(-h)  # of D, were it constant
     if method == "dpmpp_2m":
-        other = np.zeros_like(h)
-        other[1:] = np.where(inner[1:], -0.5 * whole[1:] * h[1:] / h[:-1], 0.0)
+        h_before = np.append(np.inf, h[:-1])  # no estimate before the first row
+        of_second_order = inner & np.isfinite(h_before)
+        other = -0.5 * whole * np.divide(h, h_before, where=of_second_order, out=np.zeros_like(h))
     else:
-        other = np.where(inner, alpha_s + np.where(np.isinf(h), 0.0, np.expm1(-h) * alpha_s / h), 0.0)
+        other = np.where(inner, alpha_s - whole / h, 0.0)
     return np.sqrt((1.0 - abar_s) / (1.0 - abar_t)), whole - other, other, np.zeros_like(h)

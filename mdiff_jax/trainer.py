@@ -78,7 +78,7 @@ def prepare(config: ConfigDict, workdir: Workdir) -> Data:
         image_size=tuple(c.image_size),
         cache_dir=workdir.data,
         channels=c.channels,
-        colormap=c.colormap,
+        colormap_name=c.colormap,
         walkers=dict(c.walkers),
     )
     if workdir.split.is_file():

@@ -40,6 +40,7 @@ def decoder_loss(network, **changes):
         weighting="plain",
         cond_drop_prob=0.5,
         conditioning_noise=0.5,
+        floor_margin=0.0,
     )
     return functools.partial(objectives.decoder_loss, network=network, **(options | changes))
 

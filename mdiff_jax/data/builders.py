@@ -1,0 +1,248 @@
+"""Data sets prepared once as TFDS (array_record, no TensorFlow): users' folders, and synthetic walkers.
+
+Colour maps are inverted and sizes changed here, once, not in every epoch. Windows are stored as 16-bit numbers.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from PIL import Image
+from tqdm import tqdm
+
+from mdiff_jax.data import colormap, sources
+from mdiff_jax.errors import InputError
+
+VERSION = "1.0.0"
+LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
+Example = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Windows with their users and times. Positions ('rows') are stable: the order of the files."""
+
+    users: tuple[str, ...]
+    files: tuple[str, ...]
+    user_ids: Int[np.ndarray, " windows"]
+    recordings: tuple[str, ...]
+    indices: Int[np.ndarray, " windows"]
+    image_size: tuple[int, int]
+    metadata: dict[str, Any]
+    fingerprint: str
+    source: Any  # random access to stored examples
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def load(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n freq time channels"]:
+        """Windows at these positions, float32 in [-1, 1]."""
+        stored = np.stack([self.source[int(row)]["window"] for row in rows])
+        return stored.astype(np.float32) * np.float32(2 / LEVELS) - 1
+
+
+def prepare(
+    *,
+    kind: str,
+    path: str,
+    image_size: tuple[int, int],
+    cache_dir: Path,
+    channels: str,
+    colormap_name: str,
+    walkers: dict[str, Any],
+) -> Dataset:
+    """The data set, from `cache_dir` where it was prepared from the same source before, else prepared there now."""
+    options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VERSION}
+    if kind == "walkers":
+        options |= {"walkers": walkers}
+        examples = functools.partial(walker_examples, image_size, channels, walkers)
+    else:
+        if not path:
+            raise InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
+        root = Path(path)
+        items = sources.scan(root)
+        options |= {"colormap": colormap_name, "content": content_hash(root, items)}
+        examples = functools.partial(folder_examples, root, items, image_size, channels, colormap_name)
+    fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+    if not (cache_dir / "dataset.json").is_file():
+        write(cache_dir, image_size, channels, fingerprint, examples)
+    dataset = open_prepared(cache_dir)
+    if dataset.fingerprint != fingerprint:
+        raise InputError(
+            f"the recordings in '{path}' or how they are read have changed since {cache_dir} was prepared: "
+            "give another --workdir, or bring the old recordings back"
+        )
+    return dataset
+
+
+def open_prepared(cache_dir: Path) -> Dataset:
+    """The data set prepared in `cache_dir`; the recordings themselves are not needed."""
+    description = cache_dir / "dataset.json"
+    if not description.is_file():
+        raise InputError(f"{cache_dir} holds no prepared data set: run train.py")
+    d = json.loads(description.read_text())
+    with quiet():
+        import tensorflow_datasets as tfds
+
+        source = tfds.builder_from_directory(cache_dir / d["directory"]).as_data_source(split="windows")
+    return Dataset(
+        users=tuple(d["users"]),
+        files=tuple(d["files"]),
+        user_ids=np.array(d["user_ids"], np.int32),
+        recordings=tuple(d["recordings"]),
+        indices=np.array(d["indices"], np.int32),
+        image_size=tuple(d["image_size"]),
+        metadata=d["metadata"],
+        fingerprint=d["fingerprint"],
+        source=source,
+    )
+
+
+# ----------------------------------------------------------------------------- examples
+
+
+def folder_examples(
+    root: Path, items: list[sources.Item], image_size: tuple[int, int], channels: str, name: str
+) -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
+    """Each window with its file, and what is common to the data set."""
+    size = None
+    for item in tqdm(items, desc="reading", unit="image", mininterval=1):
+        rgb = sources.read_rgb(root / item.file)
+        if size is None:
+            size, first = rgb.shape[:2], item.file
+            if channels == "scalar" and name == "auto":
+                name = colormap.detect(rgb, f"'{root / item.file}'")
+        if rgb.shape[:2] != size:
+            raise InputError(
+                f"'{root / item.file}' is {rgb.shape[1]}x{rgb.shape[0]}, '{first}' is {size[1]}x{size[0]}: one size is "
+                "needed, since rows and columns are velocities and times"
+            )
+        if channels == "scalar":
+            off = colormap.residual(rgb, name)
+            if off > colormap.MAX_RESIDUAL:
+                best = colormap.detect(rgb, f"'{root / item.file}'")
+                raise InputError(
+                    f"'{root / item.file}' is not drawn in {name} like the others (off by {off:.0f} of 255; "
+                    f"the nearest is {best}): redraw it, or give data.channels='rgb'"
+                )
+            window = colormap.to_scalar(rgb, name)[..., None]
+        else:
+            window = rgb / np.float32(255)
+        common = {"colormap": name if channels == "scalar" else None, "original_size": list(size), "zero_doppler": None}
+        yield item, resize(window, image_size) * 2 - 1, common
+
+
+def walker_examples(
+    image_size: tuple[int, int], channels: str, options: dict[str, Any]
+) -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
+    """Windows of synthetic users, named as files would be."""
+    if channels != "scalar":
+        raise InputError("data.channels='rgb' is for folders of images: walkers are scalar")
+    from mdiff_jax.data import walker  # its simulator need not be there for folders
+
+    total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
+    for w in tqdm(walker.make_windows(**options), desc="walking", unit="window", total=total, mininterval=1):
+        item = sources.Item(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
+        common = {"colormap": "jet", "original_size": [256, 256], "zero_doppler": None}
+        yield item, resize((w.spectrogram[..., None] + 1) / 2, image_size) * 2 - 1, common
+
+
+def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) in [0, 1] to `size` (rows, columns): the mean over the area where it shrinks, else nearest."""
+    shrink = window.shape[0] >= size[0] and window.shape[1] >= size[1]
+    how = Image.Resampling.BOX if shrink else Image.Resampling.NEAREST
+    planes = [Image.fromarray(np.ascontiguousarray(window[..., c], np.float32)) for c in range(window.shape[-1])]
+    return np.stack([np.asarray(plane.resize(size[::-1], how)) for plane in planes], axis=-1)
+
+
+def content_hash(root: Path, items: list[sources.Item]) -> str:
+    """Changes when any file's name or bytes do."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(item.file.encode() + b"\0")
+        digest.update(hashlib.sha256((root / item.file).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+# ----------------------------------------------------------------------------- writing
+
+
+def write(cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, examples: Callable) -> None:
+    """Prepares into `cache_dir`; dataset.json comes last, so that an interrupted preparation is begun again."""
+    shape = (*image_size, {"scalar": 1, "rgb": 3}[channels])
+    lines: list[sources.Item] = []
+    common: dict[str, Any] = {}
+
+    def stored() -> Iterator[tuple[int, Example]]:
+        for i, (item, window, metadata) in enumerate(examples()):
+            lines.append(item)
+            common.update(metadata)
+            yield i, {"window": np.round((window + 1) * (LEVELS / 2)).clip(0, LEVELS).astype(np.uint16)}
+
+    shutil.rmtree(cache_dir, ignore_errors=True)
+    cache_dir.mkdir(parents=True)
+    with quiet():
+        builder = make_builder(cache_dir, shape, stored)
+        builder.download_and_prepare()
+    users = tuple(dict.fromkeys(item.user for item in lines))
+    description = {
+        "fingerprint": fingerprint,
+        "directory": str(Path(builder.data_path).relative_to(cache_dir)),
+        "image_size": list(image_size),
+        "metadata": common,
+        "users": users,
+        "files": [item.file for item in lines],
+        "user_ids": [users.index(item.user) for item in lines],
+        "recordings": [item.recording for item in lines],
+        "indices": [item.index for item in lines],
+    }
+    temporary = cache_dir / ".dataset.json"
+    temporary.write_text(json.dumps(description, ensure_ascii=False))
+    os.replace(temporary, cache_dir / "dataset.json")
+
+
+def make_builder(cache_dir: Path, shape: tuple[int, int, int], examples: Callable) -> Any:
+    """A TFDS builder of one split, 'windows', in the order given."""
+    import tensorflow_datasets as tfds
+
+    class Spectrograms(tfds.core.GeneratorBasedBuilder):
+        """Micro-Doppler windows; users, recordings and times are in dataset.json."""
+
+        VERSION = tfds.core.Version(VERSION)
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            features = tfds.features.FeaturesDict({"window": tfds.features.Tensor(shape=shape, dtype=np.uint16)})
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+            return {"windows": self._generate_examples()}
+
+        def _generate_examples(self) -> Iterator[tuple[int, Example]]:
+            yield from examples()
+
+    return Spectrograms(data_dir=cache_dir, file_format="array_record")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the library's own progress bars and news: ours says more."""
+    import tensorflow_datasets as tfds
+
+    level = logging.getLogger().level
+    tfds.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        logging.getLogger().setLevel(level)

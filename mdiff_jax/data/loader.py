@@ -1,0 +1,64 @@
+"""Batches of training examples by Grain: a pure function of seed and step, so that any step can be begun at."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+from jaxtyping import Int
+
+from mdiff_jax.data.builders import Dataset
+
+CACHE_BYTES = 2**30  # data sets up to this size are decoded once and kept
+
+
+def train_batches(
+    dataset: Dataset,
+    rows: Int[np.ndarray, " n"],
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    balanced: bool,
+    fields: Sequence[str],
+    tables: dict[str, np.ndarray],
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Endless batches {'user', 'example', *fields} from step `start_step` on.
+
+    `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with a line for each window of the data set.
+    'example' is the global index, step times `batch_size` plus the place in the global batch; each process gets every
+    `process_count`-th of a batch. `balanced` draws users equally often.
+    """
+    fetch = fetcher(dataset, rows, fields, tables)
+    order = balanced_rows(dataset.user_ids[rows], seed) if balanced else np.arange(len(rows))
+    places = grain.MapDataset.source(order).seed(seed).shuffle().repeat()
+    examples = places.map_with_index(lambda i, place: {"example": np.int32(i), **fetch(int(place))})
+    batches = examples.batch(batch_size)[start_step:]
+    mine = batches.map(lambda batch: {k: v[process_index::process_count] for k, v in batch.items()})
+    return iter(mine.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
+
+
+def fetcher(dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tables: dict[str, np.ndarray]) -> Any:
+    """Place among `rows` → one example."""
+    columns = {name: tables[name][rows] for name in fields if name != "spectrogram"}
+    columns["user"] = dataset.user_ids[rows]
+    if "spectrogram" not in fields:
+        return lambda place: {name: column[place] for name, column in columns.items()}
+    size = len(rows) * int(np.prod(dataset.image_size)) * 4 * dataset.load(rows[:1]).shape[-1]
+    if size <= CACHE_BYTES:
+        columns["spectrogram"] = dataset.load(rows)
+        return lambda place: {name: column[place] for name, column in columns.items()}
+    return lambda place: {
+        "spectrogram": dataset.load(rows[place : place + 1])[0],
+        **{name: column[place] for name, column in columns.items()},
+    }
+
+
+def balanced_rows(user_ids: np.ndarray, seed: int) -> np.ndarray:
+    """Places with each user as often as the one with most windows: all of its windows, and some again."""
+    rng = np.random.default_rng(seed)
+    most = np.bincount(user_ids).max()
+    mine = [np.flatnonzero(user_ids == user) for user in np.unique(user_ids)]
+    return np.concatenate([np.concatenate([m, rng.choice(m, most - len(m))]) for m in mine])
