@@ -42,6 +42,18 @@ def test_inversion_takes_any_spacing(spacing):
     assert np.sqrt(np.mean(round_trip(100, spacing)[1] ** 2)) < 0.05
 
 
+def test_the_first_step_of_inversion_corrects_the_estimate():
+    """One step alone, Gaussian data: the estimate moves by g times a move of x / alpha, so 1 - (1 - g)² returns."""
+    schedule, how = schedules.linear(4), {"sample_timesteps": 1, "spacing": "leading"}
+    abar = schedule.alphas_cumprod
+    denoise, x0 = analytic.gaussian(abar), draws(50)
+    back = samplers.sample(
+        denoise, editing.invert(denoise, x0, schedule=schedule, **how), schedule=schedule, method="ddim", **how
+    )
+    g = abar[0] * analytic.STD**2 / (abar[0] * analytic.STD**2 + 1 - abar[0])
+    np.testing.assert_allclose(back - analytic.MEAN, (1 - (1 - g) ** 2) * (x0 - analytic.MEAN), atol=1e-5)
+
+
 def test_inverted_data_are_the_exact_flows_noise():
     x_T, exact = round_trip(320)[0], analytic.mixture_flow(np.asarray(draws(200)), 1.0, SCHEDULE.alphas_cumprod[-1])
     assert np.sqrt(np.mean((x_T - exact) ** 2)) < 0.02
@@ -128,6 +140,24 @@ def test_resampling_brings_the_unknown_part_to_its_conditional_law():
     assert inpainted(10)[:, 1].std() == pytest.approx(0.5 * np.sqrt(1 - 0.81), rel=0.15)
 
 
+@pytest.mark.parametrize("resamples", [1, 3])
+def test_the_known_part_is_noised_as_much_as_the_rest(resamples):
+    """Whenever the denoiser sees it, before or after the way back up, it is alpha_t known + sigma_t noise."""
+    seen = []
+
+    def denoise(x, t):
+        jax.debug.callback(lambda t, x: seen.append((int(t), x.mean(), x.std())), t[0], x[:, 0], ordered=True)
+        return x
+
+    how = {"schedule": SCHEDULE, "sample_timesteps": 5, "spacing": "trailing", "resamples": resamples}
+    editing.inpaint(denoise, jnp.full((2000, 2), 0.8), jnp.array([True, False]), keys=KEYS, **how)
+    jax.effects_barrier()
+    assert [t for t, _, _ in seen] == [t for t in (999, 799, 599, 399) for _ in range(resamples)] + [199]
+    for t, mean, std in seen[1:]:
+        alpha = np.sqrt(SCHEDULE.alphas_cumprod[t])
+        assert (mean, std) == pytest.approx((0.8 * alpha, np.sqrt(1 - alpha**2)), abs=0.07)
+
+
 def test_inpainting_everything_is_sampling():
     """With nothing known, resampling or not, it is DDIM with eta = 1 and keeps the law of the data."""
     how = {"schedule": SCHEDULE, "sample_timesteps": 100, "spacing": "trailing", "resamples": 2}
@@ -148,7 +178,7 @@ CONTINUE = {"keys": KEYS[:2], "schedule": SCHEDULE, "sample_timesteps": 10, "spa
 
 
 def test_continuation_goes_on_from_the_end():
-    """Data constant in time, each sample at its own level: the new frames are at that level."""
+    """Data about constant in time, each sample at its own level: the new frames are at that level."""
     level = jnp.array([-0.4, 0.7])[:, None, None, None]
 
     def denoise(x, t):  # E[x_0 | x_t] where all of one sample's entries are one N(0, 1) number
@@ -156,7 +186,8 @@ def test_continuation_goes_on_from_the_end():
         mean = x.mean((1, 2, 3), keepdims=True)
         return jnp.broadcast_to(jnp.sqrt(abar) * mean / (abar + (1 - abar) / x[0].size), x.shape)
 
-    x0 = jnp.broadcast_to(level, (2, 3, 8, 1)).at[:, :, 0].set(5.0)  # a first frame that should be forgotten
+    x0 = jnp.broadcast_to(level, (2, 3, 8, 1))
+    x0 = x0 + jnp.array([5.0, 0, 0, 0.4, -0.4, 0, 0, 0])[:, None]  # a first frame that should be forgotten
     longer = np.asarray(editing.continue_in_time(denoise, x0, 3, **CONTINUE))
     assert longer.shape == (2, 3, 11, 1)
     np.testing.assert_array_equal(longer[:, :, :8], x0)

@@ -114,7 +114,8 @@ def test_rescale_is_used_and_bears_a_flat_estimate():
 def test_clipping_holds_estimates_inside():
     wild = guidance.clipped(lambda x, t: 3 * x)(jnp.array([[-1.0, 0.1, 0.4]]), T[:1])
     np.testing.assert_allclose(wild, [[-1, 0.3, 1]], rtol=1e-6)
-    assert guidance.clipped(lambda x, t: 3 * x, bound=2.0)(jnp.array([[1.0]]), T[:1]) == 2
+    wider = guidance.clipped(lambda x, t: 3 * x, -1.5, 2.0)(jnp.array([[-1.0, 0.1, 1.0]]), T[:1])
+    np.testing.assert_allclose(wider, [[-1.5, 0.3, 2]], rtol=1e-6)
 
 
 def test_dynamic_thresholding_scales_by_the_samples_own_percentile():

@@ -21,7 +21,7 @@ EVERY = [
     (method, schedule, n, spacing)
     for method in samplers.METHODS
     for schedule in (LINEAR, COSINE, ZERO)
-    for n, spacing in [(7, "trailing"), (50, "leading"), (64, "logsnr")]
+    for n, spacing in [(2, "linspace"), (7, "trailing"), (50, "leading"), (64, "logsnr")]
 ]
 
 
@@ -115,11 +115,11 @@ def flow(x, table, heun):
 
 @functools.cache
 def errors(method):
-    """Largest error at t = 0 of the probability-flow ODE of the mixture, in 16, 32, 64 steps."""
+    """Largest error at t = 0 of the probability-flow ODE of the mixture, in 64, 128, 256 steps."""
     x = np.linspace(-2.5, 2.5, 41)
     exact = analytic.mixture_flow(x, UNIFORM.alphas_cumprod[-1], UNIFORM.alphas_cumprod[0])
     found = []
-    for n in (32, 64, 128):
+    for n in (64, 128, 256):
         table = samplers.plan(UNIFORM, np.arange(4096, -1, -4096 // n), method)
         found.append(np.abs(flow(x, table, method == "heun") - exact).max())
     return np.array(found)
@@ -128,7 +128,7 @@ def errors(method):
 @pytest.mark.parametrize(("method", "order"), [("ddim", 1), ("dpmpp_2m", 2), ("heun", 2)])
 def test_order_of_convergence(method, order):
     e = errors(method)
-    assert np.log2(e[:-1] / e[1:])[-1] == pytest.approx(order, abs=0.25), e
+    assert np.log2(e[:-1] / e[1:])[-1] == pytest.approx(order, abs=0.12), e
 
 
 def test_second_order_pays():
