@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 
-HIP_HEIGHT = 0.530  # of body height, as are all lengths below
+HIP_HEIGHT = 0.530  # of body height, as are all lengths below; thigh, shank and ankle height
+REFERENCE = 0.491  # Ht of the model, by which it scales: thigh and shank; with .530 strides come out 4 % too long
 HEAD, NECK, TORSO = 0.130, 0.052, 0.288
 HALF_SHOULDER, HALF_HIP = 0.1295, 0.0955
-THIGH, SHANK, FOOT = 0.245, 0.246, 0.143
+THIGH, SHANK, FOOT, ANKLE_HEIGHT = 0.245, 0.246, 0.143, 0.039
+ANKLE_TO_TOE, SOLE_DROP = np.hypot(FOOT, ANKLE_HEIGHT), np.rad2deg(np.arctan2(ANKLE_HEIGHT, FOOT))
 UPPER_ARM, FOREARM = 0.188, 0.152
 JOINTS = (
     "pelvis", "neck", "head", "crown",
@@ -46,14 +48,14 @@ class Gait(NamedTuple):
     sway_phase: float = 0.0  # cycles by which the trunk's forward sway runs ahead of Boulic's
 
 
-def hip_height(gait: Gait) -> float:
+def reference(gait: Gait) -> float:
     """Ht in metres."""
-    return HIP_HEIGHT * gait.height * gait.legs
+    return REFERENCE * gait.height * gait.legs
 
 
 def cycle(gait: Gait) -> tuple[float, float, float]:
     """Relative velocity RV = V/Ht, duration of two steps Dc in seconds, share of it on the ground RDs."""
-    rv = gait.speed / hip_height(gait)
+    rv = gait.speed / reference(gait)
     duration = 1.346 * np.sqrt(rv) / rv
     return rv, duration / gait.cadence, (0.752 * duration - 0.143) / duration
 
@@ -61,7 +63,7 @@ def cycle(gait: Gait) -> tuple[float, float, float]:
 def truth(gait: Gait) -> dict[str, float]:
     """What can be measured in a spectrogram, beside the parameters themselves."""
     _, duration, _ = cycle(gait)
-    return {"steps_per_minute": 120 / duration, "stride": gait.speed * duration, **gait._asdict()}
+    return {"steps_per_minute": float(120 / duration), "stride": float(gait.speed * duration), **gait._asdict()}
 
 
 def curve(phase: Time, points: list[tuple[float, float]]) -> Time:
@@ -160,7 +162,7 @@ def offsets(gait: Gait, phase: Time, rv: float, support: float) -> Float[np.ndar
     x = -gait.bob * forward * np.sin(2 * np.pi * (2 * ahead + 2 * (0.625 - support)))
     y = -lateral * np.sin(2 * np.pi * (phase - 0.1))
     z = gait.bob * vertical * (np.sin(2 * np.pi * (2 * phase - 0.35)) - 1)
-    return hip_height(gait) * np.stack([x, y, z], axis=-1)
+    return reference(gait) * np.stack([x, y, z], axis=-1)
 
 
 def leg(gait: Gait, phase: Time, side: int, rv: float, support: float) -> list[np.ndarray]:
@@ -170,9 +172,10 @@ def leg(gait: Gait, phase: Time, side: int, rv: float, support: float) -> list[n
     length = gait.height * gait.legs
     upper = gain * hip(phase, rv)
     lower = upper - gain * gait.knee * knee(phase, rv)
-    sole = lower + 90 + gait.ankle * ankle(phase, rv, support)
+    foot = lower + 90 - SOLE_DROP + gait.ankle * ankle(phase, rv, support)
     start = np.array([0.0, side * HALF_HIP * gait.height, 0.0])
-    return chain(start, (length * THIGH * thigh, upper), (length * SHANK * (2 - thigh), lower), (length * FOOT, sole))
+    links = ((THIGH * thigh, upper), (SHANK * (2 - thigh), lower), (ANKLE_TO_TOE, foot))
+    return chain(start, *((length * share, degrees) for share, degrees in links))
 
 
 def arm(gait: Gait, phase: Time, side: int, rv: float) -> list[np.ndarray]:
@@ -198,16 +201,16 @@ def joints(gait: Gait, phase: Time) -> Points:
     trunk = np.broadcast_to(up, (len(t), 4, 3)).copy()
 
     # pelvis: roll, then torsion, for the legs
-    legs = rotate(legs, gait.torsion * pelvis_roll(t, rv), 0)
-    legs = rotate(legs, gait.torsion * 4 * rv * np.cos(2 * np.pi * t), 2)
+    legs = rotate(legs, -gait.torsion * pelvis_roll(t, rv), 0)
+    legs = rotate(legs, -gait.torsion * 4 * rv * np.cos(2 * np.pi * t), 2)
     # thorax torsion for the arms; the trunk leans as the pelvis tilts
     twist = curve(t, [(0.1, 4 / 3 * rv), (0.4, -1.5 * rv), (0.6, -4 / 3 * rv), (0.9, 1.5 * rv)])
-    arms = rotate(arms, -gait.torsion * twist, 2)
+    arms = rotate(arms, gait.torsion * twist, 2)
     most = -8 * rv**2 + 8 * rv if rv < 0.5 else 2.0
     tilt = gait.bob * most * (np.sin(2 * np.pi * (2 * (t + gait.sway_phase) - 0.1)) - 1) + gait.lean
     trunk, arms = rotate(trunk, tilt, 1), rotate(arms, tilt, 1)
 
     path = offsets(gait, t, rv, support)
     path[:, 0] += gait.speed * duration * t
-    path[:, 2] += hip_height(gait)
+    path[:, 2] += HIP_HEIGHT * gait.height * gait.legs
     return np.concatenate([trunk, legs, arms], axis=1) + path[:, None]

@@ -1,98 +1,102 @@
-"""What a radar sees of a walking body: ellipsoids of many scatterers → slow-time signal.
+"""A walking body seen by a radar: joints → scatterers → slow-time samples.
 
-Radar cross-section of an ellipsoid and the sum over body segments as in V. C. Chen, The Micro-Doppler Effect in Radar
-(2011), chapters 2 and 4; a segment is filled with scatterers, since one point a limb draws thin lines.
+V. C. Chen, The Micro-Doppler Effect in Radar (2011). Sixteen ellipsoids between the joints of `gait`; each is a cloud
+of points along and around its axis, because one point a limb draws thin lines where real limbs are filled and speckled.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex, Float
-from scipy.interpolate import CubicSpline
+
+from mdiff_jax.data.gait import JOINTS
 
 WAVELENGTH = 3.893e-3  # m, 77 GHz
-HERTZ_PER_SPEED = 2 / WAVELENGTH  # 514 Hz for each m/s towards the radar
+OVERSAMPLING = 16  # slow-time samples for each time at which joints are computed
+SEGMENTS = (  # from, to, radius in m, points
+    ("neck", "crown", 0.10, 6), ("pelvis", "neck", 0.15, 10),
+    ("neck", "shoulder_r", 0.06, 4), ("neck", "shoulder_l", 0.06, 4),
+    ("shoulder_r", "elbow_r", 0.06, 8), ("shoulder_l", "elbow_l", 0.06, 8),
+    ("elbow_r", "hand_r", 0.05, 10), ("elbow_l", "hand_l", 0.05, 10),
+    ("pelvis", "hip_r", 0.07, 4), ("pelvis", "hip_l", 0.07, 4),
+    ("hip_r", "knee_r", 0.07, 14), ("hip_l", "knee_l", 0.07, 14),
+    ("knee_r", "ankle_r", 0.06, 18), ("knee_l", "ankle_l", 0.06, 18),
+    ("ankle_r", "toe_r", 0.05, 10), ("ankle_l", "toe_l", 0.05, 10),
+)  # fmt: skip
 
 
-class Segment(NamedTuple):
-    """An ellipsoid between two joints; semi-axes `radius`, `radius` and half its length."""
+class Scene(NamedTuple):
+    """Where a walk is seen from, and how well."""
 
-    start: str
-    end: str
-    radius: float  # m
-    scatterers: int
-    spread: float  # deviation of scatterers from the axis, m
-    gain: float  # of amplitude: clothes, shoes and the beam, chosen so that levels are as in real images
-
-
-SEGMENTS = {
-    "head": Segment("neck", "crown", 0.10, 3, 0.03, 1.0),
-    "torso": Segment("pelvis", "neck", 0.15, 10, 0.04, 1.6),
-    **{
-        f"{name}_{side}": Segment(
-            f"{start}_{side}" if start not in ("neck", "pelvis") else start, f"{end}_{side}", r, n, r / 2, gain
-        )
-        for side in ("right", "left")
-        for name, start, end, r, n, gain in (
-            ("shoulder", "neck", "shoulder", 0.06, 2, 0.7),
-            ("upper_arm", "shoulder", "elbow", 0.06, 5, 0.7),
-            ("forearm", "elbow", "hand", 0.05, 5, 0.8),
-            ("hip", "pelvis", "hip", 0.07, 2, 0.8),
-            ("thigh", "hip", "knee", 0.07, 8, 0.8),
-            ("shank", "knee", "ankle", 0.06, 14, 1.1),
-            ("foot", "ankle", "toe", 0.05, 5, 0.3),
-        )
-    },
-}
+    nearest: float = 3.0  # m, distance at which the walk ends
+    radar_height: float = 1.0  # m
+    heading: float = 0.0  # degrees off the line of sight
+    snr_db: float = 25.0  # of the strongest return over the noise, in one frame
+    torso_db: float = 0.0  # gain of a part of the body
+    arm_db: float = 0.0
+    thigh_db: float = 0.0
+    shank_db: float = 0.0
+    foot_db: float = 0.0
 
 
-class View(NamedTuple):
-    """Where the radar stands, seen from the walk."""
+def cross_section(radius: float, half: Float[np.ndarray, "..."], cosine: Float[np.ndarray, "..."]) -> np.ndarray:
+    """m² of a spheroid with semi-axes radius, radius, half; cosine of the angle between its axis and the sight line."""
+    sine2 = 1 - cosine**2
+    return np.pi * radius**4 * half**2 / (radius**2 * sine2 + half**2 * cosine**2) ** 2
 
-    distance: float  # m, of the body at the end of the walk
-    height: float  # m
-    heading: float  # degrees between the walk and the line to the radar
+
+def gain_db(scene: Scene, start: str, end: str) -> float:
+    """The part of the body that a segment belongs to."""
+    part = end.split("_")[0]
+    if part in ("elbow", "hand"):
+        return scene.arm_db
+    return {"knee": scene.thigh_db, "ankle": scene.shank_db, "toe": scene.foot_db}.get(part, scene.torso_db)
+
+
+def speckle(points: int, times: int, decay: int, rng: np.random.Generator) -> Complex[np.ndarray, "points times"]:
+    """Complex Gaussian gains of unit power that forget themselves in `decay` times: aspects of a limb come and go."""
+    knots = times // decay + 3
+    z = rng.standard_normal((points, knots, 2)) @ np.array([1, 1j]) / np.sqrt(2)
+    place = np.arange(times) / decay
+    k, f = place.astype(int), place % 1.0
+    return np.cos(np.pi / 2 * f) * z[:, k] + np.sin(np.pi / 2 * f) * z[:, k + 1]
+
+
+def scatterers(
+    joints: Float[np.ndarray, "times joints 3"], scene: Scene, decay: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "points times"], Complex[np.ndarray, "points times"]]:
+    """Distance in m and complex amplitude of every point at every time; the radar stands beyond the end of the walk."""
+    end = joints[-1, 0, 0] + scene.nearest
+    angle = np.deg2rad(scene.heading)
+    radar = np.array([end, np.tan(angle) * scene.nearest, scene.radar_height])
+    place = {name: joints[:, i] for i, name in enumerate(JOINTS)}
+    ranges, amplitudes = [], []
+    for start, stop, radius, points in SEGMENTS:
+        axis = place[stop] - place[start]
+        middle = radar - (place[start] + place[stop]) / 2
+        length, distance = np.linalg.norm(axis, axis=1), np.linalg.norm(middle, axis=1)
+        cosine = (axis * middle).sum(1) / (length * distance)
+        power = cross_section(radius, length / 2, cosine) / distance**4
+        along = (np.arange(points) + rng.uniform(size=points)) / points
+        around = radius * rng.uniform(-1, 1, (points, 1, 3))
+        at = place[start] + along[:, None, None] * axis + around
+        ranges.append(np.linalg.norm(radar - at, axis=2))
+        gain = 10 ** (gain_db(scene, start, stop) / 20) / np.sqrt(points)
+        amplitudes.append(gain * np.sqrt(power) * speckle(points, len(joints), decay, rng))
+    return np.concatenate(ranges), np.concatenate(amplitudes)
 
 
 def slow_time(
-    joints: dict[str, Float[np.ndarray, "coarse 3"]],
-    coarse: Float[np.ndarray, " coarse"],
-    fine: Float[np.ndarray, " fine"],
-    view: View,
-    gains: dict[str, float],
-    rng: np.random.Generator,
-) -> Complex[np.ndarray, " fine"]:
-    """Sum over scatterers of sqrt(rcs) exp(-4 pi j r / wavelength), at the fine times.
-
-    The loss with distance, the same for all of a body, is left out: images are scaled to their strongest return.
-
-    `gains` are factors of amplitude by segment. Scatterers keep their place and strength on the body through a walk.
+    ranges: Float[np.ndarray, "points times"], amplitudes: Complex[np.ndarray, "points times"]
+) -> Complex[np.ndarray, " samples"]:
+    """x = Σ a exp(-j 4π r / wavelength) at OVERSAMPLING samples a time; between times r is a Catmull-Rom cubic, and a
+    is held. A target that comes nearer turns forward. samples = (times - 3) · OVERSAMPLING, the first at times[1].
     """
-    end = joints["pelvis"][-1, 0] + view.distance * np.cos(np.deg2rad(view.heading))
-    radar = np.array([end, view.distance * np.sin(np.deg2rad(view.heading)), view.height])
-    signal = np.zeros(len(fine), np.complex64)
-    for name, segment in SEGMENTS.items():
-        a, b = joints[segment.start], joints[segment.end]
-        along, across = b - a, radar - (a + b) / 2
-        amplitude = segment.gain * gains[name] * np.sqrt(cross_section(along, across, segment.radius))
-        place = rng.uniform(0, 1, segment.scatterers)
-        offset = rng.normal(0, segment.spread, (segment.scatterers, 3))
-        strength = rng.rayleigh(1 / np.sqrt(2 * segment.scatterers), segment.scatterers)
-        points = a[:, None] + along[:, None] * place[None, :, None] + offset[None]
-        distance = np.linalg.norm(points - radar, axis=2)
-        r = CubicSpline(coarse, distance)(fine)
-        level = np.interp(fine, coarse, amplitude)
-        phase = (r / (WAVELENGTH / 2)) % 1.0
-        waves = np.exp(-2j * np.pi * phase.astype(np.float32)).astype(np.complex64)
-        signal += (waves @ strength.astype(np.complex64)) * level.astype(np.float32)
-    return signal
-
-
-def cross_section(
-    along: Float[np.ndarray, "times 3"], sight: Float[np.ndarray, "times 3"], radius: float
-) -> Float[np.ndarray, " times"]:
-    """RCS in m² of an ellipsoid with long axis `along`, seen in direction `sight`; a = b makes it free of phi."""
-    c = np.linalg.norm(along, axis=1) / 2
-    cosine = np.sum(along * sight, axis=1) / (2 * c * np.linalg.norm(sight, axis=1) + 1e-9)
-    square = cosine**2
-    return np.pi * radius**4 * c**2 / (radius**2 * (1 - square) + c**2 * square) ** 2
+    f = np.arange(OVERSAMPLING) / OVERSAMPLING
+    spline = np.stack([-f + 2 * f**2 - f**3, 2 - 5 * f**2 + 3 * f**3, f + 4 * f**2 - 3 * f**3, f**3 - f**2]) / 2
+    total = np.zeros((ranges.shape[1] - 3, OVERSAMPLING), np.complex64)
+    for r, a in zip(ranges, amplitudes.astype(np.complex64), strict=True):
+        turns = np.lib.stride_tricks.sliding_window_view(r, 4) @ spline * (2 / WAVELENGTH)
+        phase = ((turns - np.round(turns)) * (-2 * np.pi)).astype(np.float32)
+        total += a[1:-2, None] * (np.cos(phase) + 1j * np.sin(phase))
+    return total.ravel()

@@ -1,7 +1,7 @@
-"""Power in time and frequency: slow-time signal → dB → model space [-1, 1].
+"""Slow-time radar samples → spectrograms in dB → model space, and the sizes they are worked at.
 
-Row 0 is the highest velocity. Model space is linear in dB: 1 is the strongest return of a window, -1 is `RANGE_DB` below
-it and everything weaker.
+Rows are Doppler, row 0 the highest velocity (towards the radar is positive); columns are time. Model space is [-1, 1]:
+-1 is the floor, `span_db` below the top, and 1 the top; float32.
 """
 
 import numpy as np
@@ -9,46 +9,56 @@ from jaxtyping import Complex, Float
 from PIL import Image
 from scipy.signal import get_window
 
+from mdiff_jax.errors import InputError
 from mdiff_jax.types import Window
 
-RANGE_DB = 40.0
-WINDOW_SECONDS = 0.038
-HOP_SECONDS = 0.038
-ROWS = 128
+SPAN_DB = 45.0  # from the floor to the top of a picture
 
 
 def stft(
-    signal: Complex[np.ndarray, " samples"], rate: float, *, lowest: float, hertz_per_speed: float
-) -> tuple[Float[np.ndarray, "freq time"], Float[np.ndarray, " freq"], Float[np.ndarray, " time"]]:
-    """(dB, velocity of each row in m/s, centre of each frame in s) of complex slow time sampled at `rate` Hz.
-
-    A Hann window of 38 ms moves on by 38 ms; 128 rows. Velocities lie from `lowest` up over a span of
-    `rate / hertz_per_speed`; positive is towards the radar.
+    iq: Complex[np.ndarray, " samples"], window: int, hop: int, rows_above_zero: int
+) -> Complex[np.ndarray, "freq time"]:
+    """Hann frames of `window` samples, one every `hop`; frame m starts at sample m·hop. Receding targets have
+    falling phase, so that approach is positive. `rows_above_zero` is the row of zero Doppler; the axis wraps there.
     """
-    length, hop = round(WINDOW_SECONDS * rate), round(HOP_SECONDS * rate)
-    starts = np.arange(0, len(signal) - length + 1, hop)
-    frames = signal[starts[:, None] + np.arange(length)] * get_window("hann", length).astype(np.float32)
-    frequency = (lowest + (np.arange(ROWS) + 0.5) * rate / hertz_per_speed / ROWS) * hertz_per_speed
-    basis = np.exp(-2j * np.pi * np.outer(frequency / rate, np.arange(length))).astype(np.complex64)
-    power = np.abs(basis @ frames.T) ** 2
-    times = (starts + length / 2) / rate
-    return 10 * np.log10(power[::-1] + 1e-20), frequency[::-1] / hertz_per_speed, times
+    if not (0 < hop and 2 <= window <= len(iq)):
+        raise InputError(
+            f"an STFT of {len(iq)} samples with window={window}, hop={hop}: give 2 <= window <= samples, hop > 0"
+        )
+    frames = np.lib.stride_tricks.sliding_window_view(iq, window)[::hop]
+    spectrum = np.fft.fft(frames * get_window("hann", window).astype(np.float32), axis=1).T / (window / 2)
+    return spectrum[(rows_above_zero - np.arange(window)) % window]
 
 
-def from_db(db: Float[np.ndarray, "freq time"]) -> Window:
-    """dB → [-1, 1], float32, relative to the strongest return."""
-    return np.clip(2 * (db - db.max() + RANGE_DB) / RANGE_DB - 1, -1, 1).astype(np.float32)
+def velocities(window: int, prf: float, wavelength: float, rows_above_zero: int) -> Float[np.ndarray, " freq"]:
+    """m/s of each row of `stft`: steps of wavelength · prf / (2 window); a wrapped axis where it is not symmetric."""
+    return (rows_above_zero - np.arange(window)) * wavelength * prf / (2 * window)
 
 
-def to_db(window: Window) -> Window:
-    """[-1, 1] → dB relative to the strongest return, -40 … 0."""
-    return (window - 1) / 2 * np.float32(RANGE_DB)
+def to_db(spectrum: Complex[np.ndarray, "freq time"]) -> Float[np.ndarray, "freq time"]:
+    """Power in dB relative to 1; silence is -200."""
+    return 20 * np.log10(np.abs(spectrum) + 1e-10)
+
+
+def from_db(db: Float[np.ndarray, "freq time"], top_db: float, span_db: float = SPAN_DB) -> Window:
+    """dB → model space; what lies outside [top_db - span_db, top_db] is clipped."""
+    return (np.clip((db - top_db) / span_db + 1, 0, 1) * 2 - 1).astype(np.float32)
+
+
+def model_to_db(window: Window, top_db: float, span_db: float = SPAN_DB) -> Float[np.ndarray, "freq time"]:
+    """Model space → dB; the floor comes back as top_db - span_db."""
+    return ((window + 1) / 2 - 1) * span_db + top_db
+
+
+def stretch(window: Window, frames: int) -> Window:
+    """More or fewer time frames by nearest neighbour: the blocks that pictures of spectrograms show."""
+    return window[:, (np.arange(frames) * window.shape[1]) // frames]
 
 
 def resize(window: Window, size: tuple[int, int]) -> Window:
-    """To `size` (rows, frames): along each axis the mean over an area where it shrinks, else the nearest."""
-    for axis, count in enumerate(size):
-        how = Image.Resampling.BOX if count <= window.shape[axis] else Image.Resampling.NEAREST
-        shape = (window.shape[1], count) if axis == 0 else (count, window.shape[0])
-        window = np.asarray(Image.fromarray(window).resize(shape, how))
+    """To `size` (rows, frames): along each axis the mean over the area where it shrinks, else nearest."""
+    for axis in (0, 1):
+        shape = (window.shape[1], size[0]) if axis == 0 else (size[1], window.shape[0])
+        how = Image.Resampling.BOX if size[axis] < window.shape[axis] else Image.Resampling.NEAREST
+        window = np.asarray(Image.fromarray(np.ascontiguousarray(window, np.float32)).resize(shape, how))
     return window

@@ -1,86 +1,136 @@
-"""Synthetic users: people with parameters, their walks seen by a radar, windows of four steps.
+"""Synthetic walkers: people, their recordings, and windows of spectrograms like those of real radar recordings.
 
-A user is a vector of parameters; walks vary around it in speed, path, radar height and noise. Because the truth is known,
-identity and kinematics of generated windows can be scored exactly.
+A user is a vector of parameters and user k depends on (seed, k) alone; a recording depends on (seed, user, recording).
+The windows are as measured on real data: about four steps each, begun where the torso is fastest, the next one a step
+later; a picture of 128 Doppler rows and as many frames as four steps take, stretched by nearest neighbour.
 """
 
-import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
-from scipy.stats import norm, qmc
+from jaxtyping import Complex, Float
 
 from mdiff_jax.data import gait, radar, spectrogram
+from mdiff_jax.errors import InputError
 from mdiff_jax.types import Window
 
-STEPS_PER_WINDOW = 4  # one more step begins the next window, so that 3 of 4 steps are shared
-GAP = 5  # between the indices of two walks
-MAX_USERS = 2**15
-SPEEDS = (-1.25, 5.45)  # m/s from the lowest to the highest row; faster returns wrap around
+ROWS, ZERO_ROW = 128, 104  # of the native grid; zero Doppler
+VELOCITY_STEP = 0.05  # m/s a row: from 5.2 down to -1.15 m/s
+PRF = 2 * ROWS * VELOCITY_STEP / radar.WAVELENGTH  # Hz; what is faster wraps round, as in the real pictures
+HOP = 120  # samples between frames, 37 ms; a frame is ROWS samples, 39 ms
+PICTURE = 256  # columns of the pictures whose blocks are imitated
+STEPS = 4  # a window
+DISJOINT_GAP = STEPS  # added to the window index at the end of a walk
+PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79])
 
 
 class User(NamedTuple):
-    """One synthetic person."""
+    """What stays the same from walk to walk."""
 
-    name: str
-    body: gait.Body
-    speed: float  # m/s, mean
-    gains: dict[str, float]  # amplitude factors of body segments
+    gait: gait.Gait
+    torso_db: float
+    arm_db: float
+    thigh_db: float
+    shank_db: float
+    foot_db: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class SimulatedWindow:
-    """One window with the truth about it. Row 0 is the highest velocity; index counts steps, with a gap between walks."""
+    """One window with the truth about it."""
 
-    user: str
-    recording: str
-    index: int
-    spectrogram: Window
-    truth: dict[str, float]
-    velocity: Float[np.ndarray, " freq"]  # m/s of each row
-    seconds: float  # of the window
-
-
-def make_users(num_users: int, seed: int, difficulty: float = 1.0) -> list[User]:
-    """Users spread evenly over the population (a Sobol sequence); user k depends on (seed, k) and difficulty alone."""
-    points = qmc.Sobol(13, seed=seed).random(64 if num_users <= 64 else MAX_USERS)[:num_users]
-    return [_user(k, u, difficulty) for k, u in enumerate(points)]
+    user: str  # walker_01 …
+    recording: str  # walk_01 …
+    index: int  # in time order; windows 4 or more apart share no sample, and walks are that far apart
+    spectrogram: Window  # (F, T), [-1, 1], row 0 the highest velocity
+    truth: dict[str, float]  # of this recording
+    velocities: Float[np.ndarray, " freq"]  # m/s of each row
+    seconds: float  # duration of the window
 
 
-def _user(k: int, u: np.ndarray, difficulty: float) -> User:
-    """Unit cube → a person; the spread between people shrinks as `difficulty` grows."""
+def make_users(num_users: int, seed: int) -> list[User]:
+    """People spread evenly over the ranges below (Richtmyer's sequence: fractions of k √prime, shifted by the seed)."""
+    if num_users < 1:
+        raise InputError(f"num_users={num_users}: give at least one")
+    shift = np.random.default_rng([seed, 1]).uniform(size=len(PRIMES))
+    return [make_user((shift + k * np.sqrt(PRIMES)) % 1.0) for k in range(num_users)]
 
-    def spread(x: float, low: float, high: float) -> float:
-        return (low + high) / 2 + (x - 0.5) * (high - low) / difficulty
 
-    body = gait.Body(
-        height=spread(u[0], 1.55, 1.90),
-        cadence=spread(u[1], 0.92, 1.08),
-        leg=spread(u[2], 0.94, 1.06),
-        thigh_to_shank=spread(u[3], 0.94, 1.06),
-        arm_swing_right=spread(u[4], 0.3, 1.3),
-        arm_swing_left=spread(u[5], 0.3, 1.3),
-        asymmetry=spread(u[6], -0.15, 0.15),
-        phase_asymmetry=spread(u[7], -0.03, 0.03),
-        knee=spread(u[8], 0.85, 1.15),
-        ankle=spread(u[9], 0.85, 1.15),
-        bob=spread(u[10], 0.6, 1.5),
-        torsion=spread(u[10], 0.6, 1.5),
-        lean=spread(u[9], -3.0, 8.0),
+def make_user(u: Float[np.ndarray, " parameters"]) -> User:
+    """A person from numbers in [0, 1)."""
+    ranges = dict(
+        height=(1.55, 1.90), speed=(0.92, 1.32), cadence=(0.92, 1.08), legs=(0.96, 1.04), thigh=(0.94, 1.06),
+        arm_right=(0.3, 1.3), arm_left=(0.3, 1.3), asymmetry=(-0.07, 0.07), limp=(-0.03, 0.03),
+        knee=(0.88, 1.12), ankle=(0.85, 1.15), bob=(0.7, 1.4), torsion=(0.6, 1.4), lean=(0, 8), sway_phase=(0.14, 0.24),
+    )  # fmt: skip
+    person = {name: float(low + (high - low) * x) for (name, (low, high)), x in zip(ranges.items(), u, strict=False)}
+    gains = (6 * u[len(ranges) :] - 3).tolist()
+    return User(gait.Gait(**person), *gains)
+
+
+def vary(user: User, difficulty: float, rng: np.random.Generator) -> tuple[gait.Gait, radar.Scene]:
+    """One walk of a person: how it differs from the others, and from where it is seen."""
+    g = user.gait
+    spread = dict(
+        speed=0.05, cadence=0.015, arm_right=0.12, arm_left=0.12, asymmetry=0.01, limp=0.006,
+        knee=0.03, ankle=0.04, bob=0.12, torsion=0.12, lean=1.5, sway_phase=0.01,
+    )  # fmt: skip
+    walk = g._replace(**{k: getattr(g, k) + difficulty * s * rng.standard_normal() for k, s in spread.items()})
+    torso, *limbs = difficulty * 1.5 * rng.standard_normal(5) + np.array(user[1:])
+    scene = radar.Scene(
+        rng.uniform(2, 5), rng.uniform(0.8, 1.2), difficulty * rng.uniform(-10, 10), rng.uniform(25, 35), torso, *limbs
     )
-    loud = {
-        name: 10 ** (spread(x, -3.0, 3.0) / 20)
-        for name, x in zip(("arm", "leg", "foot"), u[11:13].tolist() + [u[8]], strict=True)
-    }
-    return User(f"walker_{k + 1:02d}", body, spread(u[12], 0.95, 1.4), _gains(loud))
+    return walk, scene
 
 
-def _gains(loud: dict[str, float]) -> dict[str, float]:
-    part = {"upper_arm": "arm", "forearm": "arm", "thigh": "leg", "shank": "leg", "foot": "foot"}
-    names = {name: part[key] for name in radar.SEGMENTS for key in part if name.startswith(key)}
-    return {name: loud[names[name]] if name in names else 1.0 for name in radar.SEGMENTS}
+def simulate(
+    walk: gait.Gait, scene: radar.Scene, steps: int, difficulty: float, wrapped: bool, rng: np.random.Generator
+) -> tuple[Complex[np.ndarray, " samples"], Float[np.ndarray, " steps"]]:
+    """Slow-time samples of a walk, and the samples at which the torso is fastest, steps + 1 of them."""
+    rate = (1 if wrapped else 2) * PRF / radar.OVERSAMPLING
+    _, duration, _ = gait.cycle(walk)
+    times = int((steps + 1.5) / 2 * duration * 1.1 * rate)
+    drift = np.interp(np.arange(times) / rate, np.arange(40) * duration / 2, rng.standard_normal(40))
+    phase = rng.integers(2) / 2 + np.cumsum(1 + 0.02 * difficulty * drift) / (duration * rate)
+    joints = gait.joints(walk, phase)
+    ranges, amplitudes = radar.scatterers(joints, scene, max(int(0.06 * rate), 1), rng)
+    fastest = np.interp(np.arange(steps + 1) / 2 + first_peak(walk, phase[1]), phase, np.arange(times) - 1.0)
+    return radar.slow_time(ranges, amplitudes), fastest * radar.OVERSAMPLING
+
+
+def first_peak(walk: gait.Gait, after: float) -> float:
+    """The phase, in cycles, at which the torso is fastest next."""
+    phase = np.linspace(0, 0.5, 101)
+    peak = phase[np.argmax(np.gradient(gait.joints(walk, phase)[:, :2, 0].mean(1)))]
+    return peak + np.ceil((after - peak) * 2) / 2
+
+
+def picture(iq: Complex[np.ndarray, " samples"], scene: radar.Scene, wrapped: bool, rng: np.random.Generator) -> Window:
+    """Native spectrogram (ROWS, frames) of a window's samples, its top the strongest returns."""
+    fold = 1 if wrapped else 2
+    spectrum = spectrogram.stft(iq, fold * ROWS, fold * HOP, ZERO_ROW)[:ROWS]
+    db = spectrogram.to_db(spectrum)
+    top = np.percentile(db, 99.7)
+    noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db - 18) / 20)
+    return spectrogram.from_db(spectrogram.to_db(spectrum + noise.astype(np.complex64)), top)
+
+
+def make_recording(
+    user: User, windows: int, rng: np.random.Generator, size: tuple[int, int], difficulty: float, wrapped: bool
+) -> Iterator[tuple[Window, dict[str, float], float]]:
+    """Windows of one walk, with its truth and their durations in seconds."""
+    walk, scene = vary(user, difficulty, rng)
+    iq, fastest = simulate(walk, scene, windows + STEPS - 1, difficulty, wrapped, rng)
+    truth = gait.truth(walk) | {k: float(v) for k, v in scene._asdict().items()}
+    rate = (1 if wrapped else 2) * PRF
+    for k in range(windows):
+        jitter = 0.02 * difficulty * rng.standard_normal() * (fastest[1] - fastest[0])
+        start = int(np.clip(fastest[k] + jitter, 0, len(iq) - (fastest[k + STEPS] - fastest[k])))
+        stop = start + int(fastest[k + STEPS] - fastest[k])
+        native = picture(iq[start:stop], scene, wrapped, rng)
+        yield spectrogram.resize(spectrogram.stretch(native, PICTURE), size), truth, (stop - start) / rate
 
 
 def make_windows(
@@ -89,59 +139,25 @@ def make_windows(
     recordings_per_user: int,
     windows_per_recording: int,
     seed: int,
-    size: tuple[int, int] = (128, 64),
+    size: tuple[int, int] = (ROWS, 64),
     difficulty: float = 1.0,
+    wrapped: bool = True,
 ) -> Iterator[SimulatedWindow]:
-    """Windows of all walks of all users, in order of time.
-
-    Window k and k + d share all but d of their four steps; indices jump between walks. A walk depends on
-    (seed, user, recording) alone.
+    """All windows, user by user and walk by walk. `size` is (Doppler rows, time frames); `difficulty` scales how much a
+    person's walks differ; unwrapped, speeds off the axis are lost rather than folded back.
     """
-    for k, user in enumerate(make_users(num_users, seed, difficulty)):
-        index = 1
-        for recording in range(recordings_per_user):
-            rng = np.random.default_rng([seed, k, recording])
-            for window in _walk(user, f"walk_{recording + 1:02d}", index, windows_per_recording, size, rng):
-                yield window
-            index += windows_per_recording + GAP
-
-
-def _walk(
-    user: User, recording: str, first: int, count: int, size: tuple[int, int], rng: np.random.Generator
-) -> Iterator[SimulatedWindow]:
-    # --- this walk
-    speed = float(np.clip(user.speed + rng.normal(0, 0.05), 0.7, 1.8))
-    view = radar.View(rng.uniform(2.0, 4.0), rng.uniform(0.8, 1.2), rng.uniform(-10, 10))
-    cycle = gait.cycle(user.body, speed)
-    step = cycle.seconds / 2
-    rate = (SPEEDS[1] - SPEEDS[0]) * radar.HERTZ_PER_SPEED
-    start = cycle.seconds * (rng.integers(0, 2) / 2 + 0.06)  # a little after the torso is fastest
-    seconds = (count - 1 + STEPS_PER_WINDOW) * step
-
-    # --- seen by the radar
-    margin = 0.1
-    coarse = np.arange(start - margin, start + seconds + margin + 0.01, 0.01)
-    fine = np.arange(start - margin, start + seconds + margin, 1 / rate)
-    slow_wave = 0.03 * np.sin(2 * np.pi * (coarse / seconds * rng.uniform(0.5, 1.5) + rng.uniform()))
-    warped = coarse + np.cumsum(slow_wave) * 0.01  # speed drifts by a few per cent within a walk
-    signal = radar.slow_time(gait.joints(user.body, speed, warped), coarse, fine, view, user.gains, rng)
-    snr = rng.uniform(22, 42)
-    power = np.mean(np.abs(signal) ** 2)
-    noise = rng.normal(size=(2, len(fine))).astype(np.float32)
-    signal = signal + np.sqrt(power / 10 ** (snr / 10) / 2) * (noise[0] + 1j * noise[1])
-
-    # --- windows of four steps
-    db, velocity, times = spectrogram.stft(signal, rate, lowest=SPEEDS[0], hertz_per_speed=radar.HERTZ_PER_SPEED)
-    truth = user.body._asdict() | {"speed": speed, "steps_per_minute": cycle.steps_per_minute, "stride": cycle.stride}
-    for i in range(count):
-        inside = (times >= margin + i * step) & (times < margin + (i + STEPS_PER_WINDOW) * step)
-        window = spectrogram.from_db(db[:, inside])
-        yield SimulatedWindow(
-            user.name,
-            recording,
-            first + i,
-            spectrogram.resize(window, size),
-            {name: float(value) for name, value in truth.items()},
-            velocity,
-            STEPS_PER_WINDOW * step,
+    if min(recordings_per_user, windows_per_recording, *size) < 1 or difficulty < 0:
+        raise InputError(
+            f"recordings_per_user={recordings_per_user}, windows_per_recording={windows_per_recording}, size={size}, "
+            f"difficulty={difficulty}: give counts of at least 1 and a difficulty of at least 0"
         )
+    axis = spectrogram.velocities(ROWS, PRF, radar.WAVELENGTH, ZERO_ROW)
+    rows = np.interp((np.arange(size[0]) + 0.5) * ROWS / size[0] - 0.5, np.arange(ROWS), axis)
+    for u, user in enumerate(make_users(num_users, seed)):
+        for r in range(recordings_per_user):
+            rng = np.random.default_rng([seed, 2, u, r])
+            first = r * (windows_per_recording + DISJOINT_GAP)
+            recording = make_recording(user, windows_per_recording, rng, size, difficulty, wrapped)
+            for k, (window, truth, seconds) in enumerate(recording):
+                name, walk = f"walker_{u + 1:02d}", f"walk_{r + 1:02d}"
+                yield SimulatedWindow(name, walk, first + k, window, truth, rows, seconds)
