@@ -42,10 +42,12 @@ class Gait(NamedTuple):
     limp: float = 0.0  # left side is late by this share of the cycle
     knee: float = 1.0  # factor of knee flexion
     ankle: float = 1.0  # factor of ankle motion
-    bob: float = 1.0  # factor of vertical and forward sway of the trunk
+    bob: float = 1.0  # factor of vertical and forward sway of the body
+    tilt: float = 1.0  # factor of the trunk's nodding about the pelvis
     torsion: float = 1.0  # factor of pelvis and thorax torsion
     lean: float = 0.0  # degrees forward
     sway_phase: float = 0.0  # cycles by which the trunk's forward sway runs ahead of Boulic's
+    sway_peak: float = 0.0  # share of a second harmonic that sharpens the peaks of the trunk's speed
 
 
 def reference(gait: Gait) -> float:
@@ -159,7 +161,8 @@ def offsets(gait: Gait, phase: Time, rv: float, support: float) -> Float[np.ndar
     forward = -0.084 * rv**2 + 0.084 * rv if slow else 0.021
     vertical = 0.015 * rv
     ahead = phase + gait.sway_phase
-    x = -gait.bob * forward * np.sin(2 * np.pi * (2 * ahead + 2 * (0.625 - support)))
+    angle = 4 * np.pi * (ahead + 0.625 - support)
+    x = -gait.bob * forward * (np.sin(angle) - gait.sway_peak / 2 * np.sin(2 * angle))
     y = -lateral * np.sin(2 * np.pi * (phase - 0.1))
     z = gait.bob * vertical * (np.sin(2 * np.pi * (2 * phase - 0.35)) - 1)
     return reference(gait) * np.stack([x, y, z], axis=-1)
@@ -207,7 +210,7 @@ def joints(gait: Gait, phase: Time) -> Points:
     twist = curve(t, [(0.1, 4 / 3 * rv), (0.4, -1.5 * rv), (0.6, -4 / 3 * rv), (0.9, 1.5 * rv)])
     arms = rotate(arms, gait.torsion * twist, 2)
     most = -8 * rv**2 + 8 * rv if rv < 0.5 else 2.0
-    tilt = gait.bob * most * (np.sin(2 * np.pi * (2 * (t + gait.sway_phase) - 0.1)) - 1) + gait.lean
+    tilt = gait.tilt * most * (np.sin(2 * np.pi * (2 * (t + gait.sway_phase) - 0.1)) - 1) + gait.lean
     trunk, arms = rotate(trunk, tilt, 1), rotate(arms, tilt, 1)
 
     path = offsets(gait, t, rv, support)

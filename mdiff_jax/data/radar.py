@@ -82,7 +82,10 @@ def scatterers(
         at = place[start] + along[:, None, None] * axis + around
         ranges.append(np.linalg.norm(radar - at, axis=2))
         gain = 10 ** (gain_db(scene, start, stop) / 20) / np.sqrt(points)
-        amplitudes.append(gain * np.sqrt(power) * speckle(points, len(joints), decay, rng))
+        gains = speckle(points, len(joints), decay, rng)
+        if (start, stop) == ("pelvis", "neck"):  # one steady return from the chest makes the thin ridge
+            gains = np.concatenate([np.full((1, len(joints)), np.sqrt(points)), 0.4 * gains[1:]])
+        amplitudes.append(gain * np.sqrt(power) * gains)
     return np.concatenate(ranges), np.concatenate(amplitudes)
 
 

@@ -21,7 +21,7 @@ def stft(
     """Hann frames of `window` samples, one every `hop`; frame m starts at sample m·hop. Receding targets have
     falling phase, so that approach is positive. `rows_above_zero` is the row of zero Doppler; the axis wraps there.
     """
-    if not (0 < hop and 2 <= window <= len(iq)):
+    if not (hop > 0 and 2 <= window <= len(iq)):
         raise InputError(
             f"an STFT of {len(iq)} samples with window={window}, hop={hop}: give 2 <= window <= samples, hop > 0"
         )
