@@ -39,7 +39,7 @@ class Scene(NamedTuple):
     foot_db: float = 0.0
 
 
-def cross_section(radius: float, half: Float[np.ndarray, "..."], cosine: Float[np.ndarray, "..."]) -> np.ndarray:
+def cross_section(radius: float, half: Float[np.ndarray, "*#n"], cosine: Float[np.ndarray, "*#n"]) -> np.ndarray:
     """m² of a spheroid with semi-axes radius, radius, half; cosine of the angle between its axis and the sight line."""
     sine2 = 1 - cosine**2
     return np.pi * radius**4 * half**2 / (radius**2 * sine2 + half**2 * cosine**2) ** 2

@@ -50,12 +50,12 @@ def model_to_db(window: Window, top_db: float, span_db: float = SPAN_DB) -> Floa
     return ((window + 1) / 2 - 1) * span_db + top_db
 
 
-def stretch(window: Window, frames: int) -> Window:
+def stretch(window: Window, frames: int) -> Float[np.ndarray, "freq frames"]:
     """More or fewer time frames by nearest neighbour: the blocks that pictures of spectrograms show."""
     return window[:, (np.arange(frames) * window.shape[1]) // frames]
 
 
-def resize(window: Window, size: tuple[int, int]) -> Window:
+def resize(window: Window, size: tuple[int, int]) -> Float[np.ndarray, "rows frames"]:
     """To `size` (rows, frames): along each axis the mean over the area where it shrinks, else nearest."""
     for axis in (0, 1):
         shape = (window.shape[1], size[0]) if axis == 0 else (size[1], window.shape[0])

@@ -24,7 +24,7 @@ PICTURE = 256  # columns of the pictures whose blocks are imitated
 STEPS = 4  # a window
 DISJOINT_GAP = STEPS  # added to the window index at the end of a walk
 DETECTION = -0.6  # in model space; real pictures show nothing fainter
-PART_DB = np.array([3.0, -5.0, -4.0, -3.0, -8.0])  # torso, arm, thigh, shank, foot, as real pictures show them
+PART_DB = np.array([3.0, -5.0, -4.0, -2.5, -14.0])  # torso, arm, thigh, shank, foot, as real pictures show them
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
 
 
@@ -65,7 +65,8 @@ def make_user(u: Float[np.ndarray, " parameters"]) -> User:
     ranges = dict(
         height=(1.55, 1.90), speed=(0.92, 1.32), cadence=(0.92, 1.08), legs=(0.96, 1.04), thigh=(0.94, 1.06),
         arm_right=(0.3, 1.0), arm_left=(0.3, 1.0), asymmetry=(-0.07, 0.07), limp=(-0.03, 0.03),
-        knee=(0.88, 1.12), ankle=(0.85, 1.15), bob=(0.55, 1.1), tilt=(0.1, 0.5), torsion=(0.6, 1.4), lean=(0, 8), sway_phase=(0.13, 0.21), sway_peak=(0.2, 0.4),
+        knee=(0.88, 1.12), ankle=(0.85, 1.15), bob=(0.55, 1.1), tilt=(0.1, 0.5), torsion=(0.6, 1.4), lean=(0, 8),
+        sway_phase=(0.13, 0.21), sway_peak=(0.2, 0.4),
     )  # fmt: skip
     person = {name: float(low + (high - low) * x) for (name, (low, high)), x in zip(ranges.items(), u, strict=False)}
     gains = (PART_DB + 6 * u[len(ranges) :] - 3).tolist()
@@ -76,13 +77,13 @@ def vary(user: User, difficulty: float, rng: np.random.Generator) -> tuple[gait.
     """One walk of a person: how it differs from the others, and from where it is seen."""
     g = user.gait
     spread = dict(
-        speed=0.05, cadence=0.025, arm_right=0.2, arm_left=0.2, asymmetry=0.025, limp=0.01, knee=0.06, ankle=0.08,
-        bob=0.15, tilt=0.1, torsion=0.25, lean=2.5, sway_phase=0.015, sway_peak=0.05,
+        speed=0.05, cadence=0.02, arm_right=0.16, arm_left=0.16, asymmetry=0.02, limp=0.008, knee=0.05, ankle=0.06,
+        bob=0.12, tilt=0.1, torsion=0.2, lean=2.0, sway_phase=0.012, sway_peak=0.05,
     )  # fmt: skip
     walk = g._replace(**{k: getattr(g, k) + difficulty * s * rng.standard_normal() for k, s in spread.items()})
-    torso, *limbs = difficulty * 2.5 * rng.standard_normal(5) + np.array(user[1:])
+    gains = (difficulty * 2.0 * rng.standard_normal(5) + np.array(user[1:])).tolist()
     scene = radar.Scene(
-        rng.uniform(2, 5), rng.uniform(0.8, 1.2), difficulty * rng.uniform(-10, 10), rng.uniform(52, 62), torso, *limbs
+        rng.uniform(2, 5), rng.uniform(0.8, 1.2), difficulty * rng.uniform(-10, 10), rng.uniform(52, 62), *gains
     )
     return walk, scene
 
@@ -114,7 +115,7 @@ def picture(iq: Complex[np.ndarray, " samples"], scene: radar.Scene, wrapped: bo
     fold = 1 if wrapped else 2
     spectrum = spectrogram.stft(iq, fold * ROWS, fold * HOP, ZERO_ROW)[:ROWS]
     db = spectrogram.to_db(spectrum)
-    top = np.percentile(db, 99.7)
+    top = float(np.percentile(db, 99.7))
     noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
     native = spectrogram.from_db(spectrogram.to_db(spectrum + noise.astype(np.complex64)), top)
     return np.where(native < DETECTION, np.float32(-1), native)
