@@ -13,6 +13,7 @@ from mdiff_jax.data.gait import JOINTS
 
 WAVELENGTH = 3.893e-3  # m, 77 GHz
 OVERSAMPLING = 16  # slow-time samples for each time at which joints are computed
+DIMMEST = 0.15  # of the broadside cross-section: clothes and joints scatter where a smooth spheroid would not
 SEGMENTS = (  # from, to, radius in m, points
     ("neck", "crown", 0.10, 6), ("pelvis", "neck", 0.15, 10),
     ("neck", "shoulder_r", 0.06, 4), ("neck", "shoulder_l", 0.06, 4),
@@ -76,7 +77,8 @@ def scatterers(
         middle = radar - (place[start] + place[stop]) / 2
         length, distance = np.linalg.norm(axis, axis=1), np.linalg.norm(middle, axis=1)
         cosine = (axis * middle).sum(1) / (length * distance)
-        power = cross_section(radius, length / 2, cosine) / distance**4
+        section = cross_section(radius, length / 2, cosine)
+        power = np.maximum(section, DIMMEST * np.pi * length**2 / 4) / distance**4
         along = (np.arange(points) + rng.uniform(size=points)) / points
         around = radius * rng.uniform(-1, 1, (points, 1, 3))
         at = place[start] + along[:, None, None] * axis + around

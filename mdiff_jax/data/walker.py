@@ -23,8 +23,9 @@ HOP = 120  # samples between frames, 37 ms; a frame is ROWS samples, 39 ms
 PICTURE = 256  # columns of the pictures whose blocks are imitated
 STEPS = 4  # a window
 DISJOINT_GAP = STEPS  # added to the window index at the end of a walk
+CLUTTER_DB = 34.0  # what stands still, below the top
 DETECTION = -0.6  # in model space; real pictures show nothing fainter
-PART_DB = np.array([3.0, -5.0, -4.0, -2.5, -14.0])  # torso, arm, thigh, shank, foot, as real pictures show them
+PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as real pictures show them
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
 
 
@@ -65,7 +66,7 @@ def make_user(u: Float[np.ndarray, " parameters"]) -> User:
     ranges = dict(
         height=(1.55, 1.90), speed=(0.92, 1.32), cadence=(0.92, 1.08), legs=(0.96, 1.04), thigh=(0.94, 1.06),
         arm_right=(0.3, 1.0), arm_left=(0.3, 1.0), asymmetry=(-0.07, 0.07), limp=(-0.03, 0.03),
-        knee=(0.88, 1.12), ankle=(0.85, 1.15), bob=(0.55, 1.1), tilt=(0.1, 0.5), torsion=(0.6, 1.4), lean=(0, 8),
+        knee=(0.88, 1.12), ankle=(0.85, 1.15), bob=(0.7, 1.4), tilt=(0.1, 0.5), torsion=(0.6, 1.4), lean=(0, 8),
         sway_phase=(0.13, 0.21), sway_peak=(0.2, 0.4),
     )  # fmt: skip
     person = {name: float(low + (high - low) * x) for (name, (low, high)), x in zip(ranges.items(), u, strict=False)}
@@ -117,6 +118,7 @@ def picture(iq: Complex[np.ndarray, " samples"], scene: radar.Scene, wrapped: bo
     db = spectrogram.to_db(spectrum)
     top = float(np.percentile(db, 99.7))
     noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
+    noise[ZERO_ROW] *= 10 ** ((scene.snr_db - CLUTTER_DB) / 20)
     native = spectrogram.from_db(spectrogram.to_db(spectrum + noise.astype(np.complex64)), top)
     return np.where(native < DETECTION, np.float32(-1), native)
 
