@@ -83,10 +83,7 @@ def draw_spectrograms(
         return diffusion.predict_x0(decoder.schedule, x_t, t, output, decoder.prediction)
 
     guided = guidance.guided(denoise, (z, user), decoder.cond_scale)
-
-    def clipped(x_t: Array, t: Array) -> Array:
-        return jnp.clip(guided(x_t, t), -1.0 - floor_margin, 1.0)
-
+    clipped = guidance.clipped(guided, -1.0 - floor_margin, 1.0)
     return floor.restore(_sample(decoder, clipped, shape, sample_keys))
 
 

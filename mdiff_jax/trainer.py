@@ -51,7 +51,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
     for name in build.STAGES[: build.STAGES.index(chosen[-1]) + 1]:
         trained = train_stage(config, name, data, tables, constants, workdir, may_train=name in chosen)
         if name == "encoder" and chosen[-1] != "encoder":
-            tables["embedding"], constants = embed(config, trained, data, workdir)
+            tables["embedding"], constants = embed(config, trained, data)
 
 
 def check_same(workdir: Workdir, values: dict) -> None:
@@ -90,7 +90,7 @@ def prepare(config: ConfigDict, workdir: Workdir) -> Data:
     return Data(dataset, {name: np.array([position[f] for f in split[name]]) for name in splits.NAMES})
 
 
-def embed(config: ConfigDict, params: Any, data: Data, workdir: Workdir) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def embed(config: ConfigDict, params: Any, data: Data) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Standardised embeddings of every window, and the constants: the training mean, and one deviation for all."""
     function = parallel.compile_map(build.encode(config))
     chunks = []

@@ -54,7 +54,7 @@ class MetricsLog:
         path.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
 
-    def write(self, step: int, values: dict[str, int | float]) -> None:
+    def write(self, step: int, values: dict[str, float]) -> None:
         self._file.write(json.dumps({"step": step} | {k: float(f"{v:.6g}") for k, v in values.items()}) + "\n")
         self._file.flush()
 
@@ -62,7 +62,7 @@ class MetricsLog:
         self._file.close()
 
 
-def _step_of(line: str) -> int | float:
+def _step_of(line: str) -> float:
     """The step a line speaks of; infinity for a line cut short, which is then dropped."""
     try:
         return json.loads(line)["step"]

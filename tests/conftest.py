@@ -1,6 +1,7 @@
 """Run-time shape checks for the whole package, and where the real recordings are, if they are here."""
 
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -8,11 +9,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("mdiff_jax", "beartype.beartype")
+install_import_hook("mdiff_jax", "typecheck.check")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402 - after the hook
 
+CACHE = tempfile.TemporaryDirectory(prefix="mdiff_jax_cache_")  # programs compiled twice in one run are taken from here
+jax.config.update("jax_compilation_cache_dir", CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_disable_most_optimizations", True)  # tests compile much and compute little
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "gait"

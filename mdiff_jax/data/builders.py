@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax.data import colormap, sources
+from mdiff_jax.data import colormap, sources, walker
 from mdiff_jax.errors import InputError
 
 VERSION = "1.0.0"
@@ -148,13 +149,13 @@ def walker_examples(
     """Windows of synthetic users, named as files would be."""
     if channels != "scalar":
         raise InputError("data.channels='rgb' is for folders of images: walkers are scalar")
-    from mdiff_jax.data import walker  # its simulator need not be there for folders
-
     total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
-    for w in tqdm(walker.make_windows(**options), desc="walking", unit="window", total=total, mininterval=1):
+    windows = walker.make_windows(**options, size=image_size)
+    for w in tqdm(windows, desc="walking", unit="window", total=total, mininterval=1):
         item = sources.Item(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
-        common = {"colormap": "jet", "original_size": [256, 256], "zero_doppler": None}
-        yield item, resize((w.spectrogram[..., None] + 1) / 2, image_size) * 2 - 1, common
+        zero = float(np.interp(0.0, w.velocities[::-1], np.arange(image_size[0])[::-1]) + 0.5) / image_size[0]
+        common = {"colormap": "jet", "original_size": [256, 256], "zero_doppler": round(zero, 4)}
+        yield item, w.spectrogram[..., None], common
 
 
 def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -215,7 +216,7 @@ def make_builder(cache_dir: Path, shape: tuple[int, int, int], examples: Callabl
     """A TFDS builder of one split, 'windows', in the order given."""
     import tensorflow_datasets as tfds
 
-    class Spectrograms(tfds.core.GeneratorBasedBuilder):
+    class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Micro-Doppler windows; users, recordings and times are in dataset.json."""
 
         VERSION = tfds.core.Version(VERSION)
@@ -238,11 +239,10 @@ def quiet() -> Iterator[None]:
     """Without the library's own progress bars and news: ours says more."""
     import tensorflow_datasets as tfds
 
-    level = logging.getLogger().level
     tfds.disable_progress_bar()
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(logging.NOTSET)
-        logging.getLogger().setLevel(level)

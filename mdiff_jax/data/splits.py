@@ -6,7 +6,7 @@ Windows overlap: those less than `gap + 1` indices apart share pixels, so no two
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ MIN_WALKS = 6  # from so many on, whole walks are dealt out
 Split = dict[str, list[str]]
 
 
+@runtime_checkable
 class Described(Protocol):
     """What a split needs to know of a data set: a line a window."""
 

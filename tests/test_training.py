@@ -1,0 +1,191 @@
+"""The whole path on a small scale: train, be interrupted, resume, sample; and what is refused on the way."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from configs import tiny
+from mdiff_jax import build, model, sampling, summary, trainer
+from mdiff_jax.data import loader, sources
+from mdiff_jax.errors import InputError
+from mdiff_jax.workdir import Workdir
+
+
+def small() -> ConfigDict:
+    config = tiny.get_config()
+    config.log_every, config.checkpoint_every, config.compilation_cache = 1, 2, False
+    config.data.image_size = (16, 16)
+    config.data.walkers.update(num_users=2, recordings_per_user=6, windows_per_recording=2)
+    config.encoder.update(embedding_dim=4, channels=(8, 8), patch=2, epochs=2, batch_size=4)
+    config.prior.update(width=8, depth=1, heads=2, epochs=2, batch_size=4, sample_timesteps=2)
+    config.decoder.update(channels=(8, 8), patch=2, cond_width=8, head_width=8, epochs=2, batch_size=4)
+    config.decoder.sample_timesteps = 2
+    config.sample.update(num_samples_per_user=2, batch_size=3)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("finished")
+    trainer.train(small(), root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(finished):
+    return model.load(finished)
+
+
+def losses(root: Path) -> dict[str, list]:
+    lines = {s: Workdir(root).metrics(s).read_text().splitlines() for s in build.STAGES}
+    return {s: [(m["step"], m["loss"]) for m in map(json.loads, text)] for s, text in lines.items()}
+
+
+def test_a_working_directory_describes_itself(finished):
+    assert build.from_plain(json.loads((finished / "config.json").read_text())).to_dict() == small().to_dict()
+    split = json.loads((finished / "split.json").read_text())
+    assert not set(split["train"]) & set(split["test"])
+    for stage, lines in losses(finished).items():
+        assert [step for step, _ in lines] == list(range(1, len(lines) + 1)) and len(lines) >= 4, stage
+        assert np.isfinite([loss for _, loss in lines]).all()
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
+    """Stopped in every stage between two checkpoints: the same losses, and the same parameters bit for bit."""
+    batches = loader.train_batches
+
+    def interrupted(*args, start_step, **kwargs):
+        for i, batch in enumerate(batches(*args, start_step=start_step, **kwargs)):
+            if start_step == 0 and i == 3:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loader, "train_batches", interrupted)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(small(), tmp_path)
+    trainer.train(small(), tmp_path)
+    assert losses(tmp_path) == losses(finished)
+    again, before = model.load(tmp_path).params, model.load(finished).params
+    jax.tree.map(np.testing.assert_array_equal, again, before)
+
+
+def test_a_finished_run_is_left_alone(finished, capsys):
+    before = losses(finished)
+    trainer.train(small(), finished)
+    assert losses(finished) == before
+    assert "finished" in capsys.readouterr().out
+
+
+def test_another_configuration_is_refused_by_its_key(finished):
+    config = small()
+    config.decoder.batch_size = 2
+    with pytest.raises(InputError, match=r"decoder\.batch_size=4, now it is 2"):
+        trainer.train(config, finished)
+
+
+def test_a_stage_needs_those_before_it(tmp_path):
+    config = small()
+    config.stage = "decoder"
+    with pytest.raises(InputError, match=r"stage encoder .* is not finished"):
+        trainer.train(config, tmp_path)
+    with pytest.raises(InputError, match="stage encoder is at step 0"):
+        model.load(tmp_path)
+
+
+def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(finished, trained):
+    """The table that both train on is the frozen encoder's answer, standardised on the training split."""
+    config, workdir = small(), Workdir(finished)
+    data = trainer.prepare(config, workdir)
+    params = trainer.train_stage(config, "encoder", data, {}, {}, workdir, may_train=False)
+    table, constants = trainer.embed(config, params, data)
+    z = build.encode(config)(params, data.dataset.load(np.array([5])))
+    expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
+    np.testing.assert_allclose(table[5:6], expected, atol=1e-4)
+    np.testing.assert_allclose(table[data.rows["train"]].mean(0), 0, atol=1e-4)
+
+
+def test_a_sample_depends_on_seed_user_and_id_alone(trained):
+    a, b = trained.users
+    alone = trained.sample([b], 2, seed=3)
+    among = trained.sample([a, b], 3, seed=3)
+    np.testing.assert_array_equal(alone, among[3:5])
+    assert np.abs(trained.sample([b], 2, seed=4) - alone).max() > 1e-3
+    assert np.abs(among[0] - among[1]).max() > 1e-3
+    assert alone.shape == (2, 16, 16) and np.abs(alone).max() <= 1
+
+
+def test_samples_are_a_data_set_and_say_where_they_came_from(trained, tmp_path):
+    files = sampling.write_samples(trained, trained.users, 2, 0, tmp_path)
+    items = sources.scan(tmp_path)
+    assert {item.user for item in items} == set(trained.users) and len(items) == len(files) == 4
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["complete"] and set(provenance["files"]) == {item.file for item in items}
+    assert (tmp_path / "grid.png").stat().st_size > 1000
+    # a second call draws nothing, a larger one adds, other settings are refused
+    before = {f: f.stat().st_mtime_ns for f in files}
+    more = sampling.write_samples(trained, trained.users, 3, 0, tmp_path)
+    assert len(more) == 6 and all(f.stat().st_mtime_ns == t for f, t in before.items())
+    with pytest.raises(InputError, match="seed=0, now it is 1"):
+        sampling.write_samples(trained, trained.users, 2, 1, tmp_path)
+
+
+def test_the_summary_measures_and_says_where_everything_is(finished, capsys):
+    summary.report(finished)
+    out = capsys.readouterr().out
+    figures = json.loads((finished / "summary.json").read_text())
+    assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
+    assert (finished / "grid.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("users", "n", "says"),
+    [(["walker_3"], 1, "did you mean"), (["walker_01", "walker_01"], 1, "twice"), (["walker_01"], 0, "at least 1")],
+)
+def test_bad_requests_are_refused(trained, tmp_path, users, n, says):
+    with pytest.raises(InputError, match=says):
+        sampling.write_samples(trained, users, n, 0, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
+    """A key that nothing reads is an option that does nothing."""
+    config = small()
+    for name in build.STAGES:
+        config[name].epochs = 1
+    names, read = {}, set()
+
+    def label(node, prefix=""):
+        names[id(node)] = prefix
+        for key, value in node.items():
+            if isinstance(value, ConfigDict):
+                label(value, f"{prefix}{key}.")
+
+    label(config)
+    keys = build.flatten(build.plain(config)).keys()
+    getitem, plain = ConfigDict.__getitem__, build.plain
+
+    def recorded(self, key):
+        if id(self) in names:
+            read.add(names[id(self)] + key)
+        return getitem(self, key)
+
+    def unrecorded(values):
+        with monkeypatch.context() as pause:
+            pause.setattr(ConfigDict, "__getitem__", getitem)
+            return plain(values)
+
+    monkeypatch.setattr(build, "from_plain", lambda values: config)
+    monkeypatch.setattr(build, "plain", unrecorded)
+    monkeypatch.setattr(build, "validate", lambda values: None)
+    monkeypatch.setattr(ConfigDict, "__getitem__", recorded)
+    trainer.train(config, tmp_path)
+    summary.report(tmp_path)
+    assert keys - read - {"data.colormap", "data.path"} == set()
