@@ -68,7 +68,7 @@ def truth(gait: Gait) -> dict[str, float]:
     return {"steps_per_minute": float(120 / duration), "stride": float(gait.speed * duration), **gait._asdict()}
 
 
-def curve(phase: Time, points: list[tuple[float, float]]) -> Time:
+def curve(phase: Time, points: list[tuple[float | int, float | int]]) -> Time:
     """Periodic monotone cubic through control points (phase, degrees), PCHIP over three cycles."""
     places, values = np.array(sorted((t % 1.0, v) for t, v in dict(points).items())).T
     three = np.concatenate([places - 1, places, places + 1])
