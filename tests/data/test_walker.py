@@ -195,4 +195,4 @@ def test_an_unwrapped_axis_loses_what_is_too_fast() -> None:
 def test_bad_numbers_are_refused_by_name(key: str) -> None:
     options = dict(num_users=1, recordings_per_user=1, windows_per_recording=1, seed=0, difficulty=1.0)
     with pytest.raises(InputError, match=f"{key}=-1"):
-        list(walker.make_windows(**(options | {key: -1})))
+        list(walker.make_windows(**(options | {key: type(options[key])(-1)})))
