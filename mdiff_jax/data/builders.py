@@ -24,7 +24,7 @@ from tqdm import tqdm
 from mdiff_jax.data import colormap, sources, walker
 from mdiff_jax.errors import InputError
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"  # raised whenever the same recordings give other numbers
 LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
 Example = dict[str, Any]
 
@@ -115,32 +115,64 @@ def open_prepared(cache_dir: Path) -> Dataset:
 def folder_examples(
     root: Path, items: list[sources.Item], image_size: tuple[int, int], channels: str, name: str
 ) -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
-    """Each window with its file, and what is common to the data set."""
-    size = None
-    for item in tqdm(items, desc="reading", unit="image", mininterval=1):
-        rgb = sources.read_rgb(root / item.file)
+    """Each window with its file, and what is common to the data set. `name` is a colour map or 'auto'."""
+    size, first, velocities = None, "", None
+    for item in tqdm(items, desc="reading", unit="window", mininterval=1):
+        path = sources.path_of(root, item)
+        if item.row >= 0:
+            window, velocities = array_window(path, item.row, channels)
+            name = "jet"  # to be drawn in
+        else:
+            image = sources.read_image(path)
+            if size is None and channels == "scalar" and name == "auto":
+                name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
+            window = (
+                scalar_of(image, name, path) if channels == "scalar" else sources.in_colour(image) / np.float32(255)
+            )
         if size is None:
-            size, first = rgb.shape[:2], item.file
-            if channels == "scalar" and name == "auto":
-                name = colormap.detect(rgb, f"'{root / item.file}'")
-        if rgb.shape[:2] != size:
+            size, first = window.shape[:2], item.file
+        if window.shape[:2] != size:
             raise InputError(
-                f"'{root / item.file}' is {rgb.shape[1]}x{rgb.shape[0]}, '{first}' is {size[1]}x{size[0]}: one size is "
+                f"'{path}' is {window.shape[1]}x{window.shape[0]}, '{first}' is {size[1]}x{size[0]}: one size is "
                 "needed, since rows and columns are velocities and times"
             )
-        if channels == "scalar":
-            off = colormap.residual(rgb, name)
-            if off > colormap.MAX_RESIDUAL:
-                best = colormap.detect(rgb, f"'{root / item.file}'")
-                raise InputError(
-                    f"'{root / item.file}' is not drawn in {name} like the others (off by {off:.0f} of 255; "
-                    f"the nearest is {best}): redraw it, or give data.channels='rgb'"
-                )
-            window = colormap.to_scalar(rgb, name)[..., None]
-        else:
-            window = rgb / np.float32(255)
-        common = {"colormap": name if channels == "scalar" else None, "original_size": list(size), "zero_doppler": None}
-        yield item, resize(window, image_size) * 2 - 1, common
+        common = {"colormap": name if channels == "scalar" else None, "original_size": list(size)}
+        yield item, resize(window, image_size) * 2 - 1, common | axis(velocities, image_size[0])
+
+
+def scalar_of(image: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """An image → (H, W, 1) in [0, 1]; InputError if it is not drawn in the map that the data set is drawn in."""
+    if image.ndim == 2 and name != "gray":
+        raise InputError(f"'{path}' is grey, the data set is drawn in {name}: redraw it, or take it out")
+    if image.ndim == 2:
+        return image[..., None]
+    off = colormap.residual(image, name)
+    if off > colormap.MAX_RESIDUAL[name]:
+        best = colormap.detect(image, f"'{path}'")
+        raise InputError(
+            f"'{path}' is not drawn in {name} like the others (off by {off:.0f} of 255; the nearest is {best}): "
+            "redraw it, or give data.channels='rgb'"
+        )
+    return colormap.to_scalar(image, name)[..., None]
+
+
+def array_window(path: Path, row: int, channels: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """One window of an array file, (H, W, 1) in [0, 1], and the velocity of its rows where known."""
+    if channels != "scalar":
+        raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
+    spectrograms, velocities = sources.read_arrays(path)
+    return (spectrograms[row][..., None] + 1) / 2, velocities
+
+
+def axis(velocities: np.ndarray | None, rows: int) -> dict[str, Any]:
+    """What is known of a velocity axis (highest first): 'velocity' in m/s of each of `rows`, 'zero_doppler' as a share
+    of the height from the top.
+    """
+    if velocities is None:
+        return {"zero_doppler": None, "velocity": None}
+    here = np.interp((np.arange(rows) + 0.5) * len(velocities) / rows - 0.5, np.arange(len(velocities)), velocities)
+    zero = (float(np.interp(0.0, here[::-1], np.arange(rows)[::-1])) + 0.5) / rows
+    return {"zero_doppler": round(zero, 4), "velocity": np.round(here, 4).tolist()}
 
 
 def walker_examples(
@@ -153,8 +185,7 @@ def walker_examples(
     windows = walker.make_windows(**options, size=image_size)
     for w in tqdm(windows, desc="walking", unit="window", total=total, mininterval=1):
         item = sources.Item(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
-        zero = float(np.interp(0.0, w.velocities[::-1], np.arange(image_size[0])[::-1]) + 0.5) / image_size[0]
-        common = {"colormap": "jet", "original_size": [256, 256], "zero_doppler": round(zero, 4)}
+        common = {"colormap": "jet", "original_size": [256, 256]} | axis(w.velocities, image_size[0])
         yield item, w.spectrogram[..., None], common
 
 
@@ -170,8 +201,10 @@ def content_hash(root: Path, items: list[sources.Item]) -> str:
     """Changes when any file's name or bytes do."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(item.file.encode() + b"\0")
-        digest.update(hashlib.sha256((root / item.file).read_bytes()).digest())
+        digest.update(repr(item).encode())
+    for path in dict.fromkeys(sources.path_of(root, item) for item in items):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

@@ -63,8 +63,8 @@ def detect(rgb: UInt8[np.ndarray, "rows columns 3"], where: str) -> str:
     best = min(fitting or NAMES, key=residuals.__getitem__)
     if not fitting:
         raise InputError(
-            f"{where} is drawn in no colour map known here: the nearest, {best}, is off by {residuals[best]:.0f} of 255 on "
-            f"average (at most {MAX_RESIDUAL[best]}); give data.channels='rgb', or images in one of {', '.join(NAMES)}"
+            f"{where} is drawn in no known colour map: the nearest, {best}, is off by {residuals[best]:.0f} of 255 on "
+            f"average, {MAX_RESIDUAL[best]} at most; give data.channels='rgb', or images in {', '.join(NAMES)}"
         )
     return best
 
