@@ -1,6 +1,7 @@
 """Which windows are for training, validation, test: whole walks, or blocks of the window index with a gap.
 
 Windows overlap: those less than `gap + 1` indices apart share pixels, so no two such windows may be on different sides.
+Where the order in time is not known, overlap is measured, and windows that may overlap stay together.
 """
 
 import json
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from mdiff_jax.errors import InputError
 
 NAMES = ("train", "validation", "test")
+RULES = ("auto", "recording", "block", "random_that_leaks")
 MIN_WALKS = 6  # from so many on, whole walks are dealt out
+ALIKE = 0.9  # correlation from which two windows of a user may overlap: disjoint ones reach 0.93 too, so this errs on
+# the side of caution; overlapping ones measure 0.93 on average
 Split = dict[str, list[str]]
 
 
@@ -27,63 +33,175 @@ class Described(Protocol):
     recordings: tuple[str, ...]
     indices: np.ndarray
 
+    def load(self, rows: np.ndarray) -> np.ndarray: ...
 
-def make_split(dataset: Described, *, fractions: Sequence[float], by: str, gap: int, seed: int) -> Split:
+
+def make_split(
+    dataset: Described,
+    *,
+    fractions: Sequence[float],
+    by: str,
+    gap: int,
+    seed: int,
+    folds: int = 1,
+    fold: int = 0,
+    windows_per_user: int | None = None,
+) -> Split:
     """Files for 'train', 'validation', 'test' in the given shares of each user's windows.
 
     `by` 'recording' deals out whole walks, 'block' cuts the time axis of a user into three blocks, 'auto' takes walks
     where a user has at least six. Windows within `gap` indices of another side are in none of the three.
+    'random_that_leaks' deals out windows whatever they share, to show what that does to figures.
+
+    With `folds` > 1 the test part is the `fold`-th of so many, which together hold every window once. With
+    `windows_per_user` training keeps so many of each user; with the same seed fewer are a subset of more.
     """
-    if by not in ("auto", "recording", "block"):
-        raise InputError(f"data.split_by is '{by}': give 'auto', 'recording' or 'block'")
+    check(fractions, by, folds, fold)
+    if folds > 1:
+        rest = (1 - 1 / folds) / (fractions[0] + fractions[1])
+        fractions = (fractions[0] * rest, fractions[1] * rest, 1 / folds)
     split: Split = {name: [] for name in NAMES}
     for user, name in enumerate(dataset.users):
         rows = np.flatnonzero(dataset.user_ids == user)
-        if (dataset.indices[rows] < 0).any():
-            raise InputError(
-                f"the order in time of the windows of user '{name}' is unknown, so overlapping windows cannot be kept "
-                f"apart: end each file name with its number, as in {name}_walk_0001.png"
-            )
-        recordings = np.array(dataset.recordings)[rows]
-        walks = list(dict.fromkeys(recordings.tolist()))
-        if by == "recording" or (by == "auto" and len(walks) >= MIN_WALKS):
-            side = deal(recordings, walks, fractions, np.random.default_rng([seed, user]))
-        else:
-            side = cut(len(rows), fractions)
-        keep = apart(recordings, dataset.indices[rows], side, gap)
+        rng = np.random.default_rng([seed, user])
+        side = sides(dataset, rows, fractions, by, gap, rng, fold, folds)
+        if windows_per_user is not None:
+            side = thin(side, windows_per_user, rng, name)
         for i, part in enumerate(NAMES):
-            chosen = rows[keep & (side == i)]
+            chosen = rows[side == i]
             if not len(chosen):
+                walks = len({dataset.recordings[row] for row in rows})
                 raise InputError(
-                    f"user '{name}' has too few windows ({len(rows)} in {len(walks)} walks) for a {part} part with "
+                    f"user '{name}' has too few windows ({len(rows)} in {walks} walks) for a {part} part with "
                     f"a gap of {gap}: record more, change data.fractions, or take the user out"
                 )
             split[part] += [dataset.files[row] for row in chosen]
     return split
 
 
-def deal(recordings: np.ndarray, walks: list[str], fractions: Sequence[float], rng: np.random.Generator) -> np.ndarray:
-    """Walks in random order, each to the side that is furthest below its share."""
-    sizes = {walk: int((recordings == walk).sum()) for walk in walks}
-    have, side_of = np.zeros(len(NAMES)), {}
-    for walk in rng.permutation(walks):
-        want = np.asarray(fractions) * (have.sum() + sizes[walk]) - have
-        side_of[walk] = int(np.argmax(want))
-        have[side_of[walk]] += sizes[walk]
+def check(fractions: Sequence[float], by: str, folds: int, fold: int) -> None:
+    if by not in RULES:
+        raise InputError(f"data.split_by is '{by}': give one of {', '.join(RULES)}")
+    if len(fractions) != len(NAMES) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise InputError(f"data.fractions are {tuple(fractions)}: give three shares that add up to 1")
+    if not 0 <= fold < folds:
+        raise InputError(f"fold {fold} of {folds} folds: give 0 to {folds - 1}")
+
+
+def sides(
+    dataset: Described,
+    rows: np.ndarray,
+    fractions: Sequence[float],
+    by: str,
+    gap: int,
+    rng: np.random.Generator,
+    fold: int,
+    folds: int,
+) -> np.ndarray:
+    """For each of one user's windows, in order of time: 0 train, 1 validation, 2 test, -1 none of them."""
+    if by == "random_that_leaks":
+        return deal(np.arange(len(rows)).astype(str), fractions, rng, fold, folds)
+    recordings, indices = np.array(dataset.recordings)[rows], dataset.indices[rows]
+    if (indices < 0).any():
+        groups = overlap_groups(dataset.load(rows)[..., 0])
+        if np.bincount(groups).max() > max(fractions) * len(rows) + 1:
+            raise InputError(
+                f"the order in time of user '{dataset.users[dataset.user_ids[rows[0]]]}' is unknown, and "
+                f"{np.bincount(groups).max()} of {len(rows)} windows may overlap: end file names with numbers in time"
+            )
+        return deal(groups.astype(str), fractions, rng, fold, folds)
+    if by == "recording" or (by == "auto" and len(set(recordings)) >= max(MIN_WALKS, folds)):
+        side = deal(recordings, fractions, rng, fold, folds)
+    else:
+        side = cut(len(rows), fractions, fold)
+    return np.where(apart(recordings, indices, side, gap), side, -1)
+
+
+def deal(
+    recordings: np.ndarray, fractions: Sequence[float], rng: np.random.Generator, fold: int, folds: int
+) -> np.ndarray:
+    """Walks in random order, each to the side that is furthest below its share; with folds, test is every k-th."""
+    walks = rng.permutation(list(dict.fromkeys(recordings.tolist())))
+    names, sizes = np.unique(recordings, return_counts=True)
+    size_of = dict(zip(names.tolist(), sizes.tolist(), strict=True))
+    side_of = dict.fromkeys(walks[fold::folds], 2) if folds > 1 else {}
+    shares = np.array([*fractions[:2], 0 if folds > 1 else fractions[2]])
+    have = np.zeros(len(NAMES))
+    for walk in walks:
+        if walk not in side_of:
+            want = shares / shares.sum() * (have.sum() + size_of[walk]) - have
+            side_of[walk] = int(np.argmax(want))
+            have[side_of[walk]] += size_of[walk]
     return np.array([side_of[walk] for walk in recordings])
 
 
-def cut(count: int, fractions: Sequence[float]) -> np.ndarray:
-    """The first windows for training, the next for validation, the last for test."""
-    ends = np.round(np.cumsum(fractions) * count).astype(int)
-    return np.searchsorted(ends, np.arange(count), side="right").clip(max=len(NAMES) - 1)
+def cut(count: int, fractions: Sequence[float], fold: int) -> np.ndarray:
+    """Training, validation, test, in this order from where the last test block ends; fold 0's ends at the end."""
+    start, stop = (round(count * (1 - f * fractions[2])) for f in (fold + 1, fold))
+    rest = count - (stop - start)
+    train = round(rest * fractions[0] / (fractions[0] + fractions[1]))
+    return np.searchsorted([train, rest], (np.arange(count) - stop) % count, side="right")
 
 
 def apart(recordings: np.ndarray, indices: np.ndarray, side: np.ndarray, gap: int) -> np.ndarray:
     """True for windows to keep: of two that are too near on different sides, the one for training (validation) goes."""
-    take = np.array([recording.rpartition("/")[0] for recording in recordings])
-    near = (abs(indices[:, None] - indices[None]) <= gap) & (take[:, None] == take[None])
-    return ~(near & (side[None] > side[:, None])).any(axis=1)
+    place = timeline(recordings, indices, gap)
+    keep = np.ones(len(side), bool)
+    for later in (1, 2):
+        keep &= (side >= later) | (distance(place, place[side == later]) > gap)
+    return keep
+
+
+def timeline(recordings: np.ndarray, indices: np.ndarray, gap: int) -> np.ndarray:
+    """Indices on one axis, with those of different conditions far apart."""
+    conditions = np.unique([recording.rpartition("/")[0] for recording in recordings], return_inverse=True)[1]
+    return conditions * (int(indices.max()) + gap + 2) + indices.astype(np.int64)
+
+
+def distance(place: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """From each place to the nearest of the others."""
+    far = np.iinfo(np.int64).max // 4
+    others = np.concatenate([[-far], np.sort(others), [far]])
+    after = np.searchsorted(others, place)
+    return np.minimum(others[after] - place, place - others[after - 1])
+
+
+def thin(side: np.ndarray, count: int, rng: np.random.Generator, user: str) -> np.ndarray:
+    """Keeps `count` windows for training."""
+    train = np.flatnonzero(side == 0)
+    if not 1 <= count <= len(train):
+        raise InputError(f"windows_per_user is {count}: user '{user}' has {len(train)} windows for training")
+    side = side.copy()
+    side[rng.permutation(train)[count:]] = -1
+    return side
+
+
+def overlap_groups(windows: np.ndarray) -> np.ndarray:
+    """(n, F, T) → a number for each window; windows that are alike after some shift in time have the same."""
+    n, rows, frames = windows.shape
+    x = windows[:, : rows // 8 * 8, : frames // 32 * 32 or frames]
+    x = x.reshape(n, 8, -1, min(32, x.shape[2]), max(1, x.shape[2] // 32)).mean((2, 4))
+    alike = np.zeros((n, n), bool)
+    for shift in range(x.shape[2] * 3 // 4 + 1):
+        alike |= standard(x[:, :, shift:]) @ standard(x[:, :, : x.shape[2] - shift]).T > ALIKE
+    return connected_components(csr_matrix(alike), directed=False)[1]
+
+
+def standard(x: np.ndarray) -> np.ndarray:
+    """(n, …) → (n, m) of mean 0 and length 1, so that products are correlations."""
+    x = x.reshape(len(x), -1) - x.reshape(len(x), -1).mean(1, keepdims=True)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+
+
+def leaking(dataset: Described, split: Split, gap: int) -> float:
+    """The share of test windows that have pixels in common with a training window, by their indices; nan if unknown."""
+    if (dataset.indices < 0).any():
+        return float("nan")
+    owners = np.array([f"{u}/{r}" for u, r in zip(dataset.user_ids, dataset.recordings, strict=True)])
+    place = timeline(owners, dataset.indices, gap)
+    row = {file: i for i, file in enumerate(dataset.files)}
+    train, test = (place[[row[file] for file in split[name]]] for name in ("train", "test"))
+    return float((distance(test, train) <= gap).mean())
 
 
 def write(path: Path, split: Split) -> None:
