@@ -37,13 +37,13 @@ class TrainState:
 
     step: Leaf
     params: Params
-    ema: dict[str, Params]
+    ema: Any  # {decay: Params}
     opt_state: optax.OptState
     loss_scale: Leaf
     finite_steps: Leaf
     skipped: Leaf
     skipped_in_a_row: Leaf
-    constants: dict[str, Leaf]
+    constants: Any  # {name: array}
 
 
 def create(

@@ -128,7 +128,7 @@ def train_stage(
     with Checkpoints(workdir.checkpoints(name), config.keep_checkpoints) as checkpoints:
         # --------------------------------------------------------------- start: finished, resumed, or from scratch
         start = checkpoints.latest()
-        if start is None and not may_train:
+        if (start or 0) < total_steps and not may_train:
             raise InputError(f"stage {name} in {workdir.root} is not finished: run train.py with --config.stage=all")
         if start is None:
             quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -159,35 +159,38 @@ def train_stage(
             fields=stage.fields,
             tables=tables,
         )
-        log = MetricsLog(workdir.metrics(name), start)
         pace = 1 if sys.stderr.isatty() else 15  # seconds between updates
         bar = tqdm(total=total_steps, initial=start, desc=name, unit="step", mininterval=pace)
         began, images = time.perf_counter(), 0
-        for step in range(start + 1, total_steps + 1):
-            now, metrics = step_function(now, next(batches), key)
-            images += c.batch_size
+        with MetricsLog(workdir.metrics(name), start) as log, bar:
+            for step in range(start + 1, total_steps + 1):
+                now, metrics = step_function(now, next(batches), key)
+                images += c.batch_size
 
-            # ------------------------------------------------------- log
-            if step % config.log_every == 0 or step == total_steps:
-                values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-                rate = images / (time.perf_counter() - began)
-                log.write(step, values | {"images_per_second": rate})
-                bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{rate:.0f}", refresh=False)
-                began, images = time.perf_counter(), 0
-                if values["skipped_in_a_row"] >= config.max_skipped:
-                    raise InputError(
-                        f"{name}: {int(values['skipped_in_a_row'])} updates in a row had non-finite gradients at step "
-                        f"{step}: lower {name}.optimizer.learning_rate, or train with --config.precision=float32"
-                    )
-            bar.update()
+                # --------------------------------------------------- log
+                if step % config.log_every == 0 or step == total_steps:
+                    values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+                    rate = images / (time.perf_counter() - began)
+                    log.write(step, values | {"images_per_second": rate})
+                    bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{rate:.0f}", refresh=False)
+                    began, images = time.perf_counter(), 0
+                    check_finite(values, name, step, config.max_skipped)
+                bar.update()
 
-            # ------------------------------------------------------- save
-            if step % config.checkpoint_every == 0 or step == total_steps:
-                checkpoints.save(step, now, meta)
-        bar.close()
-        log.close()
+                # --------------------------------------------------- save
+                if step % config.checkpoint_every == 0 or step == total_steps:
+                    checkpoints.save(step, now, meta)
     say(f"{name}: done; checkpoints in {workdir.checkpoints(name)}")
     return now.ema[str(config.sample.ema_decay)]
+
+
+def check_finite(values: dict[str, float], name: str, step: int, most: int) -> None:
+    """Raises after `most` updates in a row that were skipped for non-finite gradients."""
+    if values["skipped_in_a_row"] >= most:
+        raise InputError(
+            f"{name}: {values['skipped_in_a_row']:.0f} updates in a row had non-finite gradients at step {step}: "
+            f"lower {name}.optimizer.learning_rate, or train with --config.precision=float32"
+        )
 
 
 def say(line: str) -> None:

@@ -14,15 +14,13 @@ def steps(path):
 
 def test_resuming_drops_lines_that_come_again_and_a_line_cut_short(tmp_path):
     path = tmp_path / "encoder" / "metrics.jsonl"
-    log = MetricsLog(path, 0)
-    for step in (1, 2, 3):
-        log.write(step, {"loss": 0.5})
-    log.close()
+    with MetricsLog(path, 0) as log:
+        for step in (1, 2, 3):
+            log.write(step, {"loss": 0.5})
     with path.open("a") as file:
         file.write('{"step": 4, "lo')
-    again = MetricsLog(path, 2)
-    again.write(3, {"loss": 0.25})
-    again.close()
+    with MetricsLog(path, 2) as again:
+        again.write(3, {"loss": 0.25})
     assert steps(path) == [1, 2, 3]
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 0.25}
 
