@@ -102,8 +102,8 @@ def decoder() -> dict:
         "patch": 4,  # 4: 256x256 costs what 64x64 costs
         "cond_width": 512,  # width of the joined condition
         "user_conditioning": True,  # tell the decoder the user beside the embedding
-        "conditioning_noise": 0.5,  # largest deviation of noise on the embedding in training (embedding has unit scale)
-        "floor_margin": 0.25,  # how far below -1 the decoder sees the empty floor, so that its noise there is clipped away
+        "conditioning_noise": 0.5,  # largest deviation of noise on embeddings (of unit scale) in training
+        "floor_margin": 0.25,  # how far below -1 the decoder sees the empty floor; mdiff_jax/floor.py
         "cond_drop_prob": 0.1,  # share of training examples without a condition, for guidance
         "epochs": 300,  # passes over the training windows
         "batch_size": 16,  # over all devices

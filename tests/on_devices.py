@@ -1,0 +1,78 @@
+"""Run by test_parallel.py in its own process: three training steps and five samples; prints losses and values as JSON."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdiff_jax import generate, objectives, optim, parallel, schedules, state
+from mdiff_jax.augment import Augmentation
+
+jax.config.update("jax_disable_most_optimizations", True)
+RNG = np.random.default_rng(0)
+BATCHES = {
+    "spectrogram": RNG.normal(size=(3, 8, 4, 4, 1)).astype(np.float32).clip(-1, 1),
+    "embedding": RNG.normal(size=(3, 8, 5)).astype(np.float32),
+    "user": RNG.integers(0, 3, (3, 8)).astype(np.int32),
+    "example": np.arange(24, dtype=np.int32).reshape(3, 8),
+}
+
+
+def embed(params, x):
+    z = x.reshape(len(x), -1) @ params["w"]
+    return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def denoise(params, z, log_snr, user, keep, last):
+    return (z + last) @ params["w"] * jnp.where(keep, 1.0, 0.5)[:, None]
+
+
+def three_steps(loss, shapes) -> list:
+    optimizer = optim.adamw(lambda _: 0.01, weight_decay=0.0, clip_norm=1.0, b2=0.99)
+    params = {name: jnp.asarray(RNG.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()}
+    step = functools.partial(state.train_step, loss=loss, optimizer=optimizer, dynamic_scale=False)
+    step = parallel.compile_step(step)
+    now = parallel.replicate(state.create(params, optimizer, (0.9,), {}, False))
+    for i in range(3):
+        now, metrics = step(now, {name: values[i] for name, values in BATCHES.items()}, jax.random.key(7))
+    return [float(metrics["loss"]), float(metrics["grad_norm"]), np.asarray(now.params["w"]).tolist()]
+
+
+def draw(params, batch):
+    noise = jax.vmap(lambda key: jax.random.normal(key, (3,)))(batch["decoder_key"])
+    return {"spectrogram": noise * params + batch["user"][:, None]}
+
+
+def main() -> None:
+    encoder = functools.partial(
+        objectives.encoder_loss,
+        embed=embed,
+        classify=lambda params, z: z @ params["c"],
+        strength=Augmentation(0.5, 0.1, 0.1, 0.2),
+        temperature=0.2,
+        contrastive_weight=1.0,
+        classification_weight=1.0,
+    )
+    prior = functools.partial(
+        objectives.prior_loss,
+        network=denoise,
+        schedule=schedules.cosine(50),
+        batch_size=8,
+        cond_drop_prob=0.3,
+        self_condition=True,
+    )
+    requests = [generate.Request(f"u{i % 2}", i % 2, i // 2) for i in range(5)]
+    chunks = [x["spectrogram"] for _, x in generate.generate(draw, jnp.float32(2.0), requests, seed=1, batch_size=4)]
+    result = {
+        "devices": jax.device_count(),
+        "encoder": three_steps(encoder, {"w": (16, 5), "c": (5, 3)}),
+        "prior": three_steps(prior, {"w": (5, 5)}),
+        "samples": np.concatenate(chunks).tolist(),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
