@@ -1,0 +1,283 @@
+"""What a data set holds, and how it can be split safely: as text, JSON, and one page of figures.
+
+python -m mdiff_jax.data.inspect --path=FOLDER [--json=report.json] [--figures=report.png]
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mdiff_jax.data import builders, colormap, sources, splits
+from mdiff_jax.errors import InputError
+
+SIZE = (32, 256)  # rows, frames that windows are compared at
+MAX_WINDOWS = 4000  # read at most so many, the first of each user
+MAX_PAIRS = 120  # for each distance in time
+CLEAR = (
+    0.02  # by how much the best shift's correlation exceeds the typical one of disjoint windows, to count as overlap
+)
+TWINS = 0.98  # correlation from which windows of two users count as near-duplicates
+FRACTIONS = (0.7, 0.1, 0.2)
+Report = dict[str, Any]
+
+
+class Described(NamedTuple):
+    """A data set as `splits` sees it, windows in memory."""
+
+    files: tuple[str, ...]
+    users: tuple[str, ...]
+    user_ids: np.ndarray
+    recordings: tuple[str, ...]
+    indices: np.ndarray
+    windows: np.ndarray  # (n, F, T), [-1, 1]
+
+    def load(self, rows: np.ndarray) -> np.ndarray:
+        return self.windows[rows][..., None]
+
+
+def inspect(root: Path) -> tuple[Report, Described]:
+    """Reads the data set at `root` and measures it; InputError where it cannot be used."""
+    items = sources.scan(root)
+    chosen = first_of_each(items)
+    windows, common = read(root, chosen)
+    data = describe(chosen, windows)
+    report: Report = {"path": str(root), "windows": len(items), "windows_measured": len(chosen)}
+    report |= {"users": {user: of_user(items, user) for user in data.users}}
+    sizes = [u["windows"] for u in report["users"].values()]
+    report |= {"imbalance": round(max(sizes) / min(sizes), 2)} | common
+    report |= {"overlap": overlap(data), "near_duplicates": near_duplicates(data)}
+    return report | {"split": split_of(data, report["overlap"])}, data
+
+
+def first_of_each(items: list[sources.Item]) -> list[sources.Item]:
+    """The first windows of each user, so many that `MAX_WINDOWS` are not exceeded."""
+    most = max(2, MAX_WINDOWS // len({item.user for item in items}))
+    seen: Counter[str] = Counter()
+    chosen = []
+    for item in items:
+        seen[item.user] += 1
+        if seen[item.user] <= most:
+            chosen.append(item)
+    return chosen
+
+
+def read(root: Path, items: list[sources.Item]) -> tuple[np.ndarray, Report]:
+    """Windows (n, F, T) at `SIZE`, with colour map, its residual, and sizes."""
+    windows: list[np.ndarray] = []
+    for _, window, found in builders.folder_examples(root, items, SIZE, "scalar", "auto"):
+        windows.append(window[..., 0])
+        common = found
+    some = [sources.path_of(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
+    images = [image for image in map(sources.read_image, some) if image.ndim == 3]
+    off = [colormap.residual(image, common["colormap"]) for image in images]
+    frames = [native_frames(colormap.to_scalar(image, common["colormap"])) for image in images]
+    frames = sorted(n for n in frames if n)
+    report = {"colormap": common["colormap"] if some else None, "original_size": common["original_size"]}
+    report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}
+    report |= {"native_frames": [frames[0], frames[len(frames) // 2], frames[-1]] if frames else None}
+    return np.stack(windows), report | {"zero_doppler": common["zero_doppler"]}
+
+
+def describe(items: list[sources.Item], windows: np.ndarray) -> Described:
+    users = tuple(dict.fromkeys(item.user for item in items))
+    return Described(
+        tuple(item.file for item in items),
+        users,
+        np.array([users.index(item.user) for item in items]),
+        tuple(item.recording for item in items),
+        np.array([item.index for item in items]),
+        windows,
+    )
+
+
+def of_user(items: list[sources.Item], user: str) -> Report:
+    walks = Counter(item.recording for item in items if item.user == user)
+    return {"windows": walks.total(), "walks": len(walks), "longest_walk": max(walks.values())}
+
+
+# ----------------------------------------------------------------------------- overlap
+
+
+def overlap(data: Described) -> Report | None:
+    """How far a window moves from index to index, from the shift at which neighbours correlate best; None where the
+    order in time is unknown or too few windows follow each other.
+    """
+    curves = {d: shifted(data, d) for d in (1, 2, 3, 4)}
+    if curves[1] is None or (data.indices < 0).any():
+        return None
+    hop = int(np.argmax(curves[1]))
+    frames = data.windows.shape[2]
+    disjoint = math.ceil(frames / hop - 0.1) if hop and curves[1][hop] - np.median(curves[1]) > CLEAR else 1
+    report = {"hop_frames": hop, "frames": frames, "hop": round(hop / frames, 3), "disjoint_at": disjoint}
+    best = {d: int(np.argmax(c)) for d, c in curves.items() if c is not None and d < disjoint}
+    report |= {"best_shift": {str(d): round(s / frames, 3) for d, s in best.items()}}
+    report |= {"correlation": {str(d): round(float(curves[d][s]), 3) for d, s in best.items()}}
+    return report | {"correlation_at_wrong_shifts": round(float(np.median(curves[1])), 3)}
+
+
+def shifted(data: Described, d: int) -> Float[np.ndarray, " shifts"] | None:
+    """Median correlation of windows k and k + d of one walk, with k moved left by 0 … 7/8 of a window."""
+    pairs = [
+        i
+        for i in range(len(data.files) - d)
+        if data.user_ids[i] == data.user_ids[i + d]
+        and data.recordings[i] == data.recordings[i + d]
+        and data.indices[i + d] - data.indices[i] == d
+    ]
+    if len(pairs) < 5:
+        return None
+    pairs = np.array(pairs)[:: math.ceil(len(pairs) / MAX_PAIRS)]
+    first, second, frames = data.windows[pairs], data.windows[pairs + d], data.windows.shape[2]
+    shifts = range(frames * 7 // 8)
+    return np.array([np.median(correlation(first[:, :, s:], second[:, :, : frames - s])) for s in shifts])
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " pairs"]:
+    """Normalised cross-correlation of pairs (n, F, T)."""
+    return (splits.standard(a) * splits.standard(b)).sum(1)
+
+
+def native_frames(scalar: Float[np.ndarray, "rows frames"]) -> int:
+    """Time frames before they were stretched by nearest neighbour, from where columns change; 0 if they were not."""
+    width = scalar.shape[1]
+    change = abs(np.diff(scalar, axis=1)).mean(0)
+    best, score = 0, 1.5
+    for n in range(width // 8, width // 2):
+        edge = np.zeros(width - 1, bool)
+        edge[(np.arange(1, n) * width + n - 1) // n - 1] = True
+        ratio = change[edge].mean() / max(float(change[~edge].mean()), 1e-6)
+        best, score = (n, ratio) if ratio > score else (best, score)
+    return best
+
+
+# ----------------------------------------------------------------------------- duplicates, splits
+
+
+def near_duplicates(data: Described) -> list[Report]:
+    """Windows of different users that are almost the same, the most alike first."""
+    n, rows, frames = data.windows.shape
+    x = splits.standard(data.windows.reshape(n, rows // 4, 4, frames // 8, 8).mean((2, 4)))
+    found = []
+    for start in range(0, n, 512):
+        alike = x[start : start + 512] @ x.T
+        alike[data.user_ids[start : start + 512, None] >= data.user_ids[None]] = 0
+        found += [(float(alike[i, j]), start + int(i), int(j)) for i, j in np.argwhere(alike > TWINS)]
+    best = sorted(found, reverse=True)
+    return [{"files": [data.files[i], data.files[j]], "correlation": round(c, 4)} for c, i, j in best]
+
+
+def split_of(data: Described, overlap: Report | None) -> Report:
+    """A safe split, or why there is none."""
+    gap = overlap["disjoint_at"] - 1 if overlap else 3
+    try:
+        split = splits.make_split(data, fractions=FRACTIONS, by="auto", gap=gap, seed=0)
+    except InputError as error:
+        return {"gap": gap, "refused": str(error)}
+    sizes = {name: len(files) for name, files in split.items()}
+    random = splits.make_split(data, fractions=FRACTIONS, by="random_that_leaks", gap=gap, seed=0)
+    shares = {"leaking": splits.leaking(data, split, gap), "leaking_if_random": splits.leaking(data, random, gap)}
+    sizes["dropped"] = len(data.files) - sum(sizes.values())
+    return {"gap": gap} | sizes | {k: None if math.isnan(v) else round(v, 3) for k, v in shares.items()}
+
+
+# ----------------------------------------------------------------------------- showing
+
+
+def text(report: Report) -> str:
+    lines = [f"{report['path']}: {report['windows']} windows of {len(report['users'])} users"]
+    if report["windows_measured"] < report["windows"]:
+        lines += [f"  measured on the first {report['windows_measured']}, equally many of each user"]
+    for user, u in report["users"].items():
+        lines += [
+            f"  {user:16s} {u['windows']:6d} windows in {u['walks']:4d} walks, the longest of {u['longest_walk']}"
+        ]
+    height, width = report["original_size"]
+    lines += [f"size: {height} rows, {width} columns; most to fewest windows of a user: {report['imbalance']}"]
+    if report["residual"]:
+        off = report["residual"]
+        lines += [f"colour map: {report['colormap']}, off by {off['mean']} of 255 on average, {off['max']} at most"]
+    if report["native_frames"]:
+        low, median, high = report["native_frames"]
+        lines += [f"native time frames, before stretching: {low} to {high}, median {median}"]
+    lines += overlap_lines(report["overlap"])
+    twins = report["near_duplicates"]
+    lines += [f"near-duplicates across users: {len(twins)}"]
+    lines += [f"  {a} and {b}: {t['correlation']}" for t in twins[:5] for a, b in [t["files"]]]
+    s = report["split"]
+    if "refused" in s:
+        return "\n".join([*lines, f"no safe split: {s['refused']}"])
+    lines += [f"safe split: train {s['train']}, validation {s['validation']}, test {s['test']}, dropped {s['dropped']}"]
+    if s["leaking"] is not None:
+        shares = f"{s['leaking']:.1%}; of a random split's: {s['leaking_if_random']:.1%}"
+        lines += [f"  test windows that share pixels with training windows: {shares}"]
+    return "\n".join(lines)
+
+
+def overlap_lines(o: Report | None) -> list[str]:
+    if o is None:
+        return ["overlap: not measured, since the order in time is unknown or no windows follow each other"]
+    if o["disjoint_at"] == 1:
+        return ["overlap: none found between consecutive windows"]
+    each = ", ".join(f"{o['correlation'][d]} at {d} ({o['best_shift'][d]} of a window)" for d in o["correlation"])
+    return [
+        f"overlap: each window starts {o['hop']} of a window after the one before; windows {o['disjoint_at']} or more "
+        "indices apart are disjoint",
+        f"  correlation after the best shift, by distance: {each}; at wrong shifts {o['correlation_at_wrong_shifts']}",
+    ]
+
+
+def figures(path: Path, report: Report, data: Described) -> None:
+    """One page: a window of each user, windows per user, and correlation by shift."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    top, bottom = figure.subfigures(2, 1)
+    shown = data.users[:10]
+    for axes, user in zip(np.ravel(top.subplots(2, 5)), [*shown, *[None] * (10 - len(shown))], strict=True):
+        axes.set_axis_off()
+        if user is not None:
+            rows = np.flatnonzero(data.user_ids == data.users.index(user))
+            window = (data.windows[rows[len(rows) // 2]] + 1) / 2
+            axes.imshow(colormap.to_rgb(window, report["colormap"] or "jet"), aspect="auto", interpolation="nearest")
+            axes.set_title(user, fontsize=8)
+    left, right = bottom.subplots(1, 2)
+    left.bar(range(len(data.users)), [u["windows"] for u in report["users"].values()])
+    left.set(xlabel="user", ylabel="windows")
+    for d in (1, 2, 3, 4):
+        curve = shifted(data, d) if (data.indices >= 0).all() else None
+        if curve is not None:
+            right.plot(np.arange(len(curve)) / SIZE[1], curve, label=f"{d} apart")
+    right.set(xlabel="shift, share of a window", ylabel="median correlation")
+    right.legend(fontsize=8)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=100)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="What a data set holds, and how it can be split safely.")
+    parser.add_argument("--path", type=Path, required=True, help="folder or file of recordings")
+    parser.add_argument("--json", type=Path, help="write the report here too")
+    parser.add_argument("--figures", type=Path, help="draw a page of figures here (.png, .pdf)")
+    given = parser.parse_args(arguments)
+    try:
+        report, data = inspect(given.path)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(text(report) + "\n")
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    if given.figures:
+        figures(given.figures, report, data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
