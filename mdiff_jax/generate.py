@@ -112,8 +112,11 @@ def generate(
     for start in range(0, len(requests), batch_size):
         chunk = requests[start : start + batch_size]
         padded = [*chunk, *[chunk[0]] * (batch_size - len(chunk))]
-        users, ids = [r.user for r in padded], np.array([r.sample_id for r in padded], np.int32)
-        batch = {"user": np.array([r.index for r in padded], np.int32)}
-        for stage in ("prior", "decoder"):
-            batch[f"{stage}_key"] = keys.per_sample(seed, stage, users, ids)
-        yield chunk, {name: x[: len(chunk)] for name, x in run(params, batch).items()}
+        yield chunk, {name: x[: len(chunk)] for name, x in run(params, batch_of(padded, seed)).items()}
+
+
+def batch_of(requests: Sequence[Request], seed: int) -> dict[str, Array]:
+    """What `draw` takes: users, and the keys of each stage."""
+    users, ids = [r.user for r in requests], np.array([r.sample_id for r in requests], np.int32)
+    sample_keys = {f"{stage}_key": keys.per_sample(seed, stage, users, ids) for stage in ("prior", "decoder")}
+    return {"user": np.array([r.index for r in requests], np.int32), **sample_keys}

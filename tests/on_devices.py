@@ -1,4 +1,4 @@
-"""Run by test_parallel.py in its own process: three training steps and five samples; prints losses and values as JSON."""
+"""Run by test_parallel.py in its own process: three training steps and five samples, printed as JSON."""
 
 import functools
 import json

@@ -1,0 +1,110 @@
+"""Training step and sampler of a configuration on this machine: compile time, time, images a second, memory.
+
+python benchmarks/throughput.py --config=configs/gait.py --precisions=float32,bfloat16,float16 --batch_sizes=16,32
+
+Random windows; no recordings are needed. One line of JSON a case, then a table.
+"""
+
+import functools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mdiff_jax import build, cli, generate, keys, parallel, state
+from mdiff_jax.errors import InputError
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
+PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Each of float32, bfloat16, float16.")
+BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["16"], "Of the decoder's training step and of sampling.")
+REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; the median counts.")
+USERS = flags.DEFINE_integer("num_users", 31, "Users of the model.")
+
+
+def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """(seconds of the first call, median seconds of the others)."""
+    seconds = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        seconds.append(time.perf_counter() - began)
+    return seconds[0], statistics.median(seconds[1:])
+
+
+def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
+    """The decoder's step on random windows."""
+    stage = build.stage(config, "decoder", users)
+    optimizer = build.optimizer(config, "decoder", 1000)
+    scaled = config.precision == "float16"
+    rng = np.random.default_rng(0)
+    batch = {
+        "spectrogram": rng.uniform(-1, 1, (size, *build.spectrogram_shape(config))).astype(np.float32),
+        "embedding": rng.normal(size=(size, config.encoder.embedding_dim)).astype(np.float32),
+        "user": rng.integers(0, users, size).astype(np.int32),
+        "example": np.arange(size, dtype=np.int32),
+    }
+    key = keys.purpose_key(0, "train")
+    decays = tuple(config.ema_decays)
+    now = parallel.replicate(jax.jit(lambda: state.create(stage.init(key), optimizer, decays, {}, scaled))())
+    parameters = sum(x.size for x in jax.tree.leaves(now.params))
+    step = functools.partial(state.train_step, loss=stage.loss, optimizer=optimizer, dynamic_scale=scaled)
+    step, box = parallel.compile_step(step), [now]
+
+    def call() -> Any:
+        box[0], metrics = step(box[0], batch, key)
+        return metrics
+
+    first, each = timed(call, repeats)
+    return {"parameters": parameters, "compile_s": first - each, "step_s": each, "images_per_s": size / each}
+
+
+def sampling(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
+    """Prior and decoder, with guidance."""
+    key = keys.purpose_key(0, "init")
+    params = {name: jax.jit(build.stage(config, name, users).init)(key) for name in ("prior", "decoder")}
+    requests = [generate.Request("user", 0, i) for i in range(size)]
+    function = parallel.compile_map(build.draw(config, users))
+    batch = generate.batch_of(requests, seed=0)
+    first, each = timed(lambda: function(parallel.replicate(params), batch), repeats)
+    return {"compile_s": first - each, "s_per_image": each / size, "images_per_s": size / each}
+
+
+def peak_gigabytes() -> float | None:
+    """Most memory in use on the first device, where the backend says so."""
+    stats = jax.local_devices()[0].memory_stats()
+    return None if not stats else stats["peak_bytes_in_use"] / 2**30
+
+
+def main() -> None:
+    if CONFIG.value is None:
+        raise InputError("give --config=configs/NAME.py")
+    rows = []
+    for precision in PRECISIONS.value:
+        for size in map(int, BATCH_SIZES.value):
+            config = CONFIG.value.copy_and_resolve_references()
+            config.precision, config.decoder.batch_size = precision, size
+            build.validate(config)
+            for name, measure in (("train", training), ("sample", sampling)):
+                row = {"what": name, "precision": precision, "batch": size}
+                row |= measure(config, USERS.value, size, REPEATS.value)
+                rows.append(row | {"peak_gib": peak_gigabytes(), "device": jax.devices()[0].device_kind})
+                print(json.dumps(rows[-1]), flush=True)
+    print("\n| | precision | batch | images/s | compile s | peak GiB |\n|---|---|---|---|---|---|")
+    for r in rows:
+        peak = "" if r["peak_gib"] is None else f"{r['peak_gib']:.1f}"
+        cells = (r["what"], r["precision"], r["batch"], f"{r['images_per_s']:.2f}", f"{r['compile_s']:.1f}", peak)
+        print("| " + " | ".join(map(str, cells)) + " |")
+
+
+if __name__ == "__main__":
+    cli.run(main)
