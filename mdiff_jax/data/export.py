@@ -27,7 +27,7 @@ def write(dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: s
 
 def write_images(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
     """FOLDER/USER/CONDITION_INDEX.png, in the data set's colour map and original size."""
-    names = [name_of(dataset, row) for row in rows]
+    names = [name_of(dataset, int(row)) for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
@@ -45,7 +45,7 @@ def name_of(dataset: Dataset, row: int) -> str:
     return f"{user}/{condition}_{index:04d}.png" if index >= 0 else f"{user}/{condition}.png"
 
 
-def to_image(window: Float[np.ndarray, "freq time channels"], name: str | None) -> UInt8[np.ndarray, "freq time 3"]:
+def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UInt8[np.ndarray, "... 3"]:
     """Model space → colours; three channels are colours already."""
     unit = (np.clip(window, -1, 1) + 1) / 2
     return np.round(unit * 255).astype(np.uint8) if window.shape[-1] == 3 else colormap.to_rgb(unit[..., 0], name)

@@ -17,8 +17,11 @@ array by another name, alone in its file, is `iq` if complex and `db` if its val
 """
 
 import functools
+import io
 import json
 import re
+import subprocess
+import sys
 import unicodedata
 import zipfile
 from collections import Counter
@@ -28,7 +31,6 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-import scipy.io
 from jaxtyping import Float, UInt8
 from PIL import Image
 
@@ -43,6 +45,19 @@ ARRAYS = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 MAX_BYTES = 4 * 2**30  # of one file's arrays, decoded
 LIGHT = 299_792_458.0  # m/s
 ASIDE = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
+CHILD = """
+import io, sys, numpy as np, scipy.io
+size = sum(16 * int(np.prod(shape)) for _, shape, _ in scipy.io.whosmat(sys.argv[1]))
+if size > int(sys.argv[2]):
+    sys.exit(f"it claims {size / 2**30:.1f} GiB of numbers")
+arrays = {k: v for k, v in scipy.io.loadmat(sys.argv[1]).items() if not k.startswith("__")}
+for k, v in arrays.items():
+    if v.dtype == object:  # cells of text
+        arrays[k] = np.array([str(np.ravel(x)[0]) if np.size(x) else "" for x in v.ravel()])
+file = io.BytesIO()
+np.savez(file, allow_pickle=False, **arrays)
+sys.stdout.buffer.write(file.getvalue())
+"""
 Image_ = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns"]
 
 
@@ -212,7 +227,8 @@ def in_walks(lines: Iterable[Item]) -> list[Item]:
     order = sorted(
         lines, key=lambda item: (natural(item.user), natural(item.recording), item.index, natural(item.file))
     )
-    named = walks([(item.recording, item.index) for item in order])
+    users = dict.fromkeys(item.user for item in order)
+    named = [w for user in users for w in walks([(i.recording, i.index) for i in order if i.user == user])]
     return [item._replace(recording=walk) for item, walk in zip(order, named, strict=True)]
 
 
@@ -368,7 +384,8 @@ def _read_arrays(path: Path, _: int, stft: Stft) -> Windows:
     if kind == "spectrogram" and abs(array).max() > 1.001:
         raise InputError(f"'{path}': 'spectrogram' reaches {abs(array).max():.4g}, beyond [-1, 1]: name dB values 'db'")
     if kind == "db":
-        array = spectrogram.from_db(array, np.percentile(array, 99.7), stft.span_db)
+        top = float(np.percentile(array, 99.7))
+        array = np.stack([spectrogram.from_db(window, top, stft.span_db) for window in array])
     return upright(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
 
 
@@ -380,7 +397,7 @@ def from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) 
         raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: a window takes {stft.frames}")
     zero = int(size * stft.zero_row)
     db = spectrogram.to_db(spectrogram.stft(iq, size, hop, zero))
-    long = spectrogram.from_db(db, np.percentile(db, 99.7), stft.span_db)
+    long = spectrogram.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
     starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
     velocities = spectrogram.velocities(size, prf, LIGHT / carrier, zero)
     return Windows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
@@ -416,7 +433,8 @@ def main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarr
         raise InputError(f"'{path}': '{named[0]}' is {array.dtype}: 'iq' is complex, the others real")
     if array.dtype.kind == "c":
         return "iq", array
-    if np.ptp(array[np.isfinite(array)], initial=0) <= 3 and np.isfinite(array).all():
+    finite = array[np.isfinite(array)]
+    if not finite.size or finite.max() - finite.min() <= 3:
         raise InputError(
             f"'{path}': is '{chosen[0]}' in dB? Its values span less than 3: name it 'db' or 'spectrogram'"
         )
@@ -461,11 +479,20 @@ def _load_arrays(path: Path, _: int) -> dict[str, np.ndarray]:
     if suffix in (".npy", ".npz"):
         return load_numpy(path)
     if suffix == ".mat" and not h5py.is_hdf5(path):
-        bounded(sum(int(np.prod(shape)) * 16 for _, shape, _ in scipy.io.whosmat(path)), path)
-        return {k: v for k, v in scipy.io.loadmat(path).items() if not k.startswith("__")}
+        return load_matlab(path)
     with h5py.File(path, "r") as file:
         bounded(sum(d.size * d.dtype.itemsize for d in file.values() if isinstance(d, h5py.Dataset)), path)
         return {k: from_hdf5(file, d) for k, d in file.items() if isinstance(d, h5py.Dataset)}
+
+
+def load_matlab(path: Path) -> dict[str, np.ndarray]:
+    """.mat up to v7, read by a child process, since scipy's reader can crash on a damaged file."""
+    done = subprocess.run([sys.executable, "-c", CHILD, path, str(MAX_BYTES)], capture_output=True, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["the reader crashed"]
+        raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or take it out")
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def load_numpy(path: Path) -> dict[str, np.ndarray]:
