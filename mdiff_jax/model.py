@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mdiff_jax import build, generate
 from mdiff_jax.checkpoint import Checkpoints
-from mdiff_jax.data import builders, colormap, splits
+from mdiff_jax.data import builders, export, splits
 from mdiff_jax.errors import InputError
 from mdiff_jax.types import Windows
 from mdiff_jax.workdir import Workdir
@@ -53,9 +53,8 @@ class Model(NamedTuple):
 
     def to_image(self, x: np.ndarray) -> np.ndarray:
         """(…, F, T) in [-1, 1] → (…, F, T, 3) uint8 in the data set's colour map; RGB windows are only scaled."""
-        if self.config.data.channels == "rgb":
-            return np.round((np.clip(x, -1, 1) + 1) * 127.5).astype(np.uint8)
-        return colormap.to_rgb((np.clip(x, -1, 1) + 1) / 2, self.dataset.metadata["colormap"])
+        rgb = self.config.data.channels == "rgb"
+        return export.to_image(x if rgb else x[..., None], self.dataset.metadata["colormap"])
 
     def image_size(self) -> tuple[int, int]:
         """(rows, columns) of the data set's own images."""

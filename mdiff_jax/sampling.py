@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mdiff_jax import __version__, pictures
+from mdiff_jax.data import export
 from mdiff_jax.errors import InputError
 from mdiff_jax.generate import Request
 from mdiff_jax.model import Model
@@ -37,7 +38,7 @@ def write_samples(model: Model, users: Sequence[str], count: int, seed: int, fol
         with tqdm(total=len(missing), desc="samples", unit="image", file=sys.stderr) as bar:
             for chunk, windows in model.draw(missing, seed):
                 for request, image in zip(chunk, model.to_image(windows), strict=True):
-                    write_image(path_of(request), image, model.image_size())
+                    export.write_image(path_of(request), image, model.image_size())
                 bar.update(len(chunk))
     done |= {path_of(r).relative_to(folder).as_posix(): {"user": r.user, "sample_id": r.sample_id} for r in requests}
     write_json(folder / "provenance.json", settings | {"complete": True, "files": done})
@@ -82,14 +83,6 @@ def earlier(folder: Path, settings: dict) -> dict:
                 f"{folder} holds samples with {key}={before.get(key)!r}, now it is {value!r}: give another --output_dir"
             )
     return before["files"]
-
-
-def write_image(path: Path, image: np.ndarray, size: tuple[int, int]) -> None:
-    """(F, T, 3) uint8 as PNG of `size` (rows, columns): nearest neighbour, so that no colour off the map appears."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST).save(temporary, format="png")
-    temporary.replace(path)
 
 
 def write_grid(path: Path, model: Model, files: dict[str, list[Path]]) -> None:
