@@ -8,8 +8,10 @@ import dataclasses
 import functools
 import hashlib
 import io
+import itertools
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from mdiff_jax.data import colormap, sources, walker
 from mdiff_jax.errors import InputError
 
 VERSION = "1.1.0"  # raised whenever the same recordings give other numbers
+PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
 LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
 Example = dict[str, Any]
 
@@ -67,6 +70,7 @@ def prepare(
     if kind == "walkers":
         options |= {"walkers": walkers}
         examples = functools.partial(walker_examples, image_size, channels, walkers)
+        count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
     else:
         if not path:
             raise InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
@@ -74,9 +78,10 @@ def prepare(
         items = sources.scan(root)
         options |= {"colormap": colormap_name, "content": content_hash(root, items)}
         examples = functools.partial(folder_examples, root, items, image_size, channels, colormap_name)
+        count = len(items)
     fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
     if not (cache_dir / "dataset.json").is_file():
-        write(cache_dir, image_size, channels, fingerprint, examples)
+        write(cache_dir, image_size, channels, fingerprint, count, examples)
     dataset = open_prepared(cache_dir)
     if dataset.fingerprint != fingerprint:
         raise InputError(
@@ -95,7 +100,8 @@ def open_prepared(cache_dir: Path) -> Dataset:
     with quiet():
         import tensorflow_datasets as tfds
 
-        source = tfds.builder_from_directory(cache_dir / d["directory"]).as_data_source(split="windows")
+        builder = tfds.builder_from_directory(cache_dir / d["directory"])
+        source = builder.as_data_source(split="+".join(sorted(builder.info.splits)))
     return Dataset(
         users=tuple(d["users"]),
         files=tuple(d["files"]),
@@ -211,8 +217,10 @@ def content_hash(root: Path, items: list[sources.Item]) -> str:
 # ----------------------------------------------------------------------------- writing
 
 
-def write(cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, examples: Callable) -> None:
-    """Prepares into `cache_dir`; dataset.json comes last, so that an interrupted preparation is begun again."""
+def write(
+    cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, count: int, examples: Callable
+) -> None:
+    """Prepares `count` examples into `cache_dir`; dataset.json comes last, so an interrupted preparation is begun again."""
     shape = (*image_size, {"scalar": 1, "rgb": 3}[channels])
     lines: list[sources.Item] = []
     common: dict[str, Any] = {}
@@ -226,7 +234,7 @@ def write(cache_dir: Path, image_size: tuple[int, int], channels: str, fingerpri
     shutil.rmtree(cache_dir, ignore_errors=True)
     cache_dir.mkdir(parents=True)
     with quiet():
-        builder = make_builder(cache_dir, shape, stored)
+        builder = make_builder(cache_dir, shape, count, stored)
         builder.download_and_prepare()
     users = tuple(dict.fromkeys(item.user for item in lines))
     description = {
@@ -245,9 +253,11 @@ def write(cache_dir: Path, image_size: tuple[int, int], channels: str, fingerpri
     os.replace(temporary, cache_dir / "dataset.json")
 
 
-def make_builder(cache_dir: Path, shape: tuple[int, int, int], examples: Callable) -> Any:
-    """A TFDS builder of one split, 'windows', in the order given."""
+def make_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
+    """A TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
     import tensorflow_datasets as tfds
+
+    size = max(1, PART_BYTES // (2 * math.prod(shape)))
 
     class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Micro-Doppler windows; users, recordings and times are in dataset.json."""
@@ -259,10 +269,11 @@ def make_builder(cache_dir: Path, shape: tuple[int, int, int], examples: Callabl
             return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-            return {"windows": self._generate_examples()}
+            stream = examples()
+            return {f"windows_{k:03d}": self._generate_examples(stream) for k in range(math.ceil(count / size))}
 
-        def _generate_examples(self) -> Iterator[tuple[int, Example]]:
-            yield from examples()
+        def _generate_examples(self, stream: Iterator[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
+            yield from itertools.islice(stream, size)
 
     return Spectrograms(data_dir=cache_dir, file_format="array_record")
 

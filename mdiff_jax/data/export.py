@@ -88,4 +88,4 @@ def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
             yield item, dataset.load(np.array([row]))[0], dataset.metadata
 
     channels = "rgb" if dataset.metadata["colormap"] is None else "scalar"
-    builders.write(folder, dataset.image_size, channels, dataset.fingerprint, examples)
+    builders.write(folder, dataset.image_size, channels, dataset.fingerprint, len(rows), examples)

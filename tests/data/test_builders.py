@@ -74,6 +74,13 @@ def test_an_interrupted_preparation_is_begun_again(folder, tmp_path, monkeypatch
     assert len(prepare(folder, tmp_path / "data")) == 40
 
 
+def test_what_is_too_large_for_one_part_is_stored_in_several(folder, tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr(builders, "PART_BYTES", 15 * 2 * 32 * 24)
+    parts = prepare(folder, tmp_path / "data")
+    assert len({p.name.split(".")[0] for p in tmp_path.rglob("*array_record*")}) == 3
+    np.testing.assert_array_equal(parts.load(np.arange(40)), dataset.load(np.arange(40)))
+
+
 def batches(dataset, **changes):
     common = dict(batch_size=8, seed=3, start_step=0, balanced=False, fields=("spectrogram",), tables={})
     return loader.train_batches(dataset, np.arange(40), **common | changes)
@@ -155,7 +162,7 @@ def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, mo
     report = json.loads(found.read_text())
     assert report["overlap"]["hop"] == 0.25 and report["overlap"]["disjoint_at"] == 4
     assert report["native_frames"] == [16, 16, 16] and report["colormap"] == "jet"
-    assert report["split"]["leaking"] == 0 and report["split"]["leaking_if_random"] > 0.9
+    assert report["split"]["leaking"] == 0 and report["split"]["leaking_if_random"] > 0.8
     assert report["users"]["ID_1"] == {"windows": 20, "walks": 1, "longest_walk": 20}
     assert report["near_duplicates"] == []
     assert (tmp_path / "r.png").stat().st_size > 10_000
