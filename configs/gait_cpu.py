@@ -13,5 +13,6 @@ def get_config() -> ConfigDict:
     config.data.kind = "folder"
     config.encoder.update(embedding_dim=128, epochs=40)
     config.prior.update(width=256, depth=4)
-    config.decoder.update(cond_width=256, epochs=160)
+    config.decoder.update(cond_width=256, epochs=160, sample_timesteps=64)
+    config.sample.num_samples_per_user = 16
     return config

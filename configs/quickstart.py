@@ -21,8 +21,9 @@ def get_config() -> ConfigDict:
         attention=(False, True),
         head_width=32,
         cond_width=128,
-        epochs=45,
+        epochs=35,
+        sample_timesteps=32,
     )
     config.decoder.optimizer.learning_rate = 1e-3
-    config.sample.update(num_samples_per_user=16)
+    config.sample.update(num_samples_per_user=8)
     return config
