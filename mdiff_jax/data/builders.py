@@ -220,7 +220,7 @@ def content_hash(root: Path, items: list[sources.Item]) -> str:
 def write(
     cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, count: int, examples: Callable
 ) -> None:
-    """Prepares `count` examples into `cache_dir`; dataset.json comes last, so an interrupted preparation is begun again."""
+    """Prepares `count` examples into `cache_dir`; dataset.json comes last: interrupted, it is begun again."""
     shape = (*image_size, {"scalar": 1, "rgb": 3}[channels])
     lines: list[sources.Item] = []
     common: dict[str, Any] = {}
