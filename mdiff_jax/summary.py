@@ -4,14 +4,10 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from mdiff_jax.data import colormap
+from mdiff_jax import judging
 from mdiff_jax.metrics import identity
-from mdiff_jax.model import Model, load
+from mdiff_jax.model import load
 from mdiff_jax.sampling import folder_of, write_samples
-from mdiff_jax.types import Windows
 from mdiff_jax.workdir import Workdir, write_json
 
 
@@ -28,13 +24,12 @@ def report(root: str | Path) -> None:
     shutil.copyfile(folder / "grid.png", picture)
 
     # ------------------------------------------------------------------- who is it?
-    generated = read_images(model, files)
-    users = np.array([model.users.index(file.parent.name) for file in files])
-    train, train_users = model.windows("train")
-    test, test_users = model.windows("test")
-    judge = identity.fit_linear(scalar(train), train_users, seed=0)
+    generated, users = judging.read(model, folder)
+    train, train_users = judging.real(model, "train")
+    test, test_users = judging.real(model, "test")
+    judge = identity.fit_linear(train, train_users, seed=0)
     figures = {
-        "identity_real_test": identity.score(judge, scalar(test), test_users)["accuracy"],
+        "identity_real_test": identity.score(judge, test, test_users)["accuracy"],
         "identity_generated": identity.score(judge, generated, users)["accuracy"],
         "chance": 1.0 / len(model.users),
         "windows_train": len(train),
@@ -62,20 +57,7 @@ samples      {folder}
 figures      {workdir.root / "summary.json"}
 checkpoints  {workdir.root}/{{encoder,prior,decoder}}/checkpoints
 
+Is it possible, is it new?
+    python evaluate.py --workdir={root}
 More windows of a user:
     python sample.py --workdir={root} --user_ids={users[0]} --num_samples_per_user=64"""
-
-
-def read_images(model: Model, files: list[Path]) -> Windows:
-    """Generated images as somebody would read them who has only the files: (N, F, T) in [-1, 1]."""
-    rows, frames = model.dataset.image_size
-    images = [Image.open(f).convert("RGB").resize((frames, rows), Image.Resampling.NEAREST) for f in files]
-    rgb = np.stack([np.asarray(image) for image in images])
-    if model.config.data.channels == "rgb":
-        return scalar(rgb / np.float32(127.5) - 1)
-    return 2 * np.stack([colormap.to_scalar(image, model.dataset.metadata["colormap"]) for image in rgb]) - 1
-
-
-def scalar(windows: np.ndarray) -> Windows:
-    """(N, F, T); RGB windows by their mean."""
-    return windows.mean(-1) if windows.ndim == 4 else windows

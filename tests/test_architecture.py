@@ -21,7 +21,7 @@ LEVELS = [
     {"evaluate"},
     {"build"},
     {"model", "trainer"},
-    {"sampling"},
+    {"sampling", "judging"},
     {"summary"},
     {"cli"},
 ]

@@ -25,6 +25,10 @@ class LinearJudge(NamedTuple):
     def probabilities(self, windows: Windows) -> Float[np.ndarray, "windows users"]:
         return self.classifier.predict_proba(features(windows))
 
+    def features(self, windows: Windows) -> Float[np.ndarray, "windows dim"]:
+        """What the judge looks at, standardised on its training windows."""
+        return self.classifier[0].transform(features(windows))
+
 
 def features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
     """|FFT| over time of pooled Doppler rows, on a logarithmic scale."""
