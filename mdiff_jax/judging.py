@@ -24,7 +24,7 @@ def judge(root: str | Path, samples: Path | None) -> str:
         model.dataset.metadata["zero_doppler"],
     )
     about = {
-        "samples": f"{folder}, {len(windows)} windows of {len(np.unique(users))} users",
+        "samples": f"{folder}, {len(windows)} windows of {len(np.unique(users))} of {len(model.users)} users",
         "real windows": f"{len(model.split['train'])} for training the judge, {len(model.split['test'])} unseen",
         "version": __version__,
     }

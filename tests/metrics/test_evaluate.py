@@ -79,6 +79,13 @@ def test_one_window_a_user_has_no_variety(sets):
     assert f["median variety"].generated == pytest.approx(0, abs=1e-5) and f["median variety"].real > 0.02
 
 
+def test_windows_of_some_users_only_can_be_judged(sets):
+    train, test = sets
+    two = evaluate.WindowSet(test.windows[test.users == 1][:2], test.users[test.users == 1][:2])
+    f = figures(train, test, two)
+    assert "train on generated, test on real" not in f and 0 <= f["accuracy"].generated <= 1
+
+
 def test_the_order_of_windows_does_not_matter(sets):
     train, test = sets
     order = np.random.default_rng(1).permutation(len(test.users))
