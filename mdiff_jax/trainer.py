@@ -19,6 +19,7 @@ from mdiff_jax.workdir import MetricsLog, Workdir, write_json
 
 # Keys that may change between two runs in one working directory: they do not touch what was trained.
 FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "compilation_cache", "max_skipped")
+FREE_KEYS += ("prior.sample_timesteps", "decoder.sample_timesteps")
 FREE_PREFIXES = ("sample.", "summary.")
 
 

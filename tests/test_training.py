@@ -8,12 +8,13 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import tiny
 from mdiff_jax import build, model, sampling, summary, trainer
-from mdiff_jax.data import loader, sources
+from mdiff_jax.data import colormap, loader, sources
 from mdiff_jax.errors import InputError
 from mdiff_jax.workdir import Workdir
 
@@ -187,3 +188,33 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     trainer.train(config, tmp_path)
     summary.report(tmp_path)
     assert keys - read - {"data.colormap", "data.path"} == set()
+
+
+def spoil_unreadable(folder):
+    (folder / "ID_2" / "walk_3.png").write_bytes(b"no image")
+
+
+def spoil_size(folder):
+    Image.new("RGB", (20, 16), (0, 0, 143)).save(folder / "ID_2" / "walk_3.png")
+
+
+def spoil_colours(folder):
+    noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(folder / "ID_2" / "walk_3.png")
+
+
+@pytest.mark.parametrize("spoil", [spoil_unreadable, spoil_size, spoil_colours])
+def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
+    for user in ("ID_1", "ID_2"):
+        (tmp_path / "recordings" / user).mkdir(parents=True)
+        for i in range(4):
+            level = np.linspace(0, 1, 256).reshape(16, 16)
+            image = Image.fromarray(colormap.to_rgb(np.roll(level, i, 1), "jet"))
+            image.save(tmp_path / "recordings" / user / f"walk_{i + 1}.png")
+    spoil(tmp_path / "recordings")
+    config = small()
+    config.data.update(kind="folder", path=str(tmp_path / "recordings"))
+    with pytest.raises(InputError, match=r"ID_2/walk_3\.png") as error:
+        trainer.train(config, tmp_path / "runs" / "new")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists()

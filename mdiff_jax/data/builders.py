@@ -231,9 +231,7 @@ def write(
             common.update(metadata)
             yield i, {"window": np.round((window + 1) * (LEVELS / 2)).clip(0, LEVELS).astype(np.uint16)}
 
-    shutil.rmtree(cache_dir, ignore_errors=True)
-    cache_dir.mkdir(parents=True)
-    with quiet():
+    with whole_or_nothing(cache_dir), quiet():
         builder = make_builder(cache_dir, shape, count, stored)
         builder.download_and_prepare()
     users = tuple(dict.fromkeys(item.user for item in lines))
@@ -251,6 +249,22 @@ def write(
     temporary = cache_dir / ".dataset.json"
     temporary.write_text(json.dumps(description, ensure_ascii=False))
     os.replace(temporary, cache_dir / "dataset.json")
+
+
+@contextlib.contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[None]:
+    """An empty `folder`; if what follows fails, it is gone again, with parents that were made for it."""
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):
+            for parent in made[1:]:
+                parent.rmdir()
+        raise
 
 
 def make_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
