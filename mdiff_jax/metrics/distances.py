@@ -24,12 +24,12 @@ def polynomial(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
     return (a.astype(np.float64) @ b.T.astype(np.float64) / a.shape[1] + 1.0) ** 3
 
 
-def interval(a: Features, b: Others, draws: int, seed: int) -> tuple[float, float]:
-    """5 and 95 % of the distance over halves of both sets, drawn without replacement."""
+def over_halves(made: Features, real: Others, draws: int, seed: int) -> tuple[list[float], list[float]]:
+    """Distances of `made` to random halves of `real`, and of the other half to the same: real against real."""
     rng = np.random.default_rng(seed)
-    values = [
-        kernel_distance(rng.permutation(a)[: max(2, len(a) // 2)], rng.permutation(b)[: max(2, len(b) // 2)])
-        for _ in range(draws)
-    ]
-    low, high = np.percentile(values, [5, 95])
-    return float(low), float(high)
+    ours, theirs = [], []
+    for _ in range(draws):
+        first, second = np.array_split(rng.permutation(real), 2)
+        ours.append(kernel_distance(made, first))
+        theirs.append(kernel_distance(second, first))
+    return ours, theirs
