@@ -131,7 +131,7 @@ def sample() -> dict:
         "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
         "eta": 0.0,  # noise of DDIM: 0 none, 1 as much as DDPM
-        "batch_size": 32,
+        "batch_size": 32,  # samples drawn at once, on all devices
         "ema_decay": 0.999,  # which average of the parameters; one of ema_decays
     }
 

@@ -13,8 +13,8 @@ EMPTY = -0.97  # at or below: floor, with what JPEG leaves of it
 
 
 def lower(x: Array, margin: float) -> Array:
-    """Values up to `EMPTY` become -1 - margin; the rest stays."""
-    return jnp.where(x <= EMPTY, -1.0 - margin, x)
+    """Values up to `EMPTY` go down by `margin`; the rest stays."""
+    return jnp.where(x <= EMPTY, x - margin, x)
 
 
 def restore(x: Array) -> Array:
