@@ -38,7 +38,10 @@ def data() -> dict:
         "channels": "scalar",  # scalar: coloured images are inverted to one channel; rgb: kept as they are
         "colormap": "auto",  # auto, or the name of the map the images are drawn in (jet, parula, viridis …)
         "fractions": (0.7, 0.1, 0.2),  # train, validation, test, of each user's windows
-        "split_by": "auto",  # recording; block (of the window index); auto: recording where there are enough
+        "split_by": "auto",  # recording; block (of the window index); auto: recording where enough; random_that_leaks
+        "folds": 1,  # above 1: cross-validation, the test part is one of so many
+        "fold": 0,  # which of them
+        "windows_per_user": 0,  # for training, for small-data experiments; 0: all
         "gap": 3,  # window indices dropped on each side of a cut between blocks, since windows overlap
         "balanced": True,  # draw users equally often, however many windows each has
         "walkers": {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mdiff_jax import __version__, evaluate
-from mdiff_jax.data import builders, sources
+from mdiff_jax.data import builders, sources, splits
 from mdiff_jax.errors import InputError
 from mdiff_jax.model import Model, load
 from mdiff_jax.types import Windows
@@ -26,12 +26,19 @@ def judge(root: str | Path, samples: Path | None) -> str:
     about = {
         "samples": f"{folder}, {len(windows)} windows of {len(np.unique(users))} of {len(model.users)} users",
         "real windows": f"{len(model.split['train'])} for training the judge, {len(model.split['test'])} unseen",
+        "test windows that leak from training": "unknown" if (share := leaking(model)) is None else f"{share:.0%}",
         "version": __version__,
     }
     text = evaluate.report(figures, about)
     workdir.root.joinpath("report.md").write_text(text)
     write_json(workdir.root / "report.json", {"about": about, "figures": [f._asdict() for f in figures]})
     return f"{text}\nwritten to {workdir.root / 'report.md'} and report.json"
+
+
+def leaking(model: Model) -> float | None:
+    """Share of test windows that have pixels in common with a training window; None where the order is unknown."""
+    share = splits.leaking(model.dataset, model.split, model.config.data.gap)
+    return None if np.isnan(share) else share
 
 
 def newest(parent: Path) -> Path:

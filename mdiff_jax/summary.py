@@ -32,6 +32,7 @@ def report(root: str | Path) -> None:
         "identity_real_test": identity.score(judge, test, test_users)["accuracy"],
         "identity_generated": identity.score(judge, generated, users)["accuracy"],
         "chance": 1.0 / len(model.users),
+        "leaking_test_windows": judging.leaking(model),
         "windows_train": len(train),
         "windows_test": len(test),
         "windows_generated": len(generated),
@@ -44,12 +45,15 @@ def report(root: str | Path) -> None:
 
 def text(figures: dict[str, float], users: tuple[str, ...], root: str | Path, workdir: Workdir, folder: Path) -> str:
     """The closing lines."""
-    f = figures
+    f, leak = figures, ""
+    if f["leaking_test_windows"]:
+        share = f"{f['leaking_test_windows']:.0%}"
+        leak = f"\nTHE SPLIT LEAKS: {share} of the test windows share pixels with a training window; believe no figure"
     return f"""
 Is it that person? A linear classifier that shares nothing with the model, trained on {f["windows_train"]} real windows,
 names the right one of {len(users)} users (chance {f["chance"]:.1%}) for
     {f["identity_real_test"]:6.1%} of {f["windows_test"]} real windows of walks it has not seen
-    {f["identity_generated"]:6.1%} of {f["windows_generated"]} generated windows
+    {f["identity_generated"]:6.1%} of {f["windows_generated"]} generated windows{leak}
 {f["seconds_per_image"]:.2f} s an image ({f["decoder_sample_timesteps"]} steps, compilation included)
 
 picture      {workdir.root / "grid.png"}

@@ -85,7 +85,16 @@ def prepare(config: ConfigDict, workdir: Workdir) -> Data:
     if workdir.split.is_file():
         split = splits.read(workdir.split)
     else:
-        split = splits.make_split(dataset, fractions=c.fractions, by=c.split_by, gap=c.gap, seed=config.seed)
+        split = splits.make_split(
+            dataset,
+            fractions=c.fractions,
+            by=c.split_by,
+            gap=c.gap,
+            seed=config.seed,
+            folds=c.folds,
+            fold=c.fold,
+            windows_per_user=c.windows_per_user or None,
+        )
         splits.write(workdir.split, split)
     position = {file: i for i, file in enumerate(dataset.files)}
     return Data(dataset, {name: np.array([position[f] for f in split[name]]) for name in splits.NAMES})

@@ -218,3 +218,13 @@ def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
         trainer.train(config, tmp_path / "runs" / "new")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_leaking_split_is_marked(tmp_path, capsys):
+    config = small()
+    config.data.split_by = "random_that_leaks"
+    config.data.walkers.windows_per_recording = 4
+    trainer.train(config, tmp_path)
+    summary.report(tmp_path)
+    assert "THE SPLIT LEAKS" in capsys.readouterr().out
+    assert json.loads((tmp_path / "summary.json").read_text())["leaking_test_windows"] > 0.5
