@@ -14,7 +14,7 @@ SCRIPTS = ("train.py", "sample.py", "evaluate.py")
 LEVELS = [
     {"__init__", "types", "errors", "keys", "workdir"},
     {"schedules", "augment", "floor", "pictures", "data.colormap", "data.gait", "data.spectrogram", "models.layers"},
-    {"diffusion", "data.radar", "data.walker", "models.encoder", "models.prior", "models.unet"},
+    {"diffusion", "data.arrays", "data.radar", "data.walker", "models.encoder", "models.prior", "models.unet"},
     {"data.sources", "data.splits", "samplers", "state", "optim"},
     {"data.builders", "objectives", "parallel", "checkpoint", "guidance"},
     {"data.loader", "data.inspect", "data.export", "editing", "generate"},

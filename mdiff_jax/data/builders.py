@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax.data import colormap, sources, walker
+from mdiff_jax.data import arrays, colormap, sources, walker
 from mdiff_jax.errors import InputError
 
 VERSION = "1.1.0"  # raised whenever the same recordings give other numbers
@@ -166,7 +166,7 @@ def array_window(path: Path, row: int, channels: str) -> tuple[np.ndarray, np.nd
     """One window of an array file, (H, W, 1) in [0, 1], and the velocity of its rows where known."""
     if channels != "scalar":
         raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
-    spectrograms, velocities = sources.read_arrays(path)
+    spectrograms, velocities = arrays.read(path)
     return (spectrograms[row][..., None] + 1) / 2, velocities
 
 

@@ -1,7 +1,7 @@
 """What lies in a folder or file of recordings, and reading one window of it.
 
 Three layouts: a folder per user, with files or a folder per recording in it; `images/` with `metadata.json`; one array
-file with a line a window. Files are images, or arrays.
+file with a line a window. Files are images, or arrays (`arrays.py`).
 
 A window's place in time is the last number in its file's name; a user's windows whose names are alike but for it were
 taken in one go, and a gap in the numbering ends a walk. Where no name ends in a number, order is unknown.
@@ -70,7 +70,7 @@ def scan_folders(root: Path, stft: arrays.Stft) -> list[Item]:
     return [item for folder in folders for item in scan_user(root, folder, stft)]
 
 
-def scan_user(root: Path, folder: Path, stft: arrays.Stft) -> list[Item]:
+def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.STFT) -> list[Item]:
     """One user's windows in order of time; folders in it are recordings."""
     files: list[Path] = []
     for path in visible(folder):

@@ -15,7 +15,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, sources
+from mdiff_jax.data import arrays, builders, colormap, sources
 from mdiff_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -143,7 +143,7 @@ def test_every_array_format_gives_the_same(tmp_path, suffix):
         save_mat73(path, DB) if suffix == "73.mat" else save(path, db=DB)
     items = sources.scan(tmp_path)
     assert [item.index for item in items] == [0, 1, 2, 3, 4] * 2
-    windows, _ = sources.read_arrays(sources.path_of(tmp_path, items[0]))
+    windows, _ = arrays.read(sources.path_of(tmp_path, items[0]))
     np.testing.assert_allclose(windows, np.clip((DB - np.percentile(DB, 99.7)) / 45 + 1, 0, 1) * 2 - 1, atol=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_an_ascending_velocity_axis_is_turned(tmp_path):
     up = np.linspace(-1, 5, 16)
     save(tmp_path / "up.npz", db=DB, velocity=up)
     save(tmp_path / "down.npz", db=DB[:, ::-1], velocity=up[::-1])
-    one, other = sources.read_arrays(tmp_path / "up.npz"), sources.read_arrays(tmp_path / "down.npz")
+    one, other = arrays.read(tmp_path / "up.npz"), arrays.read(tmp_path / "down.npz")
     np.testing.assert_array_equal(one.spectrograms, other.spectrograms)
     assert one.velocities[0] == 5
     axis = builders.axis(one.velocities, 8)
@@ -162,11 +162,11 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     """One scatterer approaching at 2 m/s: phase 4 pi v t / wavelength."""
     prf, carrier = 4000.0, 77e9
     t = np.arange(40000) / prf
-    iq = np.exp(4j * np.pi * 2.0 * t * carrier / sources.LIGHT)
+    iq = np.exp(4j * np.pi * 2.0 * t * carrier / arrays.LIGHT)
     save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
-    windows, velocities = sources.read_arrays(tmp_path / "x.npz")
+    windows, velocities = arrays.read(tmp_path / "x.npz")
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
-    assert windows.shape[1:] == (200, sources.STFT.frames) and len(windows) == 16
+    assert windows.shape[1:] == (200, arrays.STFT.frames) and len(windows) == 16
     np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
 
 
@@ -291,7 +291,7 @@ def test_damaged_files_are_refused_by_name_or_read(tmp_path, suffix):
             warnings.simplefilter("error")
             try:
                 assert np.isfinite(
-                    sources.read_image(bad) if suffix in ("png", "jpg", "tif") else sources.read_arrays(bad)[0]
+                    sources.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read(bad)[0]
                 ).all()
             except InputError as error:
                 assert bad.name in str(error) and "\n" not in str(error)

@@ -1,0 +1,253 @@
+"""Windows in array files: .npy, .npz, .mat, .h5; nothing is ever unpickled. The name of an array tells what it holds:
+
+- `spectrogram`: model space, [-1, 1]; (F, T), or (N, F, T) with a line a window
+- `db`: power in dB, same shapes; the top is the file's 99.7th percentile, `Stft.span_db` below it the floor
+- `iq`: complex slow-time samples (S,) of one recording, with `prf` [Hz] and `carrier` [Hz]; `Stft` cuts it in windows
+
+beside which may stand `velocity` (F,) in m/s (where it ascends, rows are turned), `user`, `recording`, `index` (N,). An
+array by another name, alone in its file, is `iq` if complex and `db` if its values span more than 3.
+"""
+
+import functools
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Float
+
+from mdiff_jax.data import spectrogram
+from mdiff_jax.errors import InputError
+
+SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
+MAX_BYTES = 4 * 2**30  # of one file's arrays, decoded
+LIGHT = 299_792_458.0  # m/s
+ASIDE = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
+CHILD = """
+import io, sys, numpy as np, scipy.io
+size = sum(16 * int(np.prod(shape)) for _, shape, _ in scipy.io.whosmat(sys.argv[1]))
+if size > int(sys.argv[2]):
+    sys.exit(f"it claims {size / 2**30:.1f} GiB of numbers")
+arrays = {k: v for k, v in scipy.io.loadmat(sys.argv[1]).items() if not k.startswith("__")}
+for k, v in arrays.items():
+    if v.dtype == object:  # cells of text
+        arrays[k] = np.array([str(np.ravel(x)[0]) if np.size(x) else "" for x in v.ravel()])
+file = io.BytesIO()
+np.savez(file, allow_pickle=False, **arrays)
+sys.stdout.buffer.write(file.getvalue())
+"""
+
+
+class Stft(NamedTuple):
+    """How slow-time samples become windows. Consecutive windows share 1 - hop_frames / frames."""
+
+    window_seconds: float = 0.05  # Hann
+    hop_seconds: float = 0.0375  # between frames
+    frames: int = 56  # a window, 2.1 s, about four steps
+    hop_frames: int = 14  # between windows
+    span_db: float = spectrogram.SPAN_DB  # kept below the top
+    zero_row: float = 0.8125  # row of zero Doppler, share of the height; the velocity axis wraps there
+
+
+class Table(NamedTuple):
+    """The windows of a file."""
+
+    count: int
+    user: list[str] | None
+    recording: list[str] | None
+    index: list[int] | None
+
+
+class Windows(NamedTuple):
+    """Spectrograms of one file, in model space, and the velocity of each row in m/s."""
+
+    spectrograms: Float[np.ndarray, "windows freq time"]
+    velocities: Float[np.ndarray, " freq"] | None
+
+
+STFT = Stft()
+
+
+def describe(path: Path, stft: Stft) -> Table:
+    """How many windows a file holds, and what it says of them."""
+    count, arrays = len(read(path, stft).spectrograms), load(path)
+    columns = {name: strings(arrays[name]) if name in arrays else None for name in ("user", "recording", "index")}
+    for name, column in columns.items():
+        if column is not None and len(column) != count:
+            raise InputError(f"'{path}' has {count} windows but {len(column)} entries in '{name}': give one each")
+    try:
+        index = None if columns["index"] is None else [int(float(x)) for x in columns["index"]]
+    except ValueError:
+        raise InputError(f"'{path}': 'index' holds {columns['index'][:3]}: give whole numbers") from None
+    return Table(count, columns["user"], columns["recording"], index)
+
+
+def read(path: Path, stft: Stft = STFT) -> Windows:
+    """The windows of a file; the last file read is kept. InputError for anything that is no such file."""
+    return _read(path, path.stat().st_mtime_ns, stft)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, _: int, stft: Stft) -> Windows:
+    arrays = load(path)
+    kind, array = main_array(arrays, path)
+    array = np.squeeze(array) if kind == "iq" else array[None] if array.ndim == 2 else array
+    if array.ndim != (1 if kind == "iq" else 3):
+        wanted = "(samples,), one range bin" if kind == "iq" else "(rows, frames) or (windows, rows, frames)"
+        raise InputError(f"'{path}': '{kind}' has shape {array.shape}: give {wanted}")
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"'{path}' holds {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them"
+        )
+    if kind == "iq":
+        return from_iq(array, scalar_of(arrays, "prf", path), scalar_of(arrays, "carrier", path), stft, path)
+    if min(array.shape[1:]) < 8 or not len(array):
+        raise InputError(f"'{path}' has windows of {array.shape[1]}x{array.shape[2]}: give at least 8 rows and frames")
+    if kind == "spectrogram" and abs(array).max() > 1.001:
+        raise InputError(f"'{path}': 'spectrogram' reaches {abs(array).max():.4g}, beyond [-1, 1]: name dB values 'db'")
+    if kind == "db":
+        top = float(np.percentile(array, 99.7))
+        array = np.stack([spectrogram.from_db(window, top, stft.span_db) for window in array])
+    return upright(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
+
+
+def from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) -> Windows:
+    """Slow time → windows of `frames` frames, one every `hop_frames`; the top is that of the recording."""
+    size, hop = round(stft.window_seconds * prf), round(stft.hop_seconds * prf)
+    frames = (len(iq) - size) // hop + 1 if len(iq) >= size > 1 <= hop else 0
+    if frames < stft.frames:
+        raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: a window takes {stft.frames}")
+    zero = int(size * stft.zero_row)
+    db = spectrogram.to_db(spectrogram.stft(iq, size, hop, zero))
+    long = spectrogram.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
+    starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
+    velocities = spectrogram.velocities(size, prf, LIGHT / carrier, zero)
+    return Windows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
+
+
+def upright(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> Windows:
+    """Rows from the highest velocity down, where velocities are known."""
+    if velocity is None:
+        return Windows(array, None)
+    velocity = np.asarray(velocity, float).ravel()
+    steps = np.sign(np.diff(velocity))
+    if len(velocity) != array.shape[1] or abs(steps.sum()) != len(steps):
+        raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows: mend it")
+    return Windows(array, velocity) if steps[0] < 0 else Windows(array[:, ::-1].copy(), velocity[::-1].copy())
+
+
+def main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
+    """The array that the file is about, and its kind."""
+    named = [k for k in ("spectrogram", "db", "iq") if k in arrays]
+    others = [k for k, v in arrays.items() if k not in ASIDE and v.size > 1 and v.dtype.kind in "fiucV"]
+    chosen = named or others
+    if len(chosen) != 1:
+        raise InputError(
+            f"'{path}' holds {len(chosen)} arrays that may be windows ({', '.join(chosen[:4])}): "
+            "name one 'spectrogram', 'db' or 'iq'"
+        )
+    array = arrays[chosen[0]]
+    if array.dtype.kind not in "fiuc" or not array.size:
+        raise InputError(f"'{path}': '{chosen[0]}' holds {array.dtype} {array.shape}, not numbers: save numbers")
+    if named and (named[0] == "iq") == (array.dtype.kind == "c"):
+        return named[0], array
+    if named:
+        raise InputError(f"'{path}': '{named[0]}' is {array.dtype}: 'iq' is complex, the others real")
+    if array.dtype.kind == "c":
+        return "iq", array
+    finite = array[np.isfinite(array)]
+    if not finite.size or finite.max() - finite.min() <= 3:
+        raise InputError(
+            f"'{path}': is '{chosen[0]}' in dB? Its values span less than 3: name it 'db' or 'spectrogram'"
+        )
+    return "db", array
+
+
+def scalar_of(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
+    """A positive number that the file must state."""
+    value = np.asarray(arrays.get(name, np.nan), float).ravel()
+    if value.size != 1 or not 0 < value[0] < np.inf:
+        raise InputError(f"'{path}' holds I/Q samples and must state '{name}' in Hz: add it")
+    return float(value[0])
+
+
+def strings(array: np.ndarray) -> list[str]:
+    """Names or numbers as text; whole numbers without a point."""
+    values = [
+        x.decode() if isinstance(x, bytes) else np.asarray(x).ravel()[0] if np.size(x) else "" for x in array.ravel()
+    ]
+    return [str(int(x)) if isinstance(x, (float, np.floating)) and x == int(x) else str(x).rstrip() for x in values]
+
+
+# ----------------------------------------------------------------------------- files
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file by name; the last file is kept."""
+    try:
+        return _load(path, path.stat().st_mtime_ns)
+    except InputError:
+        raise
+    except Exception as error:  # readers of these formats raise anything on damaged files
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"'{path}' cannot be read ({type(error).__name__}: {reason}): restore it or take it out"
+        ) from None
+
+
+@functools.lru_cache(maxsize=1)
+def _load(path: Path, _: int) -> dict[str, np.ndarray]:
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        return load_numpy(path)
+    if suffix == ".mat" and not h5py.is_hdf5(path):
+        return load_matlab(path)
+    with h5py.File(path, "r") as file:
+        bounded(sum(d.size * d.dtype.itemsize for d in file.values() if isinstance(d, h5py.Dataset)), path)
+        return {k: from_hdf5(file, d) for k, d in file.items() if isinstance(d, h5py.Dataset)}
+
+
+def load_matlab(path: Path) -> dict[str, np.ndarray]:
+    """.mat up to v7, read by a child process, since scipy's reader can crash on a damaged file."""
+    done = subprocess.run([sys.executable, "-c", CHILD, path, str(MAX_BYTES)], capture_output=True, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["the reader crashed"]
+        raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or take it out")
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def load_numpy(path: Path) -> dict[str, np.ndarray]:
+    """Sizes are those that the headers claim, checked before anything is allocated."""
+    if path.suffix.lower() == ".npy":
+        return {"array": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = header[version](member)
+                bounded(int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize, path)
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def from_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
+    """MATLAB writes columns first, complex numbers as pairs, text as numbers, and cells as references."""
+    array, kind = np.asarray(dataset[()]), dataset.attrs.get("MATLAB_class", b"")
+    if kind == b"cell":
+        return np.array(["".join(map(chr, np.ravel(file[ref][()]))) for ref in array.ravel()])
+    if array.dtype.names and set(array.dtype.names) >= {"real", "imag"}:
+        array = array["real"] + 1j * array["imag"]
+    if kind == b"char":
+        return np.array(["".join(map(chr, array.ravel()))])
+    return array.T if kind else array
+
+
+def bounded(size: Any, path: Path) -> None:
+    if size > MAX_BYTES:
+        raise InputError(f"'{path}' claims {size / 2**30:.1f} GiB of numbers: at most {MAX_BYTES / 2**30:.0f} a file")
