@@ -13,7 +13,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import tiny
-from mdiff_jax import build, model, sampling, summary, trainer
+from mdiff_jax import build, judging, model, sampling, summary, trainer
 from mdiff_jax.data import colormap, loader, sources
 from mdiff_jax.errors import InputError
 from mdiff_jax.workdir import Workdir
@@ -220,11 +220,14 @@ def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_leaking_split_is_marked(tmp_path, capsys):
-    config = small()
-    config.data.split_by = "random_that_leaks"
-    config.data.walkers.windows_per_recording = 4
-    trainer.train(config, tmp_path)
-    summary.report(tmp_path)
-    assert "THE SPLIT LEAKS" in capsys.readouterr().out
-    assert json.loads((tmp_path / "summary.json").read_text())["leaking_test_windows"] > 0.5
+def test_a_leaking_split_is_marked(finished, trained):
+    """Windows of the training part put into the test part are found, and the summary says so."""
+    assert judging.leaking(trained) == 0
+    leaking = trained._replace(split=trained.split | {"test": trained.split["train"][:3] + trained.split["test"]})
+    assert judging.leaking(leaking) == pytest.approx(3 / len(leaking.split["test"]))
+    names = ("identity_real_test", "identity_generated", "chance", "windows_train", "windows_test", "windows_generated")
+    figures = dict.fromkeys((*names, "seconds_per_image", "decoder_sample_timesteps"), 0.5)
+    for share, said in ((0.0, False), (0.25, True)):
+        marked = figures | {"leaking_test_windows": share}
+        text = summary.text(marked, trained.users, finished, Workdir(finished), finished / "samples")
+        assert ("THE SPLIT LEAKS: 25%" in text) == said
