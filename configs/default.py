@@ -37,6 +37,15 @@ def data() -> dict:
         "image_size": (256, 256),  # Doppler rows, time frames the model works at
         "channels": "scalar",  # scalar: coloured images are inverted to one channel; rgb: kept as they are
         "colormap": "auto",  # auto, or the name of the map the images are drawn in (jet, parula, viridis …)
+        "native_frames": False,  # read images on the frame grid they were stretched from, so that no frames are mixed
+        "stft": {  # how files of complex slow-time samples become windows; others use span_db at most
+            "window_seconds": 0.05,  # Hann; gives a Doppler step of wavelength / (2 window_seconds), 0.04 m/s at 77 GHz
+            "hop_seconds": 0.0375,  # between frames
+            "frames": 56,  # a window: 2.1 s, about four steps
+            "hop_frames": 14,  # between windows, which share 1 - hop_frames / frames
+            "span_db": 45.0,  # kept below the strongest returns
+            "zero_row": 0.8125,  # row of zero Doppler, share of the height; the velocity axis wraps there
+        },
         "fractions": (0.7, 0.1, 0.2),  # train, validation, test, of each user's windows
         "split_by": "auto",  # recording; block (of the window index); auto: recording where enough; random_that_leaks
         "folds": 1,  # above 1: cross-validation, the test part is one of so many

@@ -80,6 +80,8 @@ def prepare(config: ConfigDict, workdir: Workdir) -> Data:
         cache_dir=workdir.data,
         channels=c.channels,
         colormap_name=c.colormap,
+        native_frames=c.native_frames,
+        stft=dict(c.stft),
         walkers=dict(c.walkers),
     )
     if workdir.split.is_file():

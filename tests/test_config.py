@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mdiff_jax import build, cli
+from mdiff_jax.data import arrays
 from mdiff_jax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,10 @@ def test_each_configuration_is_valid_and_has_the_default_keys(name):
     build.validate(values)
     assert build.flatten(build.plain(values)).keys() == build.flatten(build.plain(config("default"))).keys()
     assert importlib.import_module(f"configs.{name}").__doc__.strip()
+
+
+def test_samples_are_cut_alike_with_and_without_a_configuration():
+    assert arrays.Stft(**config("default").data.stft) == arrays.STFT
 
 
 def test_plain_and_back():

@@ -72,6 +72,16 @@ class Windows(NamedTuple):
 STFT = Stft()
 
 
+def make_stft(values: dict[str, float]) -> Stft:
+    """From the keys of data.stft; InputError for the first that cannot work."""
+    stft = Stft(**values)
+    least = Stft(window_seconds=1e-4, hop_seconds=1e-5, frames=8, hop_frames=1, span_db=1.0, zero_row=0.0)
+    for name, value, low in zip(Stft._fields, stft, least, strict=True):
+        if not low <= value < (1 if name == "zero_row" else np.inf):
+            raise InputError(f"data.stft.{name} is {value}: give at least {low}" + ", below 1" * (name == "zero_row"))
+    return stft
+
+
 def describe(path: Path, stft: Stft) -> Table:
     """How many windows a file holds, and what it says of them."""
     count, arrays = len(read(path, stft).spectrograms), load(path)

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax.data import arrays, colormap, sources, walker
+from mdiff_jax.data import arrays, colormap, sources, spectrogram, walker
 from mdiff_jax.errors import InputError
 
 VERSION = "1.1.0"  # raised whenever the same recordings give other numbers
@@ -63,10 +63,14 @@ def prepare(
     cache_dir: Path,
     channels: str,
     colormap_name: str,
+    native_frames: bool,
+    stft: dict[str, float],
     walkers: dict[str, Any],
 ) -> Dataset:
     """The data set, from `cache_dir` where it was prepared from the same source before, else prepared there now."""
     options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VERSION}
+    if native_frames and (kind, channels) != ("folder", "scalar"):
+        raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': turn it off")
     if kind == "walkers":
         options |= {"walkers": walkers}
         examples = functools.partial(walker_examples, image_size, channels, walkers)
@@ -74,10 +78,14 @@ def prepare(
     else:
         if not path:
             raise InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
-        root = Path(path)
-        items = sources.scan(root)
+        root, cut = Path(path), arrays.make_stft(stft)
+        items = sources.scan(root, cut)
         options |= {"colormap": colormap_name, "content": content_hash(root, items)}
-        examples = functools.partial(folder_examples, root, items, image_size, channels, colormap_name)
+        options |= {"native_frames": True} if native_frames else {}
+        options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
+        examples = functools.partial(
+            folder_examples, root, items, image_size, channels, colormap_name, cut, native_frames
+        )
         count = len(items)
     fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
     if not (cache_dir / "dataset.json").is_file():
@@ -119,14 +127,20 @@ def open_prepared(cache_dir: Path) -> Dataset:
 
 
 def folder_examples(
-    root: Path, items: list[sources.Item], image_size: tuple[int, int], channels: str, name: str
+    root: Path,
+    items: list[sources.Item],
+    image_size: tuple[int, int],
+    channels: str,
+    name: str,
+    stft: arrays.Stft = arrays.STFT,
+    native_frames: bool = False,
 ) -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
     """Each window with its file, and what is common to the data set. `name` is a colour map or 'auto'."""
     size, first, velocities = None, "", None
     for item in tqdm(items, desc="reading", unit="window", mininterval=1):
         path = sources.path_of(root, item)
         if item.row >= 0:
-            window, velocities = array_window(path, item.row, channels)
+            window, velocities = array_window(path, item.row, channels, stft)
             name = "jet"  # to be drawn in
         else:
             image = sources.read_image(path)
@@ -142,6 +156,8 @@ def folder_examples(
                 f"'{path}' is {window.shape[1]}x{window.shape[0]}, '{first}' is {size[1]}x{size[0]}: one size is "
                 "needed, since rows and columns are velocities and times"
             )
+        if native_frames and item.row < 0:
+            window = on_native_frames(window, image_size[1], path)
         common = {"colormap": name if channels == "scalar" else None, "original_size": list(size)}
         yield item, resize(window, image_size) * 2 - 1, common | axis(velocities, image_size[0])
 
@@ -162,11 +178,20 @@ def scalar_of(image: np.ndarray, name: str, path: Path) -> np.ndarray:
     return colormap.to_scalar(image, name)[..., None]
 
 
-def array_window(path: Path, row: int, channels: str) -> tuple[np.ndarray, np.ndarray | None]:
+def on_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
+    """(H, W, 1) → the frames that the image was drawn from, each once or more where there are `columns` for all."""
+    frames = spectrogram.native_frames(window[..., 0])
+    if not frames:
+        raise InputError(f"'{path}' shows no frames, blocks of equal columns: give data.native_frames=False")
+    native = spectrogram.unstretch(window[..., 0], frames)
+    return (native if frames > columns else spectrogram.stretch(native, columns))[..., None]
+
+
+def array_window(path: Path, row: int, channels: str, stft: arrays.Stft) -> tuple[np.ndarray, np.ndarray | None]:
     """One window of an array file, (H, W, 1) in [0, 1], and the velocity of its rows where known."""
     if channels != "scalar":
         raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
-    spectrograms, velocities = arrays.read(path)
+    spectrograms, velocities = arrays.read(path, stft)
     return (spectrograms[row][..., None] + 1) / 2, velocities
 
 

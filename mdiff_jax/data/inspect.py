@@ -16,7 +16,7 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mdiff_jax.data import builders, colormap, sources, splits
+from mdiff_jax.data import builders, colormap, sources, spectrogram, splits
 from mdiff_jax.errors import InputError
 
 SIZE = (32, 256)  # rows, frames that windows are compared at
@@ -79,7 +79,7 @@ def read(root: Path, items: list[sources.Item]) -> tuple[np.ndarray, Report]:
     some = [sources.path_of(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
     images = [image for image in map(sources.read_image, some) if image.ndim == 3]
     off = [colormap.residual(image, common["colormap"]) for image in images]
-    frames = [native_frames(colormap.to_scalar(image, common["colormap"])) for image in images]
+    frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in images]
     frames = sorted(n for n in frames if n)
     report = {"colormap": common["colormap"] if some else None, "original_size": common["original_size"]}
     report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}
@@ -144,19 +144,6 @@ def shifted(data: Described, d: int) -> Float[np.ndarray, " shifts"] | None:
 def correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " pairs"]:
     """Normalised cross-correlation of pairs (n, F, T)."""
     return (splits.standard(a) * splits.standard(b)).sum(1)
-
-
-def native_frames(scalar: Float[np.ndarray, "rows frames"]) -> int:
-    """Time frames before they were stretched by nearest neighbour, from where columns change; 0 if they were not."""
-    width = scalar.shape[1]
-    change = abs(np.diff(scalar, axis=1)).mean(0)
-    best, score = 0, 1.5
-    for n in range(width // 8, width // 2):
-        edge = np.zeros(width - 1, bool)
-        edge[(np.arange(1, n) * width + n - 1) // n - 1] = True
-        ratio = change[edge].mean() / max(float(change[~edge].mean()), 1e-6)
-        best, score = (n, ratio) if ratio > score else (best, score)
-    return best
 
 
 # ----------------------------------------------------------------------------- duplicates, splits

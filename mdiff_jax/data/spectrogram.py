@@ -4,8 +4,10 @@ Rows are Doppler, row 0 the highest velocity (towards the radar is positive); co
 -1 is the floor, `span_db` below the top, and 1 the top; float32.
 """
 
+import itertools
+
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from PIL import Image
 from scipy.signal import get_window
 
@@ -53,6 +55,31 @@ def model_to_db(window: Window, top_db: float, span_db: float = SPAN_DB) -> Floa
 def stretch(window: Window, frames: int) -> Float[np.ndarray, "freq frames"]:
     """More or fewer time frames by nearest neighbour: the blocks that pictures of spectrograms show."""
     return window[:, (np.arange(frames) * window.shape[1]) // frames]
+
+
+def native_frames(window: Float[np.ndarray, "freq columns"]) -> int:
+    """Time frames before they were stretched by nearest neighbour, from where columns change; 0 if they were not."""
+    width = window.shape[1]
+    change = abs(np.diff(window, axis=1)).mean(0)
+    best, score = 0, 1.5
+    for n in range(width // 8, width // 2):
+        edge = np.zeros(width - 1, bool)
+        edge[block_starts(n, width)[1:-1] - 1] = True
+        ratio = change[edge].mean() / max(float(change[~edge].mean()), 1e-6)
+        best, score = (n, ratio) if ratio > score else (best, score)
+    return best
+
+
+def unstretch(window: Float[np.ndarray, "freq columns"], frames: int) -> Float[np.ndarray, "freq frames"]:
+    """The inverse of `stretch`: means of the blocks without their outermost columns, into which JPEG mixes others."""
+    blocks = itertools.pairwise(block_starts(frames, window.shape[1]))
+    inner = [(start + 1, stop - 1) if stop - start > 2 else (start, stop) for start, stop in blocks]
+    return np.stack([window[:, start:stop].mean(1) for start, stop in inner], axis=1)
+
+
+def block_starts(frames: int, width: int) -> Int[np.ndarray, " edges"]:
+    """The first column of each block that `stretch` makes of a frame, and `width`."""
+    return (np.arange(frames + 1) * width + frames - 1) // frames
 
 
 def resize(window: Window, size: tuple[int, int]) -> Float[np.ndarray, "rows frames"]:

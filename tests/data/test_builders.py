@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, export, inspect, loader, splits
+from mdiff_jax.data import arrays, builders, colormap, export, inspect, loader, spectrogram, splits
 from mdiff_jax.errors import InputError
 
 SIZE = (32, 24)
+STFT = arrays.STFT._asdict()
 WALK = np.random.default_rng(0).uniform(size=(2, 16, 16 * 6)).repeat(4, 1).repeat(4, 2)  # (user, 64, 384)
 
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory) -> Path:
 
 def prepare(folder: Path, cache: Path, **changes) -> builders.Dataset:
     common = dict(kind="folder", path=str(folder), image_size=SIZE, cache_dir=cache, channels="scalar")
-    return builders.prepare(**common | dict(colormap_name="auto", walkers={}) | changes)
+    return builders.prepare(**common | dict(colormap_name="auto", native_frames=False, stft=STFT, walkers={}) | changes)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,51 @@ def test_written_out_and_read_back(dataset, tmp_path, layout):
     assert np.abs(back.load(np.arange(20)) - dataset.load(rows)).max() <= 2.1 / 255
     with pytest.raises(InputError, match="is there already"):
         export.write(dataset, rows, target, layout)
+
+
+def test_frames_are_not_mixed_on_the_way_in(tmp_path):
+    """Drawn 256 columns wide from 40 frames, JPEG and all: each of 64 columns is one of the frames."""
+    native = np.random.default_rng(0).uniform(size=(2, 2, 8, 40)).repeat(8, 2)
+    for user, k in np.ndindex(2, 2):
+        (tmp_path / "in" / f"ID_{user}").mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(colormap.to_rgb(spectrogram.stretch(native[user, k], 256), "jet"))
+        image.save(tmp_path / "in" / f"ID_{user}" / f"walk_{k + 1}.jpg", quality=75)
+    true = spectrogram.stretch(native[1, 1], 64)
+
+    def error(native_frames):
+        data = prepare(tmp_path / "in", tmp_path / str(native_frames), image_size=(64, 64), native_frames=native_frames)
+        return np.abs((data.load(np.array([3]))[0, ..., 0] + 1) / 2 - true).mean()
+
+    mixed, kept = error(False), error(True)
+    assert kept < 3 / 255 < 15 / 255 < mixed, (kept * 255, mixed * 255)
+    with pytest.raises(InputError, match="have changed since"):
+        prepare(tmp_path / "in", tmp_path / "True", image_size=(64, 64))
+
+
+def test_native_frames_that_are_not_there_are_refused(tmp_path):
+    for user in ("a", "b"):
+        (tmp_path / user).mkdir()
+        for k in (1, 2):
+            Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save(tmp_path / user / f"{k}.png")
+    with pytest.raises(InputError, match=r"a/1\.png' shows no frames"):
+        prepare(tmp_path, tmp_path / "out", native_frames=True)
+    with pytest.raises(InputError, match="is for folders of images"):
+        prepare(tmp_path, tmp_path / "out", native_frames=True, kind="walkers")
+
+
+def test_samples_are_cut_by_the_stft_that_is_given(tmp_path):
+    rng = np.random.default_rng(0)
+    for user in ("a", "b"):
+        (tmp_path / "in" / user).mkdir(parents=True)
+        iq = rng.normal(size=(8000, 2)) @ np.array([1, 1j])
+        np.savez(tmp_path / "in" / user / "walk.npz", iq=iq, prf=2000.0, carrier=77e9)
+    data = prepare(tmp_path / "in", tmp_path / "data", stft=STFT | {"frames": 40, "hop_frames": 10})
+    assert len(data) == 14 and data.metadata["original_size"] == [100, 40]
+    with pytest.raises(InputError, match="have changed since"):
+        prepare(tmp_path / "in", tmp_path / "data")
+    for key, value in (("hop_frames", 0), ("zero_row", 1.0), ("hop_seconds", 0.0), ("window_seconds", np.nan)):
+        with pytest.raises(InputError, match=rf"data\.stft\.{key} is"):
+            prepare(tmp_path / "in", tmp_path / "other", stft=STFT | {key: value})
 
 
 def test_colours_can_be_kept(folder, tmp_path):

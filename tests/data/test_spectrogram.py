@@ -71,3 +71,16 @@ def test_stretching_makes_blocks_of_whole_frames() -> None:
     values, widths = np.unique(wide[0], return_counts=True)
     np.testing.assert_array_equal(values, window[0])
     assert set(widths) <= {256 // 7, 256 // 7 + 1}
+
+
+@pytest.mark.parametrize("frames", [33, 49, 60, 77])
+def test_stretched_frames_are_counted_and_come_back(frames: int) -> None:
+    native = np.random.default_rng(frames).uniform(-1, 1, (32, frames)).astype(np.float32)
+    drawn = spectrogram.stretch(native, 256)
+    assert spectrogram.native_frames(drawn) == frames
+    np.testing.assert_allclose(spectrogram.unstretch(drawn, frames), native, atol=1e-6)
+
+
+def test_no_frames_where_nothing_was_stretched() -> None:
+    for window in (np.zeros((16, 256)), np.random.default_rng(0).uniform(size=(16, 256))):
+        assert spectrogram.native_frames(window) == 0
