@@ -1,5 +1,12 @@
-"""A data set back to files, in layouts that `sources` reads: a folder of images per user, one .npz, or TFDS."""
+"""A data set back to files, in layouts that `sources` reads: a folder of images per user, one .npz, or TFDS.
 
+As a command, a folder of synthetic walkers, drawn as real recordings are:
+python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--seed=0]
+"""
+
+import argparse
+import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,25 +16,34 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, sources
+from mdiff_jax.data import builders, colormap, sources, walker
 from mdiff_jax.data.builders import Dataset
 from mdiff_jax.errors import InputError
 
 LAYOUTS = ("images", "npz", "tfds")
+FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
+WALKER_SIZE = (256, 256)  # rows, columns of real recordings
 
 
-def write(dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str) -> None:
-    """The windows at `rows`; `target` is a folder, for 'npz' a file. It must not be there yet."""
+def write(dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str, image_format: str = "png") -> None:
+    """The windows at `rows`; `target` is a folder, for 'npz' a file. It must not be there yet. `image_format`, 'png' or
+    'jpg', is that of layout 'images'.
+    """
     if layout not in LAYOUTS:
         raise InputError(f"layout '{layout}' is not known: give one of {', '.join(LAYOUTS)}")
+    if image_format not in FORMATS:
+        raise InputError(f"image format '{image_format}' is not known: give one of {', '.join(FORMATS)}")
     if target.exists():
         raise InputError(f"'{target}' is there already: give another place")
-    {"images": write_images, "npz": write_npz, "tfds": write_tfds}[layout](dataset, rows, target)
+    if layout == "images":
+        write_images(dataset, rows, target, image_format)
+    else:
+        {"npz": write_npz, "tfds": write_tfds}[layout](dataset, rows, target)
 
 
-def write_images(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
-    """FOLDER/USER/CONDITION_INDEX.png, in the data set's colour map and original size."""
-    names = [name_of(dataset, int(row)) for row in rows]
+def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format: str) -> None:
+    """FOLDER/USER/CONDITION_INDEX.FORMAT, in the data set's colour map and original size."""
+    names = [f"{name_of(dataset, int(row))}.{image_format}" for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
@@ -39,10 +55,10 @@ def write_images(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
 
 
 def name_of(dataset: Dataset, row: int) -> str:
-    """USER/CONDITION_INDEX.png; the number at its end is the place in time."""
+    """USER/CONDITION_INDEX; the number at its end is the place in time."""
     user, index = dataset.users[dataset.user_ids[row]], int(dataset.indices[row])
     condition = dataset.recordings[row].rpartition("/")[0].replace("/", "_")
-    return f"{user}/{condition}_{index:04d}.png" if index >= 0 else f"{user}/{condition}.png"
+    return f"{user}/{condition}_{index:04d}" if index >= 0 else f"{user}/{condition}"
 
 
 def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UInt8[np.ndarray, "... 3"]:
@@ -52,10 +68,12 @@ def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UIn
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "freq time 3"], size: tuple[int, int]) -> None:
-    """A PNG of `size` (rows, columns), whole or not at all: nearest neighbour, so that no colour is off the map."""
+    """A .png or .jpg of `size` (rows, columns), whole or not at all: nearest neighbour, so no colour is off the map."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST).save(temporary, format="png")
+    Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST).save(
+        temporary, **({"format": "png"} | FORMATS[path.suffix[1:]])
+    )
     temporary.replace(path)
 
 
@@ -89,3 +107,46 @@ def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
 
     channels = "rgb" if dataset.metadata["colormap"] is None else "scalar"
     builders.write(folder, dataset.image_size, channels, dataset.fingerprint, len(rows), examples)
+
+
+# ----------------------------------------------------------------------------- walkers
+
+
+def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
+    """A folder of walkers, jet, 256 x 256, with truth.json (what was simulated, by file); how many windows. `options`
+    are those of `walker.make_windows`, without the size.
+    """
+    if folder.exists():
+        raise InputError(f"'{folder}' is there already: give another place")
+    truth = {}
+    for w in walker.make_windows(**options, size=WALKER_SIZE):
+        name = f"{w.user}/{w.recording}_{w.index:04d}.{image_format}"
+        write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), WALKER_SIZE)
+        truth[name] = w.truth | {"seconds": w.seconds}
+    (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+    return len(truth)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="A folder of synthetic walkers, in the layout of real recordings.")
+    parser.add_argument("--output", type=Path, required=True, help="folder to make; it must not be there yet")
+    parser.add_argument("--walkers", type=int, required=True, help="how many users")
+    parser.add_argument("--recordings", type=int, default=14, help="walks of each")
+    parser.add_argument("--windows", type=int, default=8, help="of each walk, overlapping by three quarters")
+    parser.add_argument("--difficulty", type=float, default=1.0, help="how much a person's walks differ")
+    parser.add_argument("--seed", type=int, default=0, help="of the people and their walks")
+    parser.add_argument("--format", choices=FORMATS, default="jpg", help="jpg: quality 75, 4:2:0, as real recordings")
+    given = parser.parse_args(arguments)
+    counts = {"num_users": given.walkers, "recordings_per_user": given.recordings}
+    counts |= {"windows_per_recording": given.windows}
+    try:
+        count = write_walkers(given.output, given.format, **counts, difficulty=given.difficulty, seed=given.seed)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"{count} windows of {given.walkers} walkers in {given.output}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
