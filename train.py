@@ -8,18 +8,22 @@ The same command resumes an interrupted run.
 from absl import flags
 from ml_collections import config_flags
 
-from mdiff_jax import cli, summary, trainer
+from mdiff_jax import cli, parallel, summary, trainer
 from mdiff_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, for example configs/gait.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics, samples; made if absent.")
+COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of the first of several processes.")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are; one a host.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def main() -> None:
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
+    parallel.start(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     trainer.train(CONFIG.value, WORKDIR.value)
-    if CONFIG.value.stage in ("all", "decoder"):
+    if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run and parallel.is_first():
         summary.report(WORKDIR.value)
 
 

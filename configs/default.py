@@ -11,12 +11,18 @@ def get_config() -> ConfigDict:
         {
             "seed": 0,  # root of everything random
             "precision": "float32",  # what the networks compute in: float32, bfloat16, float16 (with loss scaling)
-            "remat": False,  # recompute activations in the backward pass: less memory, a third slower
+            "remat": "none",  # what the backward pass recomputes, to save memory: none, blocks, full (levels too)
             "attention": "einsum",  # einsum, or cudnn on a GPU of capability 8.0 with float16 or bfloat16
             "stage": "all",  # all, or one of encoder, prior, decoder (those before it must be finished)
             "log_every": 20,  # steps between lines of metrics.jsonl
-            "checkpoint_every": 500,  # steps between checkpoints; the last step is always saved
-            "keep_checkpoints": 2,  # how many of the latest to keep
+            "dry_run": False,  # stop before training: size, cost and memory of each stage
+            "checkpoint_every": 500,  # steps between checkpoints, each with its validation loss; the last step has one
+            "keep_checkpoints": 2,  # how many of the latest to keep, beside the best
+            "keep_every": 0,  # also keep checkpoints at multiples of so many steps; 0: none
+            "validation_passes": 4,  # over the validation windows at each checkpoint, each with other noise; 0: none
+            "patience": 0,  # checkpoints without a better validation loss after which a stage ends early; 0: never
+            "sheet_every": 0,  # checkpoints between sheets of real windows and decodings of their embeddings; 0: none
+            "tensorboard": True,  # event files in WORKDIR/tensorboard
             "compilation_cache": True,  # keep compiled programs in WORKDIR/cache, so that resuming starts at once
             "max_skipped": 20,  # updates in a row with non-finite gradients after which training stops
             "ema_decays": (0.999,),  # averages of the parameters kept beside them; warm-up (1+n)/(10+n)
@@ -95,7 +101,9 @@ def prior() -> dict:
         "self_condition": True,  # feed the last estimate back (Chen et al. 2022)
         "cond_drop_prob": 0.1,  # share of training examples without a user, for guidance
         "epochs": 300,  # passes over the training windows
+        "curriculum": (),  # (timesteps, epochs) one after the other, ((250, 10), (1000, 100)), in place of epochs
         "batch_size": 128,  # over all devices
+        "accumulate": 1,  # parts that a device's share of a batch is worked on in, one by one
         "optimizer": optimizer(learning_rate=5e-4, weight_decay=0.01),
     }
 
@@ -105,6 +113,8 @@ def decoder() -> dict:
         "timesteps": 1000,  # T of training
         "sample_timesteps": 64,  # steps of sampling
         "schedule": "cosine",  # cosine, linear
+        "log_snr_shift": 0.0,  # added to the schedule's log-SNR; -2.77 for 256x256 by Hoogeboom et al. 2023
+        "zero_terminal_snr": False,  # end the schedule in pure noise (Lin et al. 2023); not with prediction eps
         "prediction": "v",  # v, eps, x0
         "weighting": "min_snr",  # plain, min_snr (Hang et al. 2023), sigmoid (Hoogeboom et al. 2024)
         "channels": (128, 256, 384, 512),  # width of each level, each at half the size of the one before
@@ -118,7 +128,9 @@ def decoder() -> dict:
         "floor_margin": 0.25,  # how far below -1 the decoder sees the empty floor; mdiff_jax/floor.py
         "cond_drop_prob": 0.1,  # share of training examples without a condition, for guidance
         "epochs": 300,  # passes over the training windows
+        "curriculum": (),  # (timesteps, epochs) one after the other, ((250, 10), (1000, 100)), in place of epochs
         "batch_size": 16,  # over all devices
+        "accumulate": 1,  # parts that a device's share of a batch is worked on in, one by one
         "optimizer": optimizer(learning_rate=2e-4, weight_decay=0.01),
     }
 
@@ -140,11 +152,15 @@ def sample() -> dict:
         "num_samples_per_user": 16,  # to draw
         "cond_scale": 2.0,  # guidance of the decoder; 1: none
         "prior_cond_scale": 2.0,  # guidance of the prior
+        "guidance_interval": (),  # (low, high) log-SNR within which the decoder is guided; (): always
+        "guidance_rescale": 0.0,  # 0 to 1: bring the guided deviation back (Lin et al. 2023); decoder
+        "threshold": "clip",  # of the decoder's estimates: clip, or dynamic (Saharia et al. 2022)
         "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
         "eta": 0.0,  # noise of DDIM: 0 none, 1 as much as DDPM
         "batch_size": 32,  # samples drawn at once, on all devices
         "ema_decay": 0.999,  # which average of the parameters; one of ema_decays
+        "checkpoint": "latest",  # latest, or best by validation loss; of prior and decoder
     }
 
 

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from mdiff_jax import diffusion, generate, objectives, optim, samplers, schedules
+from mdiff_jax import diffusion, generate, guidance, objectives, optim, samplers, schedules
 from mdiff_jax.augment import Augmentation
 from mdiff_jax.errors import InputError
+from mdiff_jax.models import layers
 from mdiff_jax.models.encoder import CosineClassifier, Encoder
 from mdiff_jax.models.prior import PriorTransformer
 from mdiff_jax.models.unet import UNet
@@ -25,6 +26,7 @@ CHOICES = OPTIMIZED | {
     "precision": ("float32", "bfloat16", "float16"),
     "stage": ("all", *STAGES),
     "attention": ("einsum", "cudnn"),
+    "remat": layers.REMAT,
     "data.kind": ("folder", "walkers"),
     "data.channels": ("scalar", "rgb"),
     "prior.schedule": ("cosine", "linear"),
@@ -33,8 +35,17 @@ CHOICES = OPTIMIZED | {
     "decoder.weighting": diffusion.WEIGHTINGS,
     "sample.sampler": samplers.METHODS,
     "sample.spacing": schedules.SPACINGS,
+    "sample.threshold": ("clip", "dynamic"),
+    "sample.checkpoint": ("latest", "best"),
 }
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+
+
+class Phase(NamedTuple):
+    """A part of a stage with one number of timesteps (0: none, the encoder), up to the step `last`."""
+
+    timesteps: int
+    last: int
 
 
 class Stage(NamedTuple):
@@ -89,19 +100,42 @@ def spectrogram_shape(config: ConfigDict) -> tuple[int, int, int]:
     return (*config.data.image_size, {"scalar": 1, "rgb": 3}[config.data.channels])
 
 
-def schedule(config: ConfigDict, stage: str) -> schedules.NoiseSchedule:
-    return schedules.make(config[stage].schedule, config[stage].timesteps)
+def prior_schedule(config: ConfigDict, timesteps: int | None = None) -> schedules.NoiseSchedule:
+    """Over `timesteps` steps, if not over `prior.timesteps`."""
+    c = config.prior
+    return schedules.make(c.schedule, timesteps or c.timesteps)
+
+
+def decoder_schedule(config: ConfigDict, timesteps: int | None = None) -> schedules.NoiseSchedule:
+    """Over `timesteps` steps, if not over `decoder.timesteps`."""
+    c = config.decoder
+    return schedules.make(
+        c.schedule, timesteps or c.timesteps, shift=c.log_snr_shift, zero_terminal_snr=c.zero_terminal_snr
+    )
 
 
 # ----------------------------------------------------------------------------- training
 
 
-def stage(config: ConfigDict, name: str, num_users: int) -> Stage:
-    """The named one of `STAGES`."""
-    return {"encoder": _encoder_stage, "prior": _prior_stage, "decoder": _decoder_stage}[name](config, num_users)
+def phases(config: ConfigDict, name: str, steps_per_epoch: int) -> list[Phase]:
+    """What a stage trains one after the other: its curriculum, or `timesteps` for `epochs`."""
+    c = config[name]
+    if name == "encoder":
+        return [Phase(0, c.epochs * steps_per_epoch)]
+    result, epochs = [], 0
+    for timesteps, more in c.curriculum or ((c.timesteps, c.epochs),):
+        epochs += more
+        result.append(Phase(timesteps, epochs * steps_per_epoch))
+    return result
 
 
-def _encoder_stage(config: ConfigDict, num_users: int) -> Stage:
+def stage(config: ConfigDict, name: str, num_users: int, timesteps: int | None = None) -> Stage:
+    """The named one of `STAGES`, over `timesteps` steps of noise if not over its own number."""
+    makers = {"encoder": _encoder_stage, "prior": _prior_stage, "decoder": _decoder_stage}
+    return makers[name](config, num_users, timesteps)
+
+
+def _encoder_stage(config: ConfigDict, num_users: int, _: int | None) -> Stage:
     c, network, classifier = config.encoder, encoder(config), CosineClassifier(num_users)
 
     def init(key: Key) -> dict:
@@ -123,7 +157,7 @@ def _encoder_stage(config: ConfigDict, num_users: int) -> Stage:
     return Stage("encoder", init, loss, ("spectrogram",))
 
 
-def _prior_stage(config: ConfigDict, num_users: int) -> Stage:
+def _prior_stage(config: ConfigDict, num_users: int, timesteps: int | None) -> Stage:
     c, network = config.prior, prior(config, num_users)
 
     def init(key: Key) -> dict:
@@ -133,7 +167,7 @@ def _prior_stage(config: ConfigDict, num_users: int) -> Stage:
     loss = functools.partial(
         objectives.prior_loss,
         network=apply(network),
-        schedule=schedule(config, "prior"),
+        schedule=prior_schedule(config, timesteps),
         batch_size=c.batch_size,
         cond_drop_prob=c.cond_drop_prob,
         self_condition=c.self_condition,
@@ -141,7 +175,7 @@ def _prior_stage(config: ConfigDict, num_users: int) -> Stage:
     return Stage("prior", init, loss, ("embedding",))
 
 
-def _decoder_stage(config: ConfigDict, num_users: int) -> Stage:
+def _decoder_stage(config: ConfigDict, num_users: int, timesteps: int | None) -> Stage:
     c, network = config.decoder, decoder(config, num_users)
 
     def init(key: Key) -> dict:
@@ -152,7 +186,7 @@ def _decoder_stage(config: ConfigDict, num_users: int) -> Stage:
     loss = functools.partial(
         objectives.decoder_loss,
         network=apply(network),
-        schedule=schedule(config, "decoder"),
+        schedule=decoder_schedule(config, timesteps),
         batch_size=c.batch_size,
         prediction=c.prediction,
         weighting=c.weighting,
@@ -185,30 +219,61 @@ def encode(config: ConfigDict) -> Callable[[Any, Array], Array]:
 
 def draw(config: ConfigDict, num_users: int) -> generate.Draw:
     """({'prior', 'decoder'} parameters, {'user', 'prior_key', 'decoder_key'}) → embeddings and spectrograms."""
-    c = config.sample
-    common = {"method": c.sampler, "spacing": c.spacing, "eta": c.eta}
     return functools.partial(
         generate.draw,
-        prior=generate.Denoiser(
-            apply(prior(config, num_users)),
-            schedule(config, "prior"),
-            prediction="x0",
-            sample_timesteps=config.prior.sample_timesteps,
-            cond_scale=c.prior_cond_scale,
-            **common,
-        ),
-        decoder=generate.Denoiser(
-            apply(decoder(config, num_users)),
-            schedule(config, "decoder"),
-            prediction=config.decoder.prediction,
-            sample_timesteps=config.decoder.sample_timesteps,
-            cond_scale=c.cond_scale,
-            **common,
-        ),
+        prior=prior_denoiser(config, num_users),
+        decoder=decoder_denoiser(config, num_users),
         embedding_dim=config.encoder.embedding_dim,
         shape=spectrogram_shape(config),
         self_condition=config.prior.self_condition,
         floor_margin=config.decoder.floor_margin,
+    )
+
+
+def decode(config: ConfigDict, num_users: int) -> Callable[[Any, dict[str, Array]], Array]:
+    """(decoder parameters, {'embedding', 'user', 'decoder_key'}) → (B, F, T, C) spectrograms of given embeddings."""
+    denoiser, shape, margin = (
+        decoder_denoiser(config, num_users),
+        spectrogram_shape(config),
+        config.decoder.floor_margin,
+    )
+    return lambda params, batch: generate.draw_spectrograms(
+        denoiser, params, batch["embedding"], batch["user"], batch["decoder_key"], shape, margin
+    )
+
+
+def prior_denoiser(config: ConfigDict, num_users: int) -> generate.Denoiser:
+    c = config.sample
+    return generate.Denoiser(
+        apply(prior(config, num_users)),
+        prior_schedule(config),
+        prediction="x0",
+        sample_timesteps=config.prior.sample_timesteps,
+        method=c.sampler,
+        spacing=c.spacing,
+        eta=c.eta,
+        guide=functools.partial(guidance.guided, scale=c.prior_cond_scale),
+    )
+
+
+def decoder_denoiser(config: ConfigDict, num_users: int) -> generate.Denoiser:
+    c, schedule = config.sample, decoder_schedule(config)
+    return generate.Denoiser(
+        apply(decoder(config, num_users)),
+        schedule,
+        prediction=config.decoder.prediction,
+        sample_timesteps=config.decoder.sample_timesteps,
+        method=c.sampler,
+        spacing=c.spacing,
+        eta=c.eta,
+        guide=functools.partial(
+            guidance.guided,
+            scale=c.cond_scale,
+            schedule=schedule,
+            interval=tuple(c.guidance_interval) or None,
+            rescale=c.guidance_rescale,
+        ),
+        dynamic_threshold=c.threshold == "dynamic",
     )
 
 
@@ -247,6 +312,20 @@ def validate(config: ConfigDict) -> None:
             raise InputError(f"{name}.sample_timesteps is {steps}: give 1 to {most} ({name}.timesteps)")
         if not 0.0 <= config[name].cond_drop_prob < 1.0:
             raise InputError(f"{name}.cond_drop_prob is {config[name].cond_drop_prob}: give 0 to less than 1")
+        for pair in config[name].curriculum:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] >= 2 and pair[1] >= 1):
+                raise InputError(
+                    f"{name}.curriculum holds {pair!r}: give pairs of (timesteps, epochs), ((250, 10), (1000, 50))"
+                )
+        if config[name].accumulate < 1:
+            raise InputError(f"{name}.accumulate is {config[name].accumulate}: give at least 1")
+    if config.decoder.zero_terminal_snr and config.decoder.prediction == "eps":
+        raise InputError("decoder.prediction is 'eps': with decoder.zero_terminal_snr give v or x0")
+    interval, rescale = config.sample.guidance_interval, config.sample.guidance_rescale
+    if interval and not (len(interval) == 2 and interval[0] < interval[1]):
+        raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
+    if not 0 <= rescale <= 1:
+        raise InputError(f"sample.guidance_rescale is {rescale}: give 0 to 1")
     for name in STAGES:
         for key in ("epochs", "batch_size"):
             if config[name][key] < 1:

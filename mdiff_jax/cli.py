@@ -8,14 +8,14 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from mdiff_jax.errors import InputError
+from mdiff_jax.errors import InputError, Stopped
 
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags, runs `main`, and turns InputError, wrong flags and Ctrl-C into a line and an exit status."""
 
     def guarded(arguments: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # the libraries' own news
+        logging.set_verbosity(logging.FATAL)  # the libraries' own news; what matters is raised
         if len(arguments) > 1:
             fail(f"'{arguments[1]}' is not a flag: flags are written --name=value")
         try:
@@ -23,8 +23,11 @@ def run(main: Callable[[], None]) -> None:
         except InputError as error:
             fail(str(error))
         except KeyboardInterrupt:
-            print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            print("\nstopped", file=sys.stderr)
             sys.exit(130)
+        except Stopped as stopped:
+            print("\nstopped; the same command goes on from here", file=sys.stderr)
+            sys.exit(128 + stopped.signum)
 
     app.run(guarded, flags_parser=parse)
 

@@ -1,4 +1,4 @@
-"""The one exception for what a person can mend: a wrong file, key or value."""
+"""The exceptions that end a command in a known way."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,11 @@ class InputError(ValueError):
 
     Scripts print it without a traceback and leave with exit status 2.
     """
+
+
+class Stopped(Exception):  # noqa: N818, not an error
+    """A signal asked the process to leave. Scripts leave with exit status 128 + `signum`."""
+
+    def __init__(self, signum: int):
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum

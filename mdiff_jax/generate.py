@@ -20,10 +20,11 @@ class Denoiser(NamedTuple):
     schedule: NoiseSchedule
     prediction: str
     sample_timesteps: int
-    cond_scale: float
     method: str
     spacing: str
     eta: float
+    guide: Callable  # (conditional denoiser, condition) → denoiser; `guidance.guided` with its strengths
+    dynamic_threshold: bool = False  # of estimates beyond the range, in place of clipping them
 
 
 class Request(NamedTuple):
@@ -62,8 +63,7 @@ def draw_embeddings(
             estimate = prior.network(params, z_t, diffusion.log_snr(prior.schedule, t), user, keep, estimate)
         return estimate
 
-    guided = guidance.guided(denoise, user, prior.cond_scale)
-    return _sample(prior, guided, (dim,), sample_keys)
+    return _sample(prior, prior.guide(denoise, user), (dim,), sample_keys)
 
 
 def draw_spectrograms(
@@ -82,9 +82,9 @@ def draw_spectrograms(
         output = decoder.network(params, x_t, diffusion.log_snr(decoder.schedule, t), z, user, keep)
         return diffusion.predict_x0(decoder.schedule, x_t, t, output, decoder.prediction)
 
-    guided = guidance.guided(denoise, (z, user), decoder.cond_scale)
-    clipped = guidance.clipped(guided, -1.0 - floor_margin, 1.0)
-    return floor.restore(_sample(decoder, clipped, shape, sample_keys))
+    guided = decoder.guide(denoise, (z, user))
+    bound = guidance.dynamically_thresholded if decoder.dynamic_threshold else guidance.clipped
+    return floor.restore(_sample(decoder, bound(guided, -1.0 - floor_margin, 1.0), shape, sample_keys))
 
 
 def _sample(denoiser: Denoiser, denoise: samplers.Denoise, shape: tuple[int, ...], sample_keys: Keys) -> Array:

@@ -66,14 +66,20 @@ def clipped(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
     return lambda x, t: jnp.clip(denoise(x, t), low, high)
 
 
-def dynamically_thresholded(denoise: Denoise, percentile: float = 0.995) -> Denoise:
-    """Estimates clipped at their own percentile s of |x_0|, at least 1, and divided by it (Saharia et al. 2022)."""
+def dynamically_thresholded(
+    denoise: Denoise, low: float = -1.0, high: float = 1.0, percentile: float = 0.995
+) -> Denoise:
+    """Estimates clipped at their own percentile s of |x_0|, at least 1, and divided by it (Saharia et al. 2022).
+
+    For a range low … high other than [-1, 1], |x_0| is measured from its middle, in units of half its width.
+    """
+    middle, half = (high + low) / 2, (high - low) / 2
 
     def thresholded(x: Array, t: Array) -> Array:
-        x0 = denoise(x, t)
+        x0 = (denoise(x, t) - middle) / half
         s = _per_sample(jnp.quantile(jnp.abs(x0.reshape(len(x0), -1)), percentile, axis=1), x0)
         s = jnp.maximum(s, 1.0)
-        return jnp.clip(x0, -s, s) / s
+        return jnp.clip(x0, -s, s) / s * half + middle
 
     return thresholded
 

@@ -82,20 +82,25 @@ def load(root: str | Path) -> Model:
     """
     workdir = Workdir(root)
     config = build.from_plain(workdir.read_config())
-    params, meta = {}, {}
+    params, meta, depends = {}, {}, []
     for name in build.STAGES:
         if not workdir.checkpoints(name).is_dir():
             raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
         with Checkpoints(workdir.checkpoints(name)) as checkpoints:
             step = checkpoints.latest()
-            meta = checkpoints.meta(step) if step is not None else {"total_steps": 1}
-            if (step or 0) < meta["total_steps"]:
+            meta = checkpoints.meta(step) if step is not None else {"total_steps": 1, "finished": False}
+            if not meta["finished"]:
                 raise InputError(
                     f"{workdir.root}: stage {name} is at step {step or 0} of {meta['total_steps']}: "
                     "run train.py with this --workdir to the end"
                 )
             if name == "encoder":
                 continue
+            depends.append(meta["depends"])
+            if depends[0] != depends[-1]:
+                raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
+            if config.sample.checkpoint == "best":
+                step = checkpoints.best()
             stage = build.stage(config, name, len(meta["users"]))
             shapes = jax.eval_shape(stage.init, jax.random.key(0))
             decay = str(config.sample.ema_decay)

@@ -4,12 +4,15 @@ State carries no device axis: it lies whole on every device, so that checkpoints
 Batches arrive flat and are cut into one piece a device here.
 """
 
+import collections
 import functools
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mdiff_jax.errors import InputError
@@ -22,17 +25,52 @@ ACROSS = Across(
 )
 
 
+def start(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Joins the processes of a run with several hosts: found by itself on a TPU pod, by these three elsewhere."""
+    given = (coordinator_address, num_processes, process_id)
+    if any(value is not None for value in given):
+        if None in given:
+            raise InputError("give all of --coordinator_address, --num_processes and --process_id, or none")
+        jax.distributed.initialize(*given)
+    elif "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+        jax.distributed.initialize()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def agree(tree: Any) -> Any:
+    """The first process's host arrays, for all."""
+    return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def device_memory() -> int | None:
+    """Bytes that one device has, where the backend says so."""
+    stats = jax.local_devices()[0].memory_stats()
+    return stats.get("bytes_limit") if stats else None
+
+
 def replicate(tree: Any) -> Any:
     """The tree whole on every local device; placed before the first step, or the step compiles twice."""
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def check_batch_size(batch_size: int, key: str) -> None:
-    """Raises unless every device of every process gets an equal share."""
-    if batch_size % jax.device_count():
+def check_batch_size(batch_size: int, key: str, accumulate: int = 1) -> None:
+    """Raises unless every device of every process gets an equal share, and every part of it one."""
+    unit = jax.device_count() * accumulate
+    if batch_size % unit:
+        parts = f" times {accumulate}, the parts of accumulation" if accumulate > 1 else ""
         raise InputError(
-            f"{key} is {batch_size}: give a multiple of {jax.device_count()}, the number of devices, "
+            f"{key} is {batch_size}: give a multiple of {unit}, the number of devices{parts}, "
             "so that each gets an equal share"
         )
 
@@ -43,17 +81,61 @@ def split(batch: Any) -> Any:
     return jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), batch)
 
 
-def compile_step(step: Callable) -> Callable:
-    """`step(state, batch, key, across)` → a function of the flat local batch, on all devices; the state's memory is
-    given away."""
-    mapped = jax.pmap(
-        functools.partial(step, across=ACROSS),
-        axis_name=AXIS,
-        in_axes=(None, 0, None),
-        out_axes=(None, None),
-        donate_argnums=(0,),
+def prefetch(batches: Iterator[Any], ahead: int = 2) -> Iterator[Any]:
+    """Flat host batches → batches cut into pieces on their devices, `ahead` of them on the way there."""
+    where = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))
+    waiting = collections.deque()
+    for batch in batches:
+        waiting.append(jax.device_put(split(batch), where))
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+class Cost(NamedTuple):
+    """What the compiler says of one device's step."""
+
+    flops: float | None
+    bytes_needed: int | None  # arguments, results, and what lies between
+
+
+class Step(NamedTuple):
+    """A compiled training step: `step(state, batch, key)` on prefetched batches; the state's memory is given away."""
+
+    mapped: Callable
+
+    def __call__(self, state: Any, batch: Any, key: Any) -> tuple[Any, dict]:
+        return self.mapped(state, batch, key)
+
+    def cost(self, state: Any, batch: Any, key: Any) -> Cost:
+        """Compiles, for the first call too."""
+        compiled = self.mapped.lower(state, batch, key).compile()
+        said, memory = compiled.cost_analysis(), compiled.memory_analysis()
+        said = said[0] if isinstance(said, list) else said
+        needed = None
+        if memory is not None:
+            parts = ("argument_size", "output_size", "temp_size", "generated_code_size")
+            needed = sum(getattr(memory, f"{name}_in_bytes") for name in parts) - memory.alias_size_in_bytes
+        return Cost((said or {}).get("flops"), needed)
+
+
+def compile_step(step: Callable) -> Step:
+    """`step(state, batch, key, across)` → the same on all devices of all processes."""
+    return Step(
+        jax.pmap(
+            functools.partial(step, across=ACROSS),
+            axis_name=AXIS,
+            in_axes=(None, 0, None),
+            out_axes=(None, None),
+            donate_argnums=(0,),
+        )
     )
-    return lambda state, batch, key: mapped(state, split(batch), key)
+
+
+def compile_loss(loss: Callable) -> Callable:
+    """`loss(params, batch, key, across)` → the metrics' mean over all devices, of prefetched batches."""
+    mean = lambda params, batch, key: ACROSS.mean(loss(params, batch, key, ACROSS)[1])  # noqa: E731
+    return jax.pmap(mean, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None)
 
 
 def compile_map(function: Callable) -> Callable:
@@ -61,7 +143,7 @@ def compile_map(function: Callable) -> Callable:
 
     Returns host arrays of the flat batch's length.
     """
-    mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
+    mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), devices=jax.local_devices())
     n = jax.local_device_count()
 
     def run(constants: Any, batch: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a training run is at one moment, and one pure step of it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -77,21 +78,24 @@ def train_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     dynamic_scale: bool,
+    accumulate: int = 1,
 ) -> tuple[TrainState, dict[str, Array]]:
     """One update; returns the new state and scalar metrics.
 
-    A non-finite gradient leaves parameters, averages and optimiser as they were; the step still counts, so that the
-    data goes on. `key` is the stage's training key; it is folded with the step here.
+    With `accumulate` k the batch is worked on in k equal parts, one by one, and their gradients averaged: the same
+    update for a loss that is a mean over examples, with the memory of one part. A non-finite gradient leaves
+    parameters, averages and optimiser as they were; the step still counts, so that the data goes on. `key` is the
+    stage's training key; it is folded with the step here.
     """
     # --- gradient
     key = jax.random.fold_in(key, state.step)
 
-    def scaled_loss(params: Params) -> tuple[Array, dict[str, Array]]:
-        value, metrics = loss(params, batch, key, across)
+    def scaled_loss(params: Params, part: Batch) -> tuple[Array, dict[str, Array]]:
+        value, metrics = loss(params, part, key, across)
         return value * state.loss_scale, metrics
 
-    grads, metrics = jax.grad(scaled_loss, has_aux=True)(state.params)
-    grads, metrics = across.mean((grads, metrics))
+    gradient = functools.partial(jax.grad(scaled_loss, has_aux=True), state.params)
+    grads, metrics = across.mean(gradient(batch) if accumulate == 1 else mean_over_parts(gradient, batch, accumulate))
     grads = jax.tree.map(lambda g: g / state.loss_scale, grads)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
@@ -127,3 +131,15 @@ def train_step(
     )
     metrics |= {"grad_norm": norm, "skipped": state.skipped, "skipped_in_a_row": state.skipped_in_a_row}
     return state, metrics
+
+
+def mean_over_parts(function: Callable[[Batch], Any], batch: Batch, count: int) -> Any:
+    """The mean of `function` over `count` equal parts of a batch, one after the other."""
+    parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
+
+    def add(total: Any, part: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(part)), None
+
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts))
+    total, _ = jax.lax.scan(add, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), parts)
+    return jax.tree.map(lambda x: x / count, total)

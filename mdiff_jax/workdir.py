@@ -1,7 +1,10 @@
 """The files of a working directory: where each lies, and writing that leaves nothing half done."""
 
+import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,42 @@ class Workdir:
         self.embeddings = self.root / "embeddings.npz"
         self.cache = self.root / "cache"
         self.samples = self.root / "samples"
+        self.tensorboard = self.root / "tensorboard"
+        self.log = self.root / "train.log"
 
     def checkpoints(self, stage: str) -> Path:
         return self.root / stage / "checkpoints"
 
     def metrics(self, stage: str) -> Path:
         return self.root / stage / "metrics.jsonl"
+
+    def set_aside(self, stage: str) -> Path:
+        """Renames the folder of a stage that is to be trained anew; returns where it lies now."""
+        number = 1
+        while (target := self.root / f"{stage}.before_{number}").exists():
+            number += 1
+        return (self.root / stage).rename(target)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second writer out, also when this one was killed; InputError if there is one."""
+        made = [p for p in (self.root, *self.root.parents) if not p.exists()]
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / ".lock"
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.root} is being written by another process: wait for it, or stop it") from None
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                raise InputError(f"{self.root} was left by another process just now: try again")
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what holds something stays
+                    for folder in made:
+                        folder.rmdir()
 
     def read_config(self) -> dict:
         """The configuration it was made with; InputError if there is none."""
@@ -42,32 +75,3 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
     temporary.replace(path)
-
-
-class MetricsLog:
-    """Appends one JSON object a line; on resuming, lines after the resumed step are dropped: they come again."""
-
-    def __init__(self, path: Path, start_step: int):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.is_file() else []
-        kept = [line for line in lines if _step_of(line) <= start_step]
-        path.write_text("".join(line + "\n" for line in kept))
-        self._file = path.open("a")
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        self._file.write(json.dumps({"step": step} | {k: float(f"{v:.6g}") for k, v in values.items()}) + "\n")
-        self._file.flush()
-
-    def __enter__(self) -> "MetricsLog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-def _step_of(line: str) -> float:
-    """The step a line speaks of; infinity for a line cut short, which is then dropped."""
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
-        return float("inf")

@@ -12,14 +12,15 @@ PACKAGE = ROOT / "mdiff_jax"
 SCRIPTS = ("train.py", "sample.py", "evaluate.py")
 
 LEVELS = [
-    {"__init__", "types", "errors", "keys", "workdir"},
+    {"__init__", "types", "errors", "interrupts", "keys", "workdir"},
     {"schedules", "augment", "floor", "pictures", "data.colormap", "data.gait", "data.spectrogram", "models.layers"},
     {"diffusion", "data.arrays", "data.radar", "data.walker", "models.encoder", "models.prior", "models.unet"},
-    {"data.sources", "data.splits", "samplers", "state", "optim"},
+    {"data.sources", "data.splits", "journal", "samplers", "state", "optim"},
     {"data.builders", "objectives", "parallel", "checkpoint", "guidance"},
-    {"data.loader", "data.inspect", "data.export", "editing", "generate"},
+    {"data.loader", "data.inspect", "data.export", "editing", "generate", "costs"},
     {"evaluate"},
     {"build"},
+    {"sheets"},
     {"model", "trainer"},
     {"sampling", "judging"},
     {"summary"},
@@ -86,7 +87,7 @@ def test_imports_run_down() -> None:
     [
         ("tensorflow_datasets", ("data.",)),
         ("grain", ("data.",)),
-        ("ml_collections", ("build", "model", "trainer")),
+        ("ml_collections", ("build", "model", "sheets", "trainer")),
         ("absl", ("cli", "data.inspect")),
         ("orbax", ("checkpoint",)),
         ("matplotlib", ("pictures", "evaluate", "data.colormap", "data.inspect")),

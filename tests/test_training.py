@@ -1,6 +1,8 @@
 """The whole path on a small scale: train, be interrupted, resume, sample; and what is refused on the way."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,8 +17,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from configs import tiny
 from mdiff_jax import build, judging, model, sampling, summary, trainer
 from mdiff_jax.data import colormap, loader, sources
-from mdiff_jax.errors import InputError
+from mdiff_jax.errors import InputError, Stopped
+from mdiff_jax.interrupts import Interrupts
+from mdiff_jax.journal import Journal
 from mdiff_jax.workdir import Workdir
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_compilation(tmp_path_factory):
+    """Each training compiles the same programs: quickly, and once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 def small() -> ConfigDict:
@@ -46,7 +62,7 @@ def trained(finished):
 
 def losses(root: Path) -> dict[str, list]:
     lines = {s: Workdir(root).metrics(s).read_text().splitlines() for s in build.STAGES}
-    return {s: [(m["step"], m["loss"]) for m in map(json.loads, text)] for s, text in lines.items()}
+    return {s: [(m["step"], m["loss"]) for m in map(json.loads, text) if "loss" in m] for s, text in lines.items()}
 
 
 def test_a_working_directory_describes_itself(finished):
@@ -58,19 +74,28 @@ def test_a_working_directory_describes_itself(finished):
         assert np.isfinite([loss for _, loss in lines]).all()
 
 
-def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
+def crash():
+    raise MemoryError("the machine is gone")
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("end", "seen"), [(crash, MemoryError), (terminate, Stopped)])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch, end, seen):
     """Stopped in every stage between two checkpoints: the same losses, and the same parameters bit for bit."""
     batches = loader.train_batches
 
-    def interrupted(*args, start_step, **kwargs):
-        for i, batch in enumerate(batches(*args, start_step=start_step, **kwargs)):
-            if start_step == 0 and i == 3:
-                raise KeyboardInterrupt
+    def interrupted(*args, start_step, balanced, **kwargs):
+        for i, batch in enumerate(batches(*args, start_step=start_step, balanced=balanced, **kwargs)):
+            if balanced and start_step == 0 and i == 5:  # training, not validation; two batches are fetched ahead
+                end()
             yield batch
 
     monkeypatch.setattr(loader, "train_batches", interrupted)
     for _ in range(3):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(seen):
             trainer.train(small(), tmp_path)
     trainer.train(small(), tmp_path)
     assert losses(tmp_path) == losses(finished)
@@ -105,8 +130,9 @@ def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(finished, tr
     """The table that both train on is the frozen encoder's answer, standardised on the training split."""
     config, workdir = small(), Workdir(finished)
     data = trainer.prepare(config, workdir)
-    params = trainer.train_stage(config, "encoder", data, {}, {}, workdir, may_train=False)
-    table, constants = trainer.embed(config, params, data)
+    run = trainer.Run(config, workdir, data, Journal(workdir, writes=False), Interrupts())
+    params = trainer.train_stage(run, "encoder", trainer.NONE, may_train=False)
+    table, constants, _ = trainer.embed(run, params)
     z = build.encode(config)(params, data.dataset.load(np.array([5])))
     expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
     np.testing.assert_allclose(table[5:6], expected, atol=1e-4)

@@ -1,11 +1,14 @@
 """Files of a working directory are whole or absent; logs continue without a seam."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from mdiff_jax.errors import InputError
-from mdiff_jax.workdir import MetricsLog, Workdir, write_json
+from mdiff_jax.journal import Journal, StageJournal
+from mdiff_jax.workdir import Workdir, write_json
 
 
 def steps(path):
@@ -13,14 +16,14 @@ def steps(path):
 
 
 def test_resuming_drops_lines_that_come_again_and_a_line_cut_short(tmp_path):
-    path = tmp_path / "encoder" / "metrics.jsonl"
-    with MetricsLog(path, 0) as log:
+    path, journal = tmp_path / "encoder" / "metrics.jsonl", Journal(Workdir(tmp_path), writes=True)
+    with StageJournal(journal, "encoder", 0, 5, tensorboard=False) as log:
         for step in (1, 2, 3):
-            log.write(step, {"loss": 0.5})
+            log.scalars(step, {"loss": 0.5})
     with path.open("a") as file:
         file.write('{"step": 4, "lo')
-    with MetricsLog(path, 2) as again:
-        again.write(3, {"loss": 0.25})
+    with StageJournal(journal, "encoder", 2, 5, tensorboard=False) as again:
+        again.scalars(3, {"loss": 0.25})
     assert steps(path) == [1, 2, 3]
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 0.25}
 
@@ -47,3 +50,28 @@ def test_what_is_not_a_working_directory_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         Workdir(tmp_path).read_config()
+
+
+def test_only_the_first_process_writes(tmp_path):
+    silent = Journal(Workdir(tmp_path), writes=False)
+    silent.say("nothing")
+    with StageJournal(silent, "encoder", 0, 5, tensorboard=True) as log:
+        log.scalars(1, {"loss": 0.5})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_writer_is_kept_out_and_a_killed_one_is_not_waited_for(tmp_path):
+    root = tmp_path / "runs" / "new"
+    hold = "import sys, time; from mdiff_jax.workdir import Workdir; lock = Workdir(sys.argv[1]).locked()"
+    hold += "; lock.__enter__(); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(root)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="written by another process"), Workdir(root).locked():
+            pass
+        other.kill()
+    with Workdir(root).locked():
+        assert (root / ".lock").is_file()
+    assert not (tmp_path / "runs" / "new" / ".lock").exists()
+    with Workdir(tmp_path / "a" / "b").locked():
+        pass
+    assert not (tmp_path / "a").exists(), "what was made for the lock alone is taken away again"

@@ -19,12 +19,12 @@ class Encoder(nn.Module):
     channels: tuple[int, ...]
     blocks: int
     patch: int
-    remat: bool = False
+    remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Spectrogram) -> Embedding:
-        block = nn.remat(layers.ResBlock) if self.remat else layers.ResBlock
+        block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         h = layers.space_to_depth(x.astype(self.dtype), self.patch)
         where = layers.frequency_features(*h.shape[1:3]).astype(self.dtype)
         h = jnp.concatenate([h, jnp.broadcast_to(where, (h.shape[0], *where.shape))], axis=-1)

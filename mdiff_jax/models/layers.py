@@ -10,6 +10,11 @@ from jax.typing import DTypeLike
 
 from mdiff_jax.types import Array, LogSnr
 
+REMAT = ("none", "blocks", "full")  # what the backward pass recomputes: nothing, each block, each level as well
+
+
+REMAT = ("none", "blocks", "full")  # what is recomputed in the backward pass: nothing, each block, each level as well
+
 
 def noise_features(log_snr: LogSnr, dim: int) -> Array:
     """(B,) log-SNR → (B, dim) sines and cosines, wavelengths from about 60 down to 0.6 in units of log-SNR.

@@ -38,7 +38,7 @@ class PriorTransformer(nn.Module):
     heads: int
     self_condition: bool
     attention_implementation: str = "einsum"
-    remat: bool = False
+    remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -59,7 +59,7 @@ class PriorTransformer(nn.Module):
         x = jnp.stack(tokens, axis=1)
         x = x + self.param("position", nn.initializers.normal(0.02), x.shape[1:]).astype(self.dtype)
 
-        block = nn.remat(TransformerBlock, prevent_cse=False) if self.remat else TransformerBlock
+        block = nn.remat(TransformerBlock, prevent_cse=False) if self.remat != "none" else TransformerBlock
         stack = nn.scan(
             block, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=nn.broadcast, length=self.depth
         )

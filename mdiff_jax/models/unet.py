@@ -25,20 +25,27 @@ class UNet(nn.Module):
     cond_width: int
     num_users: int  # 0: no direct user conditioning, the embedding alone says who
     attention_implementation: str = "einsum"
-    remat: bool = False
+    remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Spectrogram:
         cond = self.condition(log_snr, embedding, user, keep)
-        block = nn.remat(layers.ResBlock) if self.remat else layers.ResBlock
-        attend = nn.remat(layers.AttentionBlock) if self.remat else layers.AttentionBlock
+        block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
+        attend = nn.remat(layers.AttentionBlock) if self.remat != "none" else layers.AttentionBlock
 
         def level_block(h, level, name):
             h = block(self.channels[level], self.dtype, name=name)(h, cond)
             if self.attention[level]:
                 h = attend(self.head_width, self.dtype, self.attention_implementation, name=f"{name}_attention")(h)
             return h
+
+        def up_level(_, h, mine, level):
+            for i, skip in enumerate(mine):
+                h = level_block(h + skip, level, f"up_{level}_{i}")
+            return h
+
+        up = nn.remat(up_level, static_argnums=(3,)) if self.remat == "full" else up_level
 
         # --- in: patches and the frequency coordinate
         out_channels = x.shape[-1]
@@ -63,8 +70,7 @@ class UNet(nn.Module):
 
         # --- up
         for level in reversed(range(len(self.channels))):
-            for i in range(self.blocks + 1):
-                h = level_block(h + skips.pop(), level, f"up_{level}_{i}")
+            h = up(self, h, [skips.pop() for _ in range(self.blocks + 1)], level)
             if level:
                 h = nn.Conv(self.channels[level - 1], (1, 1), dtype=self.dtype, name=f"up_{level}")(h)
                 h = layers.upsample(h)
