@@ -339,13 +339,14 @@ def plain(config: ConfigDict) -> dict:
 
 def from_plain(values: dict) -> ConfigDict:
     """The inverse of `plain`, locked: an unknown key raises."""
-    return ConfigDict(_with_tuples(values)).lock()
+    return ConfigDict(with_tuples(values)).lock()
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
+    """Lists, which is what JSON has, to the tuples of a configuration."""
     if isinstance(value, dict):
-        return {k: _with_tuples(v) for k, v in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+        return {k: with_tuples(v) for k, v in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:

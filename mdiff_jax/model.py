@@ -1,6 +1,7 @@
 """A trained working directory as one object: users in, spectrograms out."""
 
 import difflib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +83,8 @@ def load(root: str | Path) -> Model:
     """
     workdir = Workdir(root)
     config = build.from_plain(workdir.read_config())
+    if workdir.chosen.is_file():  # by a sweep, as defaults of sampling
+        config.update_from_flattened_dict(build.with_tuples(json.loads(workdir.chosen.read_text())))
     params, meta, depends = {}, {}, []
     for name in build.STAGES:
         if not workdir.checkpoints(name).is_dir():

@@ -1,7 +1,8 @@
-"""Sheets of spectrograms, as PNG."""
+"""Sheets of spectrograms and curves of figures, as PNG."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,5 +37,43 @@ def grid(path: Path, rows: Mapping[str, tuple[np.ndarray, np.ndarray]], zero_dop
     if made:
         axes[0][real].set_title("generated", loc="left", fontsize=10)
     figure.supxlabel("time, about four steps a window; velocity upwards, the tick is zero", fontsize=8)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110)
+
+
+def steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
+    """Identity, kernel distance and seconds an image against the number of steps, a line a sampler."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    names = ("kernel_distance", "identity", "seconds_per_image")
+    for axis, name in zip(figure.subplots(1, 3), names, strict=True):
+        for sampler in dict.fromkeys(row["settings"]["sample.sampler"] for row in rows):
+            mine = [row for row in rows if row["settings"]["sample.sampler"] == sampler]
+            axis.plot(
+                [r["settings"]["decoder.sample_timesteps"] for r in mine], [r[name] for r in mine], "o-", label=sampler
+            )
+        if name in real:
+            axis.axhline(real[name], color="grey", linestyle="--", label="real")
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel("sampling steps")
+        axis.set_title(name.replace("_", " "), fontsize=10)
+        axis.legend(fontsize=7)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110)
+
+
+def frontier(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
+    """Identity against variety, plausibility and copies, a point a setting named by its scales (prior, decoder)."""
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    for axis, name in zip(figure.subplots(1, 3), ("variety", "plausible", "copies"), strict=True):
+        for row in rows:
+            s = row["settings"]
+            inside = bool(s["sample.guidance_interval"])
+            axis.plot(row[name], row["identity"], "s" if inside else "o", color="C1" if inside else "C0")
+            label = f"{s['sample.prior_cond_scale']:g}, {s['sample.cond_scale']:g}"
+            axis.annotate(label, (row[name], row["identity"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
+        axis.plot(real[name], real["identity"], "*", color="black", markersize=11)
+        axis.set_xlabel(name)
+        axis.set_ylabel("identity")
+    figure.suptitle("prior and decoder scale; squares: middle noise levels alone; star: real windows", fontsize=9)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110)

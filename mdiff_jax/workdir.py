@@ -23,6 +23,8 @@ class Workdir:
         self.cache = self.root / "cache"
         self.samples = self.root / "samples"
         self.tensorboard = self.root / "tensorboard"
+        self.sweeps = self.root / "sweeps"
+        self.chosen = self.root / "chosen.json"
         self.log = self.root / "train.log"
 
     def checkpoints(self, stage: str) -> Path:

@@ -23,7 +23,7 @@ LEVELS = [
     {"sheets"},
     {"model", "trainer"},
     {"sampling", "judging"},
-    {"summary"},
+    {"summary", "sweeps"},
     {"cli"},
 ]
 

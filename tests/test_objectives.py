@@ -85,6 +85,32 @@ def test_loss_of_a_batch_is_the_mean_over_its_parts(make):
     assert loss(batch()) == pytest.approx(sum(halves) / 2, rel=1e-5)
 
 
+def test_the_loss_of_a_network_hardly_knows_the_number_of_timesteps():
+    """It sees the log-SNR, so T may change in mid-training: stratified over all of T, the mean loss stays."""
+    rng, size = np.random.default_rng(0), 2000
+    b = {
+        "embedding": rng.normal(size=(size, 4)).astype(np.float32),
+        "user": np.zeros(size, np.int32),
+        "example": np.arange(size, dtype=np.int32),
+    }
+
+    def network(params, z, log_snr, *rest):  # what is best for unit normal data, and a little off
+        return 0.9 * z * jnp.sqrt(jax.nn.sigmoid(log_snr))[:, None]
+
+    losses = []
+    for timesteps in (100, 250, 1000):
+        loss = functools.partial(
+            objectives.prior_loss,
+            network=network,
+            schedule=schedules.cosine(timesteps),
+            batch_size=size,
+            cond_drop_prob=0.0,
+            self_condition=False,
+        )
+        losses.append(float(loss(None, b, jax.random.key(0), state.ALONE)[0]))
+    np.testing.assert_allclose(losses, losses[-1], rtol=0.03)
+
+
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_decoder_loss_is_zero_for_the_oracle(prediction):
     """A network that knows x0 says the target exactly, whatever the parametrisation."""

@@ -91,3 +91,16 @@ def test_only_kernels_decay():
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
     after = optax.apply_updates(params, updates)
     assert (after["kernel"] < 1).all() and (after["bias"] == 1).all()
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(parts):
+    optimizer = optim.adamw(lambda _: 0.1, weight_decay=0.0, clip_norm=1.0, b2=0.99)
+    start = state.create({"w": jnp.zeros(3)}, optimizer, (0.9,), {}, False)
+    batch = {"x": jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)}
+    common = dict(loss=quadratic, optimizer=optimizer, dynamic_scale=False)
+    whole, metrics = state.train_step(start, batch, jax.random.key(0), **common)
+    cut, of_parts = state.train_step(start, batch, jax.random.key(0), **common, accumulate=parts)
+    np.testing.assert_allclose(cut.params["w"], whole.params["w"], rtol=1e-6)
+    assert of_parts["loss"] == pytest.approx(metrics["loss"], rel=1e-6)
+    assert of_parts["grad_norm"] == pytest.approx(metrics["grad_norm"], rel=1e-6)

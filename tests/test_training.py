@@ -1,7 +1,9 @@
 """The whole path on a small scale: train, be interrupted, resume, sample; and what is refused on the way."""
 
+import functools
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -60,8 +62,8 @@ def trained(finished):
     return model.load(finished)
 
 
-def losses(root: Path) -> dict[str, list]:
-    lines = {s: Workdir(root).metrics(s).read_text().splitlines() for s in build.STAGES}
+def losses(root: Path, stages: tuple[str, ...] = build.STAGES) -> dict[str, list]:
+    lines = {s: Workdir(root).metrics(s).read_text().splitlines() for s in stages}
     return {s: [(m["step"], m["loss"]) for m in map(json.loads, text) if "loss" in m] for s, text in lines.items()}
 
 
@@ -82,19 +84,18 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize(("end", "seen"), [(crash, MemoryError), (terminate, Stopped)])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch, end, seen):
+def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
     """Stopped in every stage between two checkpoints: the same losses, and the same parameters bit for bit."""
-    batches = loader.train_batches
+    batches, ends = loader.train_batches, [(crash, MemoryError), (terminate, Stopped), (terminate, Stopped)]
 
-    def interrupted(*args, start_step, balanced, **kwargs):
+    def interrupted(end, *args, start_step, balanced, **kwargs):
         for i, batch in enumerate(batches(*args, start_step=start_step, balanced=balanced, **kwargs)):
             if balanced and start_step == 0 and i == 5:  # training, not validation; two batches are fetched ahead
                 end()
             yield batch
 
-    monkeypatch.setattr(loader, "train_batches", interrupted)
-    for _ in range(3):
+    for end, seen in ends:
+        monkeypatch.setattr(loader, "train_batches", functools.partial(interrupted, end))
         with pytest.raises(seen):
             trainer.train(small(), tmp_path)
     trainer.train(small(), tmp_path)
@@ -115,6 +116,84 @@ def test_another_configuration_is_refused_by_its_key(finished):
     config.decoder.batch_size = 2
     with pytest.raises(InputError, match=r"decoder\.batch_size=4, now it is 2"):
         trainer.train(config, finished)
+
+
+@pytest.fixture(scope="module")
+def extended(finished, tmp_path_factory):
+    """The finished run, trained on: more epochs for the encoder, so all comes anew, with a curriculum of timesteps."""
+    root = tmp_path_factory.mktemp("extended") / "run"
+    shutil.copytree(finished, root)
+    config = small()
+    config.encoder.epochs, config.sheet_every = 3, 2
+    trainer.train(config, root)
+    return root
+
+
+def test_more_epochs_go_on_and_what_depends_is_trained_anew(finished, extended):
+    before, after = losses(finished), losses(extended)
+    assert len(after["encoder"]) == 12 and after["encoder"][:7] == before["encoder"][:7]
+    assert (extended / "prior.before_1").is_dir() and (extended / "decoder.before_1").is_dir()
+    assert after["decoder"][0] != before["decoder"][0], "another embedding"
+    with np.load(extended / "embeddings.npz") as now, np.load(finished / "embeddings.npz") as then:
+        assert str(now["fingerprint"]) != str(then["fingerprint"])
+    said = (extended / "train.log").read_text()
+    assert "prior: the encoder has changed since" in said and "encoder: finished" not in said
+    fewer = small()
+    fewer.encoder.epochs = 1
+    with pytest.raises(InputError, match=r"encoder\.epochs=3, now it is 1"):
+        trainer.train(fewer, extended)
+
+
+def test_checkpoints_come_with_a_validation_loss_and_a_sheet(extended):
+    lines = [json.loads(line) for line in Workdir(extended).metrics("decoder").read_text().splitlines()]
+    measured = {line["step"]: line["validation_loss"] for line in lines if "validation_loss" in line}
+    assert list(measured)[:2] == [2, 4] and np.isfinite(list(measured.values())).all()
+    with Image.open(extended / "decoder" / "sheets" / "step_000004.png") as sheet:
+        assert sheet.width > 100
+    assert 0 <= next(line["sheet_identity"] for line in lines if "sheet_identity" in line) <= 1
+    assert list((extended / "tensorboard" / "decoder").iterdir())
+
+
+def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "validation", lambda *_: lambda params: {"loss": 1.0})
+    config = small()
+    config.stage, config.patience, config.encoder.epochs = "encoder", 2, 9
+    trainer.train(config, tmp_path)
+    steps = [step for step, _ in losses(tmp_path, ("encoder",))["encoder"]]
+    assert steps[-1] == 6, "the first at 2, then two that are not better"
+    trainer.train(config, tmp_path)
+    assert "encoder: finished at step 6" in (tmp_path / "train.log").read_text()
+
+
+def test_a_curriculum_changes_the_timesteps_and_resumes_there(finished, tmp_path):
+    config = small()
+    config.stage, config.prior.curriculum = "prior", ((10, 1), (1000, 1))
+    for name in ("config.json", "split.json", "data", "encoder"):
+        copy = shutil.copytree if (finished / name).is_dir() else shutil.copyfile
+        copy(finished / name, tmp_path / name)
+    with pytest.raises(InputError, match=r"prior\.curriculum=\[\], now it is"):
+        trainer.train(config, tmp_path)
+    (tmp_path / "config.json").unlink()
+    trainer.train(config, tmp_path)
+    lines = [json.loads(line) for line in Workdir(tmp_path).metrics("prior").read_text().splitlines()]
+    assert [line["timesteps"] for line in lines if "timesteps" in line] == 4 * [10] + 4 * [1000]
+    config.prior.curriculum = ((10, 1), (1000, 2))  # more at its end
+    trainer.train(config, tmp_path)
+    assert losses(tmp_path, ("prior",))["prior"][-1][0] == 12
+    config.prior.curriculum = ((20, 1), (1000, 2))
+    with pytest.raises(InputError, match=r"prior\.curriculum"):
+        trainer.train(config, tmp_path)
+
+
+def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tmp_path, capsys):
+    config = small()
+    config.dry_run = True
+    trainer.train(config, tmp_path / "new")
+    said = capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+    for stage in build.STAGES:
+        assert f"{stage}\n  parameters" in said
+    assert said.count("GFLOP a window") == said.count("by the compiler's plan") == 3
 
 
 def test_a_stage_needs_those_before_it(tmp_path):

@@ -1,0 +1,161 @@
+"""Sampling settings against figures, measured on the validation windows: which sampler, steps and guidance to use.
+
+Each trial draws the same samples anew with other settings. Table, plot and figures lie in WORKDIR/sweeps; a sweep that
+was interrupted goes on. That of guidance also writes WORKDIR/chosen.json, the defaults of sampling.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from mdiff_jax import build, evaluate, judging, pictures
+from mdiff_jax.errors import InputError
+from mdiff_jax.metrics import distances, identity, kinematics, novelty
+from mdiff_jax.model import Model, load
+from mdiff_jax.workdir import Workdir, write_json
+
+SWEEPS = ("steps", "guidance")
+FIGURES = ("identity", "plausible", "variety", "copies", "kernel_distance", "seconds_per_image")
+
+
+class Judge(NamedTuple):
+    """What trials are measured against: made once for a sweep."""
+
+    train: evaluate.WindowSet
+    validation: evaluate.WindowSet
+    linear: identity.LinearJudge
+    similarity: np.ndarray  # of validation windows to training ones
+    zero: float
+
+
+def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], scales: list[float], count: int) -> str:
+    """Runs what is missing of a sweep and returns its table; see the module."""
+    model, workdir = load(root), Workdir(root)
+    trials = list({"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}[kind])
+    judge = make_judge(model)
+    about = {"count": count, "checkpoint_step": model.step, "data_fingerprint": model.dataset.fingerprint}
+    path = workdir.sweeps / f"{kind}.json"
+    done = earlier(path, about)
+    real = figures_of(judge, judge.validation)
+    bar = tqdm(trials, desc=f"sweep of {kind}", unit="setting")
+    for settings in bar:
+        name = json.dumps(settings, sort_keys=True)
+        if name not in done:
+            bar.set_postfix_str(" ".join(str(v) for v in settings.values()))
+            done[name] = {"settings": settings} | trial(model, judge, settings, count)
+            write_json(path, about | {"real": real, "trials": done})
+    rows = [done[json.dumps(settings, sort_keys=True)] for settings in trials]
+    text = table(rows, real, len(judge.validation.windows))
+    if kind == "guidance":
+        chosen = min(rows, key=lambda row: shortfall(row, real))
+        write_json(workdir.chosen, chosen["settings"])
+        text += f"\nLeast shortfall from real windows: {chosen['settings']}, written to {workdir.chosen}\n"
+    draw = {"steps": pictures.steps, "guidance": pictures.frontier}[kind]
+    draw(workdir.sweeps / f"{kind}.png", rows, real)
+    (workdir.sweeps / f"{kind}.md").write_text(text)
+    return f"{text}\nwritten to {workdir.sweeps}/{kind}.md, .json and .png"
+
+
+def step_trials(model: Model, steps: list[int], samplers: list[str]) -> Iterator[dict[str, Any]]:
+    """Every sampler with every number of steps; the prior has as many, as far as it can."""
+    most = {name: model.config[name].timesteps for name in ("prior", "decoder")}
+    for method, n in itertools.product(samplers, steps):
+        if n > most["decoder"]:
+            raise InputError(f"{n} steps: this model has {most['decoder']} timesteps")
+        yield {
+            "sample.sampler": method,
+            "decoder.sample_timesteps": n,
+            "prior.sample_timesteps": min(n, most["prior"]),
+        }
+
+
+def guidance_trials(scales: list[float]) -> Iterator[dict[str, Any]]:
+    """Every pair of scales; and the larger ones for the middle of the noise levels alone."""
+    for prior, decoder in itertools.product(scales, scales):
+        yield {"sample.prior_cond_scale": prior, "sample.cond_scale": decoder, "sample.guidance_interval": []}
+    for decoder in scales:
+        if decoder > 1:
+            yield {
+                "sample.prior_cond_scale": 1.0,
+                "sample.cond_scale": decoder,
+                "sample.guidance_interval": [-3.0, 3.0],
+            }
+
+
+def trial(model: Model, judge: Judge, settings: dict[str, Any], count: int) -> dict[str, float]:
+    """Figures of `count` samples a user. The pace is that of the second half, without compilation."""
+    config = model.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(build.with_tuples(settings))
+    requests = model.requests(model.users, range(count))
+    config.sample.batch_size = -(-len(requests) // 2)
+    build.validate(config)
+    chunks, ends = [], []
+    for _, windows in model._replace(config=config).draw(requests, config.seed):
+        chunks.append(windows)
+        ends.append(time.perf_counter())
+    windows = np.concatenate(chunks)
+    windows = windows.mean(-1) if windows.ndim == 4 else windows
+    made = evaluate.WindowSet(windows, np.array([r.index for r in requests]))
+    return figures_of(judge, made) | {"seconds_per_image": (ends[-1] - ends[0]) / len(chunks[-1])}
+
+
+def make_judge(model: Model) -> Judge:
+    train, validation = (evaluate.WindowSet(*judging.real(model, name)) for name in ("train", "validation"))
+    if not len(validation.windows):
+        raise InputError("the split has no validation windows: a sweep needs them, see data.fractions")
+    zero = model.dataset.metadata["zero_doppler"]
+    return Judge(
+        train,
+        validation,
+        identity.fit_linear(train.windows, train.users, seed=0),
+        novelty.nearest(validation.windows, train.windows)[0],
+        kinematics.ZERO_DOPPLER if zero is None else zero,
+    )
+
+
+def figures_of(judge: Judge, made: evaluate.WindowSet) -> dict[str, float]:
+    """The cheap figures of the report, against validation windows."""
+    features = judge.linear.features(made.windows), judge.linear.features(judge.validation.windows)
+    similarity, _ = novelty.nearest(made.windows, judge.train.windows)
+    return {
+        "identity": identity.score(judge.linear, made.windows, made.users)["accuracy"],
+        "plausible": float(kinematics.plausible(kinematics.measure(made.windows, judge.zero)).mean()),
+        "variety": evaluate.spread(made),
+        "copies": novelty.copies(similarity, judge.similarity),
+        "kernel_distance": distances.kernel_distance(*features),
+    }
+
+
+def shortfall(row: dict[str, Any], real: dict[str, float]) -> float:
+    """How far below real windows, as a mean share over identity, plausibility, variety and novelty; 0 is as good."""
+    below = [max(0.0, 1 - row[name] / max(real[name], 1e-9)) for name in ("identity", "plausible", "variety")]
+    return float(np.mean([*below, row["copies"]]))
+
+
+def earlier(path: Path, about: dict[str, Any]) -> dict[str, dict]:
+    """Trials of the same sweep that were finished before."""
+    if not path.is_file():
+        return {}
+    before = json.loads(path.read_text())
+    return before["trials"] if all(before[key] == value for key, value in about.items()) else {}
+
+
+def table(rows: list[dict[str, Any]], real: dict[str, float], count: int) -> str:
+    """Markdown: a line a setting, and the real validation windows."""
+    names = list(rows[0]["settings"])
+    heads = [name.rpartition(".")[2].replace("_", " ") for name in names]
+    heads = [f"{name.split('.')[0]} {h}" if heads.count(h) > 1 else h for name, h in zip(names, heads, strict=True)]
+    lines = ["| " + " | ".join([*heads, *(f.replace("_", " ") for f in FIGURES)]) + " |"]
+    lines.append("|" + "---|" * (len(heads) + len(FIGURES)))
+    for row in rows:
+        cells = [str(value) for value in row["settings"].values()] + [f"{row[f]:.3f}" for f in FIGURES]
+        lines.append("| " + " | ".join(cells) + " |")
+    cells = [f"{count} real validation windows", *[""] * (len(heads) - 1)]
+    lines.append("| " + " | ".join([*cells, *(f"{real[f]:.3f}" if f in real else "" for f in FIGURES)]) + " |")
+    return "\n".join(lines) + "\n"
