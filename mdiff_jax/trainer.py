@@ -232,6 +232,7 @@ def train_stage(run: Run, name: str, embeddings: Embeddings, may_train: bool) ->
 
             # ----------------------------------------------------------- log, a step late: the device never waits
             if waiting is not None:
+                jax.block_until_ready(waiting[2])
                 pace = (time.perf_counter() - began) / (step - counted)
                 write(log, waiting, {"images_per_second": c.batch_size / pace}, config.max_skipped)
                 began, counted, waiting = time.perf_counter(), step, None

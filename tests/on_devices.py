@@ -1,7 +1,11 @@
-"""Run by test_parallel.py in its own process: three training steps and five samples, printed as JSON."""
+"""Run by test_parallel.py in its own process, or in several: fifty training steps and five samples, as JSON.
+
+python on_devices.py [COORDINATOR PROCESSES PROCESS]
+"""
 
 import functools
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +16,12 @@ from mdiff_jax.augment import Augmentation
 
 jax.config.update("jax_disable_most_optimizations", True)
 RNG = np.random.default_rng(0)
+STEPS = 50
 BATCHES = {
-    "spectrogram": RNG.normal(size=(3, 8, 4, 4, 1)).astype(np.float32).clip(-1, 1),
-    "embedding": RNG.normal(size=(3, 8, 5)).astype(np.float32),
-    "user": RNG.integers(0, 3, (3, 8)).astype(np.int32),
-    "example": np.arange(24, dtype=np.int32).reshape(3, 8),
+    "spectrogram": RNG.normal(size=(STEPS, 8, 4, 4, 1)).astype(np.float32).clip(-1, 1),
+    "embedding": RNG.normal(size=(STEPS, 8, 5)).astype(np.float32),
+    "user": RNG.integers(0, 3, (STEPS, 8)).astype(np.int32),
+    "example": np.arange(STEPS * 8, dtype=np.int32).reshape(STEPS, 8),
 }
 
 
@@ -29,14 +34,15 @@ def denoise(params, z, log_snr, user, keep, last):
     return (z + last) @ params["w"] * jnp.where(keep, 1.0, 0.5)[:, None]
 
 
-def three_steps(loss, shapes) -> list:
+def train(loss, shapes) -> list:
     optimizer = optim.adamw(lambda _: 0.01, weight_decay=0.0, clip_norm=1.0, b2=0.99)
     params = {name: jnp.asarray(RNG.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()}
     step = functools.partial(state.train_step, loss=loss, optimizer=optimizer, dynamic_scale=False)
     step = parallel.compile_step(step)
     now = parallel.replicate(state.create(params, optimizer, (0.9,), {}, False))
-    for i in range(3):
-        now, metrics = step(now, {name: values[i] for name, values in BATCHES.items()}, jax.random.key(7))
+    mine = slice(jax.process_index(), None, jax.process_count())
+    for batch in parallel.prefetch({name: values[i][mine] for name, values in BATCHES.items()} for i in range(STEPS)):
+        now, metrics = step(now, batch, jax.random.key(7))
     return [float(metrics["loss"]), float(metrics["grad_norm"]), np.asarray(now.params["w"]).tolist()]
 
 
@@ -46,6 +52,8 @@ def draw(params, batch):
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        parallel.start(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     encoder = functools.partial(
         objectives.encoder_loss,
         embed=embed,
@@ -67,8 +75,8 @@ def main() -> None:
     chunks = [x["spectrogram"] for _, x in generate.generate(draw, jnp.float32(2.0), requests, seed=1, batch_size=4)]
     result = {
         "devices": jax.device_count(),
-        "encoder": three_steps(encoder, {"w": (16, 5), "c": (5, 3)}),
-        "prior": three_steps(prior, {"w": (5, 5)}),
+        "encoder": train(encoder, {"w": (16, 5), "c": (5, 3)}),
+        "prior": train(prior, {"w": (5, 5)}),
         "samples": np.concatenate(chunks).tolist(),
     }
     print(json.dumps(result))

@@ -120,9 +120,9 @@ def test_clipping_holds_estimates_inside():
 
 def test_dynamic_thresholding_scales_by_the_samples_own_percentile():
     x0 = jnp.stack([jnp.linspace(-0.5, 0.5, 201), jnp.linspace(-4, 4, 201)]).reshape(2, 67, 3)
-    got = guidance.dynamically_thresholded(lambda x, t: x, 0.95)(x0, T[:2])
+    got = guidance.dynamically_thresholded(lambda x, t: x, percentile=0.95)(x0, T[:2])
     np.testing.assert_allclose(got[0], x0[0])  # inside [-1, 1] nothing happens
     np.testing.assert_allclose(got[1], jnp.clip(x0[1] / 3.8, -1, 1), rtol=1e-5)
     # a range that is not centred: the same, measured from its middle
-    wide = guidance.dynamically_thresholded(lambda x, t: x * 1.5 + 0.5, -1.0, 2.0, 0.95)(x0, T[:2])
+    wide = guidance.dynamically_thresholded(lambda x, t: x * 1.5 + 0.5, -1.0, 2.0, percentile=0.95)(x0, T[:2])
     np.testing.assert_allclose(wide, got * 1.5 + 0.5, rtol=1e-4, atol=1e-5)

@@ -1,7 +1,8 @@
-"""The number of devices changes nothing: losses, gradients and samples of one device and of four."""
+"""The number of devices and processes changes nothing: losses, gradients, parameters, samples."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,28 +13,45 @@ import pytest
 PROGRAM = Path(__file__).with_name("on_devices.py")
 
 
-def run(devices: int) -> dict:
+def start(devices: int, *arguments: str) -> subprocess.Popen:
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     env = os.environ | flags | {"PYTHONPATH": str(PROGRAM.parents[1])}
-    done = subprocess.run([sys.executable, str(PROGRAM)], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, str(PROGRAM), *arguments], env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(process: subprocess.Popen) -> dict:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
-def one_and_four():
-    one, four = run(1), run(4)
-    assert (one["devices"], four["devices"]) == (1, 4)
-    return one, four
+def results():
+    """By how it was run: one device, four, and two processes with two each."""
+    address = f"localhost:{free_port()}"
+    alone = {"one": start(1), "four": start(4)}
+    found = {name: finish(process) for name, process in alone.items()}
+    pair = [start(2, address, "2", str(i)) for i in (0, 1)]
+    found["two by two"], found["its second"] = map(finish, pair)
+    assert [found[name]["devices"] for name in ("one", "four", "two by two")] == [1, 4, 4]
+    return found
 
 
+@pytest.mark.parametrize("other", ["four", "two by two", "its second"])
 @pytest.mark.parametrize("name", ["encoder", "prior"])
-def test_training_does_not_depend_on_the_number_of_devices(one_and_four, name):
-    one, four = one_and_four
-    for a, b in zip(one[name], four[name], strict=True):
+def test_training_does_not_depend_on_the_number_of_devices_or_processes(results, name, other):
+    """Loss, gradient norm and parameters after fifty steps."""
+    for a, b in zip(results["one"][name], results[other][name], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_samples_do_not_depend_on_the_number_of_devices(one_and_four):
-    one, four = one_and_four
-    np.testing.assert_allclose(one["samples"], four["samples"], rtol=1e-6)
+@pytest.mark.parametrize("other", ["four", "two by two", "its second"])
+def test_samples_do_not_depend_on_the_number_of_devices(results, other):
+    np.testing.assert_allclose(results["one"]["samples"], results[other]["samples"], rtol=1e-6)

@@ -99,20 +99,16 @@ def test_unet_knows_where_zero_doppler_is(unet):
 
 def test_remat_changes_nothing_but_what_is_kept_for_the_backward_pass():
     inputs = unet_inputs()
-    networks = {remat: make_unet(blocks=2, remat=remat) for remat in layers.REMAT}
+    networks = {remat: make_unet(remat=remat) for remat in layers.REMAT}
     params = randomised(jax.jit(networks["none"].init)(jax.random.key(0), *inputs))
-    grads, kept = {}, {}
-    for remat, network in networks.items():
-        assert jax.tree.structure(params) == jax.tree.structure(
-            jax.eval_shape(network.init, jax.random.key(0), *inputs)
-        )
-        loss = lambda p, n=network: (n.apply(p, *inputs) ** 2).mean()  # noqa: E731
-        grads[remat] = jax.jit(jax.grad(loss))(params)
+    losses = {remat: lambda p, n=n: (n.apply(p, *inputs) ** 2).mean() for remat, n in networks.items()}
+    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    plain, full = (jax.jit(jax.grad(losses[r]), compiler_options=quick)(params) for r in ("none", "full"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), plain, full)
+    kept = {}
+    for remat, loss in losses.items():
         residuals = jax.eval_shape(lambda p, f=loss: jax.vjp(f, p)[1], params)
         kept[remat] = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(residuals))
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)  # noqa: E731
-    for remat in ("blocks", "full"):
-        jax.tree.map(close, grads["none"], grads[remat])
     assert kept["full"] < kept["blocks"] < 0.8 * kept["none"], kept
 
 

@@ -1,0 +1,17 @@
+"""A folder of recordings at 256x256 on Colab's one T4 GPU (16 GB): float16, batches of 16 in two parts, 50 epochs.
+
+python train.py --config=configs/colab_t4.py --workdir=/content/drive/MyDrive/gait --config.data.path=FOLDER
+
+A working directory on the drive outlives the machine: the same command goes on. Not timed yet: no T4 was at hand.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import kaggle_t4x2
+
+
+def get_config() -> ConfigDict:
+    config = kaggle_t4x2.get_config()
+    config.checkpoint_every = 250  # a machine may be taken away
+    config.decoder.accumulate = 2
+    return config

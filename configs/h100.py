@@ -1,0 +1,20 @@
+"""A folder of recordings at 256x256 on one H100 GPU (80 GB): bfloat16, fused attention, batches of 64.
+
+python train.py --config=configs/h100.py --workdir=runs/gait --config.data.path=FOLDER
+
+Not timed yet: no H100 was at hand.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.precision = "bfloat16"
+    config.attention = "cudnn"
+    config.decoder.update(batch_size=64, epochs=600)
+    config.decoder.optimizer.learning_rate = 4e-4
+    config.sample.batch_size = 128
+    return config

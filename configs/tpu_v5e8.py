@@ -1,0 +1,22 @@
+"""A folder of recordings at 256x256 on a TPU v5e with eight chips (Kaggle, Cloud): bfloat16, 8 windows on each chip.
+
+python train.py --config=configs/tpu_v5e8.py --workdir=runs/gait --config.data.path=FOLDER
+
+On a pod of several hosts start the same command on each; they find each other, and WORKDIR must be a folder that all
+of them see. Not timed yet: no TPU was at hand.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.precision = "bfloat16"
+    config.encoder.batch_size = 128
+    config.prior.batch_size = 256
+    config.decoder.update(batch_size=64, epochs=600)
+    config.decoder.optimizer.learning_rate = 4e-4
+    config.sample.batch_size = 64
+    return config
