@@ -1,38 +1,84 @@
-"""From folders to a report: reads the samples, asks `evaluate`, writes report.md and report.json."""
+"""From folders to a report: reads the samples, asks `evaluate`, writes report.md, report.json and the pictures."""
 
 from pathlib import Path
 
 import numpy as np
 
-from mdiff_jax import __version__, evaluate
+from mdiff_jax import __version__, evaluate, report
 from mdiff_jax.data import builders, sources, splits
 from mdiff_jax.errors import InputError
+from mdiff_jax.metrics import yardstick
+from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 from mdiff_jax.model import Model, load
 from mdiff_jax.types import Windows
 from mdiff_jax.workdir import Workdir, write_json
 
 
-def judge(root: str | Path, samples: Path | None) -> str:
-    """Judges a folder of images against the working directory's data; returns the report and the files' places."""
+def judge(root: str | Path, samples: Path | None, own: yardstick.Extractor | None = None) -> str:
+    """Judges a folder of images against the working directory's data; returns the report and the files' places.
+
+    Distances are also taken in the features of the function `own`: windows (N, F, T) in [-1, 1] → (N, D).
+    """
+    # ------------------------------------------------------------------- read and measure
     workdir, model = Workdir(root), load(root)
     folder = newest(workdir.samples) if samples is None else samples
-    windows, users = read(model, folder)
-    figures = evaluate.evaluate(
-        evaluate.WindowSet(*real(model, "train")),
-        evaluate.WindowSet(*real(model, "test")),
-        evaluate.WindowSet(windows, users),
-        model.dataset.metadata["zero_doppler"],
-    )
-    about = {
-        "samples": f"{folder}, {len(windows)} windows of {len(np.unique(users))} of {len(model.users)} users",
-        "real windows": f"{len(model.split['train'])} for training the judge, {len(model.split['test'])} unseen",
+    stick = yardstick.make(real_set(model, "train").in_order(), model.dataset.metadata["zero_doppler"], own=own)
+    test, generated = (stick.measure(s.in_order()) for s in (real_set(model, "test"), read_set(model, folder)))
+
+    # ------------------------------------------------------------------- judge
+    figures = evaluate.figures(stick, test, generated)
+    users = {model.users[user]: mine for user, mine in evaluate.of_users(test, generated).items()}
+    about = obtained(model, folder, generated)
+
+    # ------------------------------------------------------------------- write
+    text = report.markdown(figures, users, (), about, warnings(model))
+    workdir.root.joinpath("report.md").write_text(text)
+    contents = {
+        "about": about,
+        "figures": [f._asdict() for f in figures],
+        "users": {name: [f._asdict() for f in mine] for name, mine in users.items()},
+        "suspected_copies": suspects(stick, test, generated),
+    }
+    write_json(workdir.root / "report.json", contents)
+    return f"{text}\nwritten to {workdir.root / 'report.md'} and report.json"
+
+
+def obtained(model: Model, folder: Path, generated: Measured) -> dict[str, str]:
+    """How the figures came about."""
+    split, here = model.split, np.unique(generated.set.users)
+    missing = [name for i, name in enumerate(model.users) if i not in here]
+    walks = len(np.unique(real_set(model, "test").units()))
+    return {
+        "samples": f"{folder}, {generated.count()} windows of {len(here)} of {len(model.users)} users"
+        + (f", none of {', '.join(missing)}" if missing else ""),
+        "real windows": f"{len(split['train'])} for training the judges, {len(split['test'])} unseen, of {walks} walks",
         "test windows that leak from training": "unknown" if (share := leaking(model)) is None else f"{share:.0%}",
+        "judges": "trained on the training split alone, seeds 0 (linear) and 1 (convolutional)",
         "version": __version__,
     }
-    text = evaluate.report(figures, about)
-    workdir.root.joinpath("report.md").write_text(text)
-    write_json(workdir.root / "report.json", {"about": about, "figures": [f._asdict() for f in figures]})
-    return f"{text}\nwritten to {workdir.root / 'report.md'} and report.json"
+
+
+def warnings(model: Model) -> list[str]:
+    """What makes the figures worth less."""
+    share = leaking(model)
+    if share is None:
+        return ["Whether test windows overlap training windows is unknown: the order in time is."]
+    leak = f"THE SPLIT LEAKS: {share:.0%} of the test windows share pixels with a training window; believe no figure"
+    return [leak] if share else []
+
+
+def suspects(stick: Yardstick, test: Measured, generated: Measured) -> list[dict]:
+    """Files that look like copies, the nearest first, and what they look like."""
+    whole, part = evaluate.copied(test, generated)
+    found = [
+        (float(value[i]), str(generated.set.files[i]), str(stick.train.files[near[i]]), kind)
+        for kind, which, value, near in (
+            ("whole", whole, generated.similarity, generated.nearest),
+            ("part", part, generated.part, generated.nearest_part),
+        )
+        for i in np.flatnonzero(which)
+    ]
+    return [{"file": f, "training_file": t, "ncc": v, "kind": k} for v, f, t, k in sorted(found, reverse=True)]
 
 
 def leaking(model: Model) -> float | None:
@@ -51,6 +97,11 @@ def newest(parent: Path) -> Path:
 
 def read(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
     """Images as somebody would read them who has only the files: (N, F, T) in [-1, 1], and users' indices."""
+    return read_set(model, folder)[:2]
+
+
+def read_set(model: Model, folder: Path) -> WindowSet:
+    """The same with the files' names."""
     items = [
         item for user in model.users if (folder / user).is_dir() for item in sources.scan_user(folder, folder / user)
     ]
@@ -63,10 +114,19 @@ def read(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
     name = model.dataset.metadata["colormap"] or "auto"
     examples = builders.folder_examples(folder, items, model.dataset.image_size, config.channels, name)
     windows = np.stack([window.mean(-1) for _, window, _ in examples])
-    return windows, np.array([model.users.index(item.user) for item in items])
+    users = np.array([model.users.index(item.user) for item in items])
+    return WindowSet(windows, users, files=np.array([item.file for item in items]))
 
 
 def real(model: Model, name: str) -> tuple[Windows, np.ndarray]:
     """Real windows of a split, one channel."""
     windows, users = model.windows(name)
     return (windows.mean(-1) if windows.ndim == 4 else windows), users
+
+
+def real_set(model: Model, name: str) -> WindowSet:
+    """The same with what is known of their walks."""
+    position = {file: i for i, file in enumerate(model.dataset.files)}
+    rows = np.array([position[file] for file in model.split[name]], int)
+    recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
+    return WindowSet(*real(model, name), recordings, indices, np.array(model.split[name]))

@@ -22,7 +22,8 @@ LEVELS = [
     {"build"},
     {"sheets"},
     {"model", "trainer"},
-    {"sampling", "judging"},
+    {"sampling", "report", "album"},
+    {"judging"},
     {"summary", "sweeps"},
     {"cli"},
 ]

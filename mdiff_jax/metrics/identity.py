@@ -1,9 +1,10 @@
 """Who is it? Independent judges of identity: they share neither weights nor features with the model's encoder.
 
-A judge is trained on the training split alone, and is worth what it scores on real windows of unseen walks.
+A judge is trained on the training split alone, and is worth what it scores on real windows of unseen walks. Users are
+0 … K-1, and column k of its probabilities is user k.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,10 +12,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mdiff_jax.errors import InputError
 from mdiff_jax.types import Windows
 
 BANDS = 32  # Doppler rows are pooled to so many
 WAVES = 16  # frequencies along time that are kept: 4 steps a window are the 4th
+SURE = 0.8  # probability from which a user counts as recognised
+Users = Int[np.ndarray, " windows"]
+Probabilities = Float[np.ndarray, "windows users"]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """The linear judge below and the convolutional one in `cnn`."""
+
+    def probabilities(self, windows: Windows) -> Probabilities: ...
+
+    def features(self, windows: Windows) -> Float[np.ndarray, "windows dim"]: ...
 
 
 class LinearJudge(NamedTuple):
@@ -22,8 +36,12 @@ class LinearJudge(NamedTuple):
 
     classifier: Pipeline
 
-    def probabilities(self, windows: Windows) -> Float[np.ndarray, "windows users"]:
-        return self.classifier.predict_proba(features(windows))
+    def probabilities(self, windows: Windows) -> Probabilities:
+        """Column k is user k; a user between others whom the judge was never shown gets 0."""
+        seen = self.classifier.classes_
+        out = np.zeros((len(windows), seen.max() + 1), np.float32)
+        out[:, seen] = self.classifier.predict_proba(features(windows))
+        return out
 
     def features(self, windows: Windows) -> Float[np.ndarray, "windows dim"]:
         """What the judge looks at, standardised on its training windows and held inside ±3: a kernel of third order
@@ -40,14 +58,54 @@ def features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
     return np.log1p(spectrum).reshape(n, -1).astype(np.float32)
 
 
-def fit_linear(windows: Windows, users: Int[np.ndarray, " windows"], seed: int = 0) -> LinearJudge:
+def fit_linear(windows: Windows, users: Users, seed: int = 0) -> LinearJudge:
     """A judge that has seen these windows."""
+    check(users)
     regression = LogisticRegression(C=0.01, max_iter=1000, random_state=seed)
     return LinearJudge(make_pipeline(StandardScaler(), regression).fit(features(windows), users))
 
 
-def score(judge: LinearJudge, windows: Windows, users: Int[np.ndarray, " windows"]) -> dict[str, float]:
-    """'accuracy', and 'recognised': the share that is right with more than 0.8 of the probability."""
+def check(users: Users) -> None:
+    """A judge of one person knows nothing."""
+    if len(np.unique(users)) < 2:
+        raise InputError(f"a judge of identity needs windows of 2 users, got {len(np.unique(users))}: add a user")
+
+
+def score(judge: Judge, windows: Windows, users: Users) -> dict[str, float]:
+    """'accuracy'; 'recognised', the share that is right with more than 0.8 of the probability; 'balanced', the mean
+    accuracy of a user; 'calibration', the expected calibration error.
+    """
     p = judge.probabilities(windows)
     right = p.argmax(1) == users
-    return {"accuracy": float(right.mean()), "recognised": float((right & (p.max(1) > 0.8)).mean())}
+    return {
+        "accuracy": float(right.mean()),
+        "recognised": float((right & (p.max(1) > SURE)).mean()),
+        "balanced": float(np.mean(list(by_user(p, users).values()))),
+        "calibration": calibration_error(p, users),
+    }
+
+
+def by_user(p: Probabilities, users: Users) -> dict[int, float]:
+    """Accuracy for the windows of each user that is there."""
+    right = p.argmax(1) == users
+    return {int(u): float(right[users == u].mean()) for u in np.unique(users)}
+
+
+def confusion(p: Probabilities, users: Users) -> Int[np.ndarray, "users users"]:
+    """Row: who it is; column: whom the judge names; counts of windows."""
+    out = np.zeros((p.shape[1], p.shape[1]), np.int64)
+    np.add.at(out, (users, p.argmax(1)), 1)
+    return out
+
+
+def calibration_error(p: Probabilities, users: Users, bins: int = 10) -> float:
+    """Mean of |confidence - accuracy| over bins of confidence, weighted by windows (Guo et al. 2017, equation 3)."""
+    sure, right = p.max(1), p.argmax(1) == users
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    gap = np.bincount(place, weights=sure - right, minlength=bins)  # sums of a bin: its size times the gap
+    return float(np.abs(gap).sum() / len(p))
+
+
+def too_weak(accuracy: float, users: int) -> bool:
+    """A judge that recognises real windows less than half-way from chance to certainty decides nothing."""
+    return accuracy < 0.5 * (1 + 1 / users)

@@ -6,6 +6,7 @@ kinematic model of gait has it, 4 ± 0.5 steps, half of the pixels at the floor.
 
 import numpy as np
 from jaxtyping import Float
+from scipy.ndimage import map_coordinates, uniform_filter1d
 
 from mdiff_jax.types import Windows
 
@@ -17,17 +18,30 @@ STRONG = -0.6  # a limb's return, clear of the floor
 RATIO = (2.97, 5.0)
 STEPS = (3.5, 4.5)
 FLOOR_SHARE = (0.25, 0.85)
+NOTES = {  # of the measures that are reported
+    "ridge": "torso above zero Doppler, share of the height",
+    "highest": "highest return above zero Doppler, share of the height",
+    "ratio": "highest return over torso",
+    "bob": "of the torso, share of the height",
+    "steps": "in a window",
+    "floor": "share of empty pixels",
+    "below": "share of energy below zero Doppler",
+    "lowest": "lowest return above zero Doppler, share of the height",
+    "alternation": "how much more alike strides are than steps",
+}
 Measures = dict[str, Float[np.ndarray, " windows"]]
 
 
 def measure(windows: Windows, zero_doppler: float) -> Measures:
     """Of each window: 'ridge' (torso) and 'highest' in shares of the height above zero Doppler, their 'ratio', 'bob',
-    'steps' in the window, 'floor' share, share of energy 'below' zero.
+    'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time, and
+    'alternation' of left and right.
     """
     rows = windows.shape[1]
     zero = zero_doppler * rows
     ridge = zero - ridge_rows(windows)
-    top = zero - top_rows(windows)
+    top, low = zero - top_rows(windows), zero - lowest_rows(windows)
+    count = steps(top)
     height = np.percentile(top, 97, axis=1)
     torso = np.maximum(np.median(ridge, axis=1), 0.5)
     power = windows + 1.0
@@ -36,9 +50,12 @@ def measure(windows: Windows, zero_doppler: float) -> Measures:
         "highest": height / rows,
         "ratio": height / torso,
         "bob": (np.percentile(ridge, 95, axis=1) - np.percentile(ridge, 5, axis=1)) / rows,
-        "steps": steps(top),
+        "steps": count,
         "floor": (windows < FLOOR).mean((1, 2)),
         "below": power[:, int(np.ceil(zero)) :].sum((1, 2)) / np.maximum(power.sum((1, 2)), 1e-6),
+        "lowest": np.percentile(low, 3, axis=1) / rows,
+        "arrow": arrow(top),
+        "alternation": alternation(top, count),
     }
 
 
@@ -62,13 +79,45 @@ def top_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
     return highest + 0.5
 
 
-def steps(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
-    """Steps in a window: its length over the period of the envelope, by autocorrelation; 0 where there is no period."""
+def lowest_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
+    """Lowest row with a clear return in each frame; the ridge where there is none."""
+    clear = windows > STRONG
+    lowest = windows.shape[1] - 1 - clear[:, ::-1].argmax(1)
+    return np.where(clear.any(1), lowest, windows.argmax(1)) + 0.5
+
+
+def arrow(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
+    """Skewness of the envelope's slope: a leg gathers speed slowly and is stopped by the ground, so the envelope falls
+    faster than it rises. Below 0 for 98 % of real windows; a window reversed in time has the opposite sign.
+    """
+    slope = np.diff(uniform_filter1d(envelope.astype(np.float64), 3, axis=1)[:, 1:-1], axis=1)
+    slope -= slope.mean(1, keepdims=True)
+    return (slope**3).mean(1) / np.maximum((slope**2).mean(1), 1e-9) ** 1.5
+
+
+def alternation(
+    envelope: Float[np.ndarray, "windows time"], count: Float[np.ndarray, " windows"]
+) -> Float[np.ndarray, " windows"]:
+    """How much more alike strides are than steps: autocorrelation at two steps less that at one; 0 without steps."""
+    correlation = autocorrelation(envelope)
+    frames = envelope.shape[1]
+    lag = frames / np.maximum(count, 2.5)
+    one, two = (map_coordinates(correlation, [np.arange(len(lag)), k * lag], order=1) for k in (1, 2))
+    return np.where(count > 0, (two - one) / np.maximum(correlation[:, 0], 1e-9), 0.0)
+
+
+def autocorrelation(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, "windows time"]:
+    """Mean product of the envelope with itself at each lag, over the frames in common."""
     frames = envelope.shape[1]
     centred = envelope - envelope.mean(1, keepdims=True)
     power = np.abs(np.fft.rfft(centred, 2 * frames, axis=1)) ** 2
-    overlap = np.arange(frames, 0, -1)
-    correlation = np.fft.irfft(power, axis=1)[:, :frames] / overlap
+    return np.fft.irfft(power, axis=1)[:, :frames] / np.arange(frames, 0, -1)
+
+
+def steps(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
+    """Steps in a window: its length over the period of the envelope, by autocorrelation; 0 where there is no period."""
+    frames = envelope.shape[1]
+    correlation = autocorrelation(envelope)
     shortest, longest = max(2, round(frames / 8)), round(frames / 2)
     before, at, after = (correlation[:, shortest + s : longest + s] for s in (-1, 0, 1))
     strongest = at.max(1, keepdims=True)

@@ -1,0 +1,137 @@
+"""What windows are held against, made once from the training windows; and what is then measured of each window, once.
+
+All figures of the report, their intervals and the halves of real windows are picked from these measures by position.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from mdiff_jax.data import splits
+from mdiff_jax.errors import InputError
+from mdiff_jax.metrics import cnn, identity, kinematics, novelty
+from mdiff_jax.types import Windows
+
+FAR = 2**20  # between places on the time axis of windows that surely share nothing
+LINEAR, CONVOLUTIONAL, OWN = "linear judge", "convolutional judge", "own features"
+Extractor = Callable[[Windows], Float[np.ndarray, "windows dim"]]
+
+
+class WindowSet(NamedTuple):
+    """Windows in [-1, 1] and the index of each one's user. `recordings` and `indices` say which walk a real window is
+    from and where in it; without them each window counts as independent, which holds for generated ones only.
+    """
+
+    windows: Windows
+    users: Int[np.ndarray, " windows"]
+    recordings: Shaped[np.ndarray, " windows"] | None = None
+    indices: Int[np.ndarray, " windows"] | None = None
+    files: Shaped[np.ndarray, " windows"] | None = None
+
+    def units(self) -> Int[np.ndarray, " windows"]:
+        """A number for what is independent of each other: a user's walk, or the window itself."""
+        if self.recordings is None:
+            return np.arange(len(self.users))
+        return np.unique(self._owners(), return_inverse=True)[1]
+
+    def places(self, gap: int) -> Int[np.ndarray, " windows"]:
+        """Places on a time axis, where windows that are `gap` or less apart share pixels."""
+        if self.recordings is None or self.indices is None or (self.indices < 0).any():
+            return np.arange(len(self.users)) * FAR
+        return splits.timeline(self._owners(), self.indices, gap)
+
+    def pick(self, rows: np.ndarray) -> "WindowSet":
+        """These windows, by positions or by a mask."""
+        return WindowSet(*(None if field is None else field[rows] for field in self))
+
+    def in_order(self) -> "WindowSet":
+        """The same set in an order of its own: that of files then changes nothing that is drawn at random."""
+        return self.pick(np.argsort(self.windows.mean((1, 2), dtype=np.float64), kind="stable"))
+
+    def _owners(self) -> np.ndarray:
+        return np.array([f"{u}/{r}" for u, r in zip(self.users, self.recordings, strict=True)])
+
+
+class Measured(NamedTuple):
+    """A set of windows and what was measured of each."""
+
+    set: WindowSet
+    probabilities: dict[str, identity.Probabilities]  # of each judge
+    features: dict[str, Float[np.ndarray, "windows dim"]]  # to take distances in
+    physics: kinematics.Measures
+    similarity: Float[np.ndarray, " windows"]  # to the nearest training window, whole
+    nearest: Int[np.ndarray, " windows"]  # its position
+    part: Float[np.ndarray, " windows"] | None  # to the nearest half, or more, of a training window
+    nearest_part: Int[np.ndarray, " windows"] | None
+
+    def count(self) -> int:
+        """How many windows."""
+        return len(self.set.users)
+
+    def pick(self, rows: np.ndarray) -> "Measured":
+        """These windows, by positions or by a mask."""
+        tables = [{name: v[rows] for name, v in table.items()} for table in self[1:4]]
+        return Measured(self.set.pick(rows), *tables, *(None if v is None else v[rows] for v in self[4:]))
+
+    def right(self, judge: str) -> np.ndarray:
+        """Where this judge names the user that the window is said to be of."""
+        return self.probabilities[judge].argmax(1) == self.set.users
+
+    def recognised(self, judge: str) -> np.ndarray:
+        """Right, and sure of it."""
+        return self.right(judge) & (self.probabilities[judge].max(1) > identity.SURE)
+
+
+class Yardstick(NamedTuple):
+    """Judges and training windows."""
+
+    train: WindowSet
+    zero_doppler: float
+    judges: dict[str, identity.Judge]  # the last is the one the verdict asks
+    extractors: dict[str, Extractor]
+
+    def measure(self, windows: WindowSet, parts: bool = True) -> Measured:
+        """All measures; without `parts` what would be a copy of half a window is not looked for, which saves time."""
+        x, training = windows.windows, self.train.windows
+        return Measured(
+            windows,
+            {name: judge.probabilities(x) for name, judge in self.judges.items()},
+            {name: extract(x) for name, extract in self.extractors.items()},
+            kinematics.measure(x, self.zero_doppler),
+            *novelty.nearest(x, training),
+            *(novelty.nearest_part(x, training) if parts else (None, None)),
+        )
+
+
+def make(
+    train: WindowSet, zero_doppler: float | None, convolutional: bool = True, own: Extractor | None = None
+) -> Yardstick:
+    """Trains the judges on `train`: a second for the linear one, a quarter of a minute for the convolutional one.
+
+    `own` is a function of windows (N, F, T) in [-1, 1] to features (N, D), in which distances are then taken too.
+    """
+    zero = kinematics.ZERO_DOPPLER if zero_doppler is None else zero_doppler
+    judges: dict[str, identity.Judge] = {LINEAR: identity.fit_linear(train.windows, train.users, seed=0)}
+    if convolutional:
+        judges[CONVOLUTIONAL] = cnn.fit(train.windows, train.users, seed=1)
+    extractors: dict[str, Extractor] = {name: judge.features for name, judge in judges.items()}
+    if own is not None:
+        extractors[OWN] = checked(own)
+    return Yardstick(train, zero, judges, extractors)
+
+
+def checked(own: Extractor) -> Extractor:
+    """InputError where somebody's own function gives no features."""
+
+    def extract(windows: Windows) -> np.ndarray:
+        out = np.asarray(own(windows), np.float32)
+        if out.ndim != 2 or len(out) != len(windows) or not np.isfinite(out).all():
+            raise InputError(
+                f"the feature function made {out.shape} of windows {windows.shape}: it has to make finite numbers of "
+                f"shape ({len(windows)}, D)"
+            )
+        return out
+
+    return extract

@@ -1,0 +1,171 @@
+"""Figures in words: the verdict first, then tables, then how they were obtained. Markdown."""
+
+from collections.abc import Mapping, Sequence
+
+from mdiff_jax.evaluate import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFUL, Figure
+from mdiff_jax.metrics.intervals import Range
+from mdiff_jax.metrics.usefulness import Point
+
+WEAK = "TOO WEAK"
+BRACKETS = (
+    "In brackets: 5 to 95 %, for shares over whole walks or generated windows drawn anew, for distances over the ways "
+    "to halve the unseen windows."
+)
+LONG = 12  # rows of a table; what goes beyond is in report.json
+
+
+def markdown(
+    figures: Sequence[Figure],
+    users: Mapping[str, Sequence[Figure]],
+    points: Sequence[Point],
+    about: Mapping[str, str],
+    warnings: Sequence[str],
+) -> str:
+    """The whole report. `users` maps a name to a user's figures, `points` are the curve of augmentation or none."""
+    lines = ["# Can these windows be trusted?", ""]
+    lines += [f"- **{warning}**" for warning in warnings]
+    lines += [f"- {sentence}" for sentence in verdict(figures, points)]
+    for question in dict.fromkeys(f.question for f in figures):
+        lines += table(question, [f for f in figures if f.question == question])
+        lines += curve(points) if question == USEFUL and points else []
+    lines += by_user(users)
+    lines += ["", "## How they were obtained", "", *(f"- {name}: {value}" for name, value in about.items())]
+    return "\n".join(lines) + f"\n\n{BRACKETS}\n"
+
+
+# ----------------------------------------------------------------------------- verdict
+
+
+def verdict(figures: Sequence[Figure], points: Sequence[Point]) -> list[str]:
+    """What the figures say, one sentence a question."""
+    return [
+        of_identity([f for f in figures if f.name.startswith("accuracy, ")]),
+        of_physics(figures),
+        of_novelty(figures),
+        of_usefulness(figures, points),
+        of_fidelity([f for f in figures if f.name.startswith("kernel distance")]),
+    ]
+
+
+def of_identity(accuracies: Sequence[Figure]) -> str:
+    """By the last judge that is not too weak."""
+    able = [f for f in accuracies if WEAK not in f.note]
+    if not able:
+        best = max(f.real for f in accuracies)
+        return f"{IDENTITY} Nobody can say: the judges are too weak, the best names {best:.0%} of real unseen windows."
+    f = able[-1]
+    others = "" if len(able) == len(accuracies) else " (the other judge is too weak)"
+    judge = f.name.removeprefix("accuracy, ")
+    return f"{IDENTITY} {level(f)}: the {judge} names {shares(f)}{others}."
+
+
+def of_physics(figures: Sequence[Figure]) -> str:
+    f, way = named(figures, "plausible"), named(figures, "forward in time")
+    backwards = "" if way.generated > 0.5 else ", but time runs backwards"
+    return f"{PHYSICS} {level(f)}: plausible are {shares(f)}{backwards}."
+
+
+def of_novelty(figures: Sequence[Figure]) -> str:
+    whole, part, spread = (
+        named(figures, name) for name in ("suspected copies", "suspected copies of a part", "median variety")
+    )
+    f = max(whole, part, key=lambda figure: figure.generated)
+    answer = "Yes" if f.generated <= f.real_range[1] else "Not all"
+    varied = spread.generated / max(spread.real, 1e-9)
+    return (
+        f"{NOVELTY} {answer}: suspected copies, whole or in part, are {f.generated:.1%}, of real unseen windows "
+        f"{f.real:.1%}; within a user windows vary {varied:.0%} as much as real ones."
+    )
+
+
+def of_usefulness(figures: Sequence[Figure], points: Sequence[Point]) -> str:
+    """By the curve where there is one: its best point against nothing and against the best of the classical ones."""
+    made = [p for p in points if p.source == "generated" and not p.budget]
+    if made:
+        everything = [p for p in points if not p.budget]
+        best = max(made, key=lambda p: p.accuracy)
+        none = next(p for p in everything if p.source == "real")
+        rival = max((p for p in everything if p.source not in ("real", "generated")), key=lambda p: p.accuracy)
+        answer = "Yes" if best.low > max(none.high, rival.high) else "Not shown"
+        return (
+            f"{USEFUL} {answer}: with {best.share:.0%} generated windows a judge names {best.accuracy:.1%} of unseen "
+            f"ones, without {none.accuracy:.1%}, with {rival.source} {rival.accuracy:.1%}."
+        )
+    taught = [f for f in figures if f.name == "train on generated, test on real"]
+    if not taught:
+        return f"{USEFUL} Not asked: there are no generated windows of some users."
+    return (
+        f"{USEFUL} Not asked (give --augmentation=linear); a judge that saw generated windows alone names "
+        f"{taught[0].generated:.0%} of real ones, one that saw as many real windows {taught[0].real:.0%}."
+    )
+
+
+def of_fidelity(distances: Sequence[Figure]) -> str:
+    f = distances[-1]
+    answer = (
+        "Not further than real ones from each other" if f.generated <= f.real_range[1] else "Further than real ones"
+    )
+    low, high = f.real_range
+    return f"{FIDELITY} {answer}: {f.name} {f.generated:.3f}, between real ones {low:.3f} to {high:.3f}."
+
+
+def named(figures: Sequence[Figure], name: str) -> Figure:
+    return next(f for f in figures if f.name == name)
+
+
+def level(figure: Figure) -> str:
+    """A share of generated windows beside that of real ones: only where the ranges part is there a difference."""
+    if figure.generated_range[1] < figure.real_range[0]:
+        return "Less than real ones"
+    return "More than real ones" if figure.generated_range[0] > figure.real_range[1] else "As much as real ones"
+
+
+def shares(figure: Figure) -> str:
+    return f"{figure.generated:.0%} of generated and {figure.real:.0%} of real unseen windows"
+
+
+# ----------------------------------------------------------------------------- tables
+
+
+def table(heading: str, figures: Sequence[Figure]) -> list[str]:
+    shown = figures if len(figures) <= LONG else [f for f in figures if not f.name.startswith("distance of ")]
+    lines = ["", f"## {heading}", "", "| | generated | real, unseen | |", "|---|---|---|---|"]
+    lines += [
+        f"| {f.name} | {number(f.generated, f.generated_range)} | {number(f.real, f.real_range)} | {f.note} |"
+        for f in shown
+    ]
+    return lines
+
+
+def number(value: float, limits: Range | None) -> str:
+    return f"{value:.3f}" if limits is None else f"{value:.3f} ({limits[0]:.3f} to {limits[1]:.3f})"
+
+
+def by_user(users: Mapping[str, Sequence[Figure]]) -> list[str]:
+    """A line a user: generated / real."""
+    names = list(dict.fromkeys(f.name for figures in users.values() for f in figures))
+    lines = ["", "## User by user: generated / real", ""]
+    lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for user, figures in users.items():
+        cells = {f.name: f"{f.generated:.2f} / {f.real:.2f}" for f in figures}
+        lines.append(f"| {user} | {' | '.join(cells.get(n, 'too few') for n in names)} |")
+    return lines
+
+
+def curve(points: Sequence[Point]) -> list[str]:
+    """Accuracy on unseen windows, a table for each number of real ones."""
+    lines = []
+    for budget in dict.fromkeys(p.budget for p in points):
+        mine = {(p.source, p.share): p for p in points if p.budget == budget}
+        added = sorted({share for _, share in mine if share})
+        none = cell(mine["real", 0.0])
+        lines += ["", f"{budget or 'All'} real windows a user ({none} with nothing added), and so many added:", ""]
+        lines += [f"| | {' | '.join(f'{share:.0%}' for share in added)} |", "|---" * (len(added) + 1) + "|"]
+        for source in dict.fromkeys(s for s, share in mine if share):
+            cells = [cell(mine[source, x]) if (source, x) in mine else "too few" for x in added]
+            lines.append(f"| {source} | {' | '.join(cells)} |")
+    return [*lines, "", "Accuracy on real unseen windows, mean of the seeds; in brackets their lowest and highest."]
+
+
+def cell(point: Point) -> str:
+    return f"{point.accuracy:.1%} ({point.low:.1%} to {point.high:.1%})"
