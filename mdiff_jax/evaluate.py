@@ -13,7 +13,9 @@ from scipy.stats import wasserstein_distance
 
 from mdiff_jax.errors import InputError
 from mdiff_jax.metrics import distances, identity, intervals, kinematics, novelty, usefulness, yardstick
+from mdiff_jax.metrics import truth as true
 from mdiff_jax.metrics.intervals import Range
+from mdiff_jax.metrics.truth import Truth
 from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 
 IDENTITY, PHYSICS, NOVELTY, USEFUL, FIDELITY = (
@@ -56,13 +58,14 @@ def evaluate(
     return figures(stick, *(stick.measure(s.in_order()) for s in (test, generated)))
 
 
-def figures(stick: Yardstick, test: Measured, generated: Measured) -> list[Figure]:
-    """All figures of windows that were measured before."""
+def figures(stick: Yardstick, test: Measured, generated: Measured, truth: Truth | None = None) -> list[Figure]:
+    """All figures of windows that were measured before; `truth` is known of synthetic walkers."""
     if max(np.bincount(generated.set.users)) < 2:
         raise InputError("no user has 2 generated windows, so variety cannot be judged: make more with sample.py")
     return [
         *of_identity(test, generated),
         *of_physics(test, generated),
+        *(of_truth(truth, test, generated) if truth else ()),
         *of_novelty(stick, test, generated),
         *of_usefulness(stick, test, generated),
         *of_fidelity(stick, test, generated),
@@ -169,6 +172,20 @@ def of_physics(test: Measured, generated: Measured) -> Iterator[Figure]:
         medians = [float(np.median(s.physics[name])) for s in sets]
         yield Figure(PHYSICS, f"median {name}", *medians, note)
     yield from of_distributions(test, generated)
+
+
+def of_truth(truth: Truth, test: Measured, generated: Measured) -> Iterator[Figure]:
+    """Of synthetic walkers what is measured is held against what is true of the user."""
+    sets = (generated, test)
+    errors = [true.torso_error(truth, s.physics, s.set.users) for s in sets]
+    note = "mean of |measured / true - 1| of the user's speed; walks of a person differ by 0.05 m/s"
+    yield compared(PHYSICS, "torso speed off the truth", note, errors, sets)
+    if min(len(np.unique(s.set.users)) for s in sets) < 3:
+        return
+    ours, theirs = (true.follows(truth, s.physics, s.set.users) for s in sets)
+    for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
+        name = f"correlation with the truth, {part}"
+        yield Figure(PHYSICS, name, ours[part], theirs[part], f"over users, {note}")
 
 
 def of_distributions(test: Measured, generated: Measured) -> Iterator[Figure]:

@@ -7,7 +7,8 @@ import numpy as np
 from mdiff_jax import __version__, evaluate, report
 from mdiff_jax.data import builders, sources, splits
 from mdiff_jax.errors import InputError
-from mdiff_jax.metrics import yardstick
+from mdiff_jax.metrics import truth, yardstick
+from mdiff_jax.metrics.truth import Truth
 from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 from mdiff_jax.model import Model, load
 from mdiff_jax.types import Windows
@@ -26,7 +27,7 @@ def judge(root: str | Path, samples: Path | None, own: yardstick.Extractor | Non
     test, generated = (stick.measure(s.in_order()) for s in (real_set(model, "test"), read_set(model, folder)))
 
     # ------------------------------------------------------------------- judge
-    figures = evaluate.figures(stick, test, generated)
+    figures = evaluate.figures(stick, test, generated, truth_of(model))
     users = {model.users[user]: mine for user, mine in evaluate.of_users(test, generated).items()}
     about = obtained(model, folder, generated)
 
@@ -56,6 +57,14 @@ def obtained(model: Model, folder: Path, generated: Measured) -> dict[str, str]:
         "judges": "trained on the training split alone, seeds 0 (linear) and 1 (convolutional)",
         "version": __version__,
     }
+
+
+def truth_of(model: Model) -> Truth | None:
+    """What is true of the users, if they are synthetic."""
+    data = model.config.data
+    if data.kind != "walkers":
+        return None
+    return truth.of_walkers(data.walkers.num_users, data.walkers.seed, model.dataset.metadata["velocity"])
 
 
 def warnings(model: Model) -> list[str]:

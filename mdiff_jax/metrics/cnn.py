@@ -59,8 +59,7 @@ def fit(windows: Windows, users: identity.Users, seed: int = 0, steps: int = 600
     identity.check(users)
     x, count = novelty.pooled(windows), int(users.max()) + 1
     key = jax.random.key(seed)
-    params = Network(count).init(key, x[:1])
-    state = (params, optimiser(steps).init(params))
+    state = begin(count, steps, key, x[:1])
     rng = np.random.default_rng(seed)
     weight = 1 / np.bincount(users)[users]
     for step in range(steps):
@@ -72,6 +71,12 @@ def fit(windows: Windows, users: identity.Users, seed: int = 0, steps: int = 600
 
 def optimiser(steps: int) -> optax.GradientTransformation:
     return optax.adamw(optax.cosine_onecycle_schedule(steps, 3e-3), weight_decay=1e-2)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def begin(count, steps, key, x):
+    params = Network(count).init(key, x)
+    return params, optimiser(steps).init(params)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

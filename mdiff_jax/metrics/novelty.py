@@ -149,12 +149,12 @@ def in_common(x: Windows, lags: Int[np.ndarray, " lags"]) -> tuple[np.ndarray, n
 # ----------------------------------------------------------------------------- windows
 
 
-def centred(windows: Windows) -> Windows:
+def centred(windows: Windows) -> Float[np.ndarray, "windows rows frames"]:
     x = pooled(windows)
     return x - x.mean((1, 2), keepdims=True)
 
 
-def pooled(windows: Windows) -> Windows:
+def pooled(windows: Windows) -> Float[np.ndarray, "windows rows frames"]:
     """Means over areas, down to at most 64 x 64."""
     n, rows, frames = windows.shape
     r, f = max(1, rows // SIZE), max(1, frames // SIZE)

@@ -6,7 +6,7 @@ from scipy.ndimage import uniform_filter
 
 from mdiff_jax import evaluate, report
 from mdiff_jax.data import walker
-from mdiff_jax.metrics import distances, identity, kinematics, novelty, yardstick
+from mdiff_jax.metrics import distances, identity, kinematics, novelty, truth, yardstick
 from mdiff_jax.metrics.yardstick import WindowSet
 
 ZERO = 104.5 / 128  # of the walkers' axis
@@ -173,15 +173,32 @@ def test_steps_of_a_periodic_envelope():
         assert kinematics.steps(envelope)[0] == pytest.approx(count, rel=0.1)
 
 
-def test_torso_speed_of_walkers_is_found():
-    """The ridge lies where the truth says: metres a second over the span of the axis, 6.4 m/s."""
+def test_measures_of_walkers_follow_their_truth():
+    """The ridge lies where the truth says, the highest return follows the ankle; with other names they do not."""
     windows = list(
-        walker.make_windows(num_users=4, recordings_per_user=3, windows_per_recording=1, seed=3, size=(128, 64))
+        walker.make_windows(num_users=5, recordings_per_user=3, windows_per_recording=1, seed=3, size=(128, 64))
     )
-    ridge = kinematics.measure(np.stack([w.spectrogram for w in windows]), ZERO)["ridge"] * 6.4
-    truth = np.array([w.truth["speed"] for w in windows])
-    assert np.abs(ridge / truth - 1).mean() < 0.1
-    assert np.corrcoef(ridge, truth)[0, 1] > 0.8
+    users = np.array([int(w.user[-2:]) - 1 for w in windows])
+    measures = kinematics.measure(np.stack([w.spectrogram for w in windows]), ZERO)
+    known = truth.of_walkers(5, 3, windows[0].velocities.tolist())
+    assert known.span == pytest.approx(6.4)
+    of_walks = np.array([w.truth["speed"] for w in windows])
+    assert np.abs(measures["ridge"] * 6.4 / of_walks - 1).mean() < 0.1
+    assert truth.torso_error(known, measures, users).mean() < 0.1
+    follows = truth.follows(known, measures, users)
+    assert min(follows.values()) > 0.7
+    assert min(truth.follows(known, measures, (users + 2) % 5).values()) < 0.3
+
+
+def test_walkers_are_scored_against_the_truth_of_who_they_are_said_to_be(sets, judged):
+    known = truth.of_walkers(3, 0, np.linspace(5.15, -1.15, 64).tolist())
+    group = lambda stick, real, made: evaluate.of_truth(known, real, made)  # noqa: E731
+    x, users = sets[1][:2]
+    right, wrong = judged(group, x, users), judged(group, x, (users + 1) % 3)
+    assert len(right) == 3
+    assert wrong["torso speed off the truth"].generated > 1.5 * right["torso speed off the truth"].generated
+    for name in list(right)[1:]:
+        assert right[name].generated == right[name].real > 0.5 > wrong[name].generated
 
 
 def test_the_judge_does_not_mind_a_shift_in_time(sets):
