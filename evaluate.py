@@ -1,9 +1,12 @@
 """Judges windows: the working directory's own samples, or any folder of images in the data layout.
 
-python evaluate.py --workdir=runs/gait [--samples=FOLDER]
+python evaluate.py --workdir=runs/gait [--samples=FOLDER] [--augmentation=linear] [--features=module:function]
 python evaluate.py --workdir=runs/gait --sweep=steps|guidance
 """
 
+import importlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
@@ -18,6 +21,16 @@ SWEEP_SAMPLERS = flags.DEFINE_list("sweep_samplers", list(samplers.METHODS), "Of
 SWEEP_SCALES = flags.DEFINE_list("sweep_scales", ["1", "1.5", "2", "3"], "Of the sweep of guidance.")
 SWEEP_COUNT = flags.DEFINE_integer("sweep_count", 8, "Samples of each user and setting.")
 SAMPLES = flags.DEFINE_string("samples", None, "Folder with a folder of images per user; default: the newest samples.")
+AUGMENTATION = flags.DEFINE_enum(
+    "augmentation",
+    "none",
+    list(judging.AUGMENTATION),
+    "Judge to teach with real windows and others, to see whether adding them helps: linear (minutes), convolutional "
+    "(hours).",
+)
+FEATURES = flags.DEFINE_string(
+    "features", None, "module:function of your own, windows (N, F, T) in [-1, 1] to features (N, D), for distances."
+)
 
 
 def main() -> None:
@@ -27,7 +40,19 @@ def main() -> None:
         steps, scales = [int(n) for n in SWEEP_STEPS.value], [float(s) for s in SWEEP_SCALES.value]
         print(sweeps.sweep(WORKDIR.value, SWEEP.value, steps, SWEEP_SAMPLERS.value, scales, SWEEP_COUNT.value))
         return
-    print(judging.judge(WORKDIR.value, None if SAMPLES.value is None else Path(SAMPLES.value)))
+    samples = None if SAMPLES.value is None else Path(SAMPLES.value)
+    own = None if FEATURES.value is None else function(FEATURES.value)
+    print(judging.judge(WORKDIR.value, samples, AUGMENTATION.value, own))
+
+
+def function(name: str) -> Callable:
+    """The function that `module:function` names, looked for in the present folder too."""
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"--features={name}: {error}; give module:function, a file module.py here") from None
 
 
 if __name__ == "__main__":

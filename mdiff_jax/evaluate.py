@@ -85,7 +85,7 @@ def quick_figures(test: Measured, generated: Measured) -> dict[str, float]:
         "recognised": float(generated.recognised(judge).mean()),
         "kernel distance": distances.kernel_distance(generated.features[judge], test.features[judge]),
         "plausible": float(kinematics.plausible(generated.physics).mean()),
-        "variety": variety(generated.set),
+        "variety": spread(generated.set),
         "similarity": float(np.median(generated.similarity)),
         "copies": novelty.copies(generated.similarity, test.similarity),
     }
@@ -115,7 +115,9 @@ def of_judge(judge: str, test: Measured, generated: Measured) -> Iterator[Figure
     worst = [min(b.values()) for b in by_user]
     yield Figure(IDENTITY, f"accuracy of the worst user, {judge}", *worst, "of those who are there")
     errors = [identity.calibration_error(s.probabilities[judge], s.set.users) for s in sets]
-    yield Figure(IDENTITY, f"calibration error, {judge}", *errors, "mean of |confidence - accuracy|")
+    yield Figure(
+        IDENTITY, f"calibration error, {judge}", *errors, "how far confidence and accuracy are apart on average"
+    )
 
 
 def compared(question: str, name: str, note: str, values: list[np.ndarray], sets: tuple[Measured, Measured]) -> Figure:
@@ -178,7 +180,7 @@ def of_truth(truth: Truth, test: Measured, generated: Measured) -> Iterator[Figu
     """Of synthetic walkers what is measured is held against what is true of the user."""
     sets = (generated, test)
     errors = [true.torso_error(truth, s.physics, s.set.users) for s in sets]
-    note = "mean of |measured / true - 1| of the user's speed; walks of a person differ by 0.05 m/s"
+    note = "mean share by which it is off the user's; walks of a person differ by 0.05 m/s"
     yield compared(PHYSICS, "torso speed off the truth", note, errors, sets)
     if min(len(np.unique(s.set.users)) for s in sets) < 3:
         return
@@ -218,7 +220,7 @@ def of_novelty(stick: Yardstick, test: Measured, generated: Measured) -> Iterato
         note = "half a window or more that is: finds what was moved on in time too"
     notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0 betrays nothing"}
     yield from averaged(NOVELTY, notes, *membership(stick.train, test, generated))
-    yield Figure(NOVELTY, "median variety", variety(generated.set), variety(test.set), "1 - NCC within a user")
+    yield Figure(NOVELTY, "median variety", spread(generated.set), spread(test.set), "1 - NCC within a user")
 
 
 def copied(test: Measured, generated: Measured) -> tuple[np.ndarray, np.ndarray]:
@@ -265,7 +267,7 @@ def paired(users: np.ndarray, train_users: np.ndarray, rng: np.random.Generator)
     return rows
 
 
-def variety(windows: WindowSet) -> float:
+def spread(windows: WindowSet) -> float:
     """Median of 1 - NCC between windows of the same user."""
     values = []
     for user in np.unique(windows.users):
@@ -361,7 +363,7 @@ def of_user(test: Measured, generated: Measured) -> Iterator[Figure]:
     yield compared(PHYSICS, "plausible", "", [kinematics.plausible(s.physics) for s in sets], sets)
     if generated.count() < 2 or test.count() < 4:
         return
-    yield Figure(NOVELTY, "variety", variety(generated.set), variety(test.set), "1 - NCC")
+    yield Figure(NOVELTY, "variety", spread(generated.set), spread(test.set), "1 - NCC")
     yield next(of_distributions(test, generated))
     enough = min(generated.count(), test.count() // 3) > NEIGHBOURS
     measure, notes = distances_in(judge, True, enough)

@@ -1,24 +1,37 @@
 """From folders to a report: reads the samples, asks `evaluate`, writes report.md, report.json and the pictures."""
 
+import functools
 from pathlib import Path
 
+import jax
 import numpy as np
+import sklearn
 
-from mdiff_jax import __version__, evaluate, report
+from mdiff_jax import __version__, album, evaluate, report
 from mdiff_jax.data import builders, sources, splits
 from mdiff_jax.errors import InputError
-from mdiff_jax.metrics import truth, yardstick
+from mdiff_jax.metrics import cnn, identity, truth, usefulness, yardstick
 from mdiff_jax.metrics.truth import Truth
 from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 from mdiff_jax.model import Model, load
 from mdiff_jax.types import Windows
 from mdiff_jax.workdir import Workdir, write_json
 
+AUGMENTATION = {  # judges to be taught by real windows and others; the convolutional one then sees them as they are
+    "none": None,
+    "linear": identity.fit_linear,
+    "convolutional": functools.partial(cnn.fit, disturbed=False),
+}
 
-def judge(root: str | Path, samples: Path | None, own: yardstick.Extractor | None = None) -> str:
+
+def judge(
+    root: str | Path, samples: Path | None, augmentation: str = "none", own: yardstick.Extractor | None = None
+) -> str:
     """Judges a folder of images against the working directory's data; returns the report and the files' places.
 
-    Distances are also taken in the features of the function `own`: windows (N, F, T) in [-1, 1] → (N, D).
+    `augmentation` is the judge that is taught by real windows and others to see whether they help: 'none', 'linear'
+    (minutes) or 'convolutional' (hours). Distances are also taken in the features of the function `own`: windows
+    (N, F, T) in [-1, 1] → (N, D).
     """
     # ------------------------------------------------------------------- read and measure
     workdir, model = Workdir(root), load(root)
@@ -29,22 +42,30 @@ def judge(root: str | Path, samples: Path | None, own: yardstick.Extractor | Non
     # ------------------------------------------------------------------- judge
     figures = evaluate.figures(stick, test, generated, truth_of(model))
     users = {model.users[user]: mine for user, mine in evaluate.of_users(test, generated).items()}
-    about = obtained(model, folder, generated)
+    fit = AUGMENTATION[augmentation]
+    points = usefulness.curve(stick.train, test.set, generated.set, fit) if fit else []
+    about = obtained(model, folder, generated, augmentation)
 
     # ------------------------------------------------------------------- write
-    text = report.markdown(figures, users, (), about, warnings(model))
+    text = report.markdown(figures, users, points, about, warnings(model))
     workdir.root.joinpath("report.md").write_text(text)
     contents = {
         "about": about,
+        "warnings": warnings(model),
+        "verdict": report.verdict(figures, points),
         "figures": [f._asdict() for f in figures],
         "users": {name: [f._asdict() for f in mine] for name, mine in users.items()},
+        "confusion": {title: table.tolist() for title, table in album.confusion(test, generated).items()},
+        "augmentation": [p._asdict() for p in points],
         "suspected_copies": suspects(stick, test, generated),
     }
     write_json(workdir.root / "report.json", contents)
-    return f"{text}\nwritten to {workdir.root / 'report.md'} and report.json"
+    colours = model.dataset.metadata["colormap"] or "gray"
+    drawn = album.draw(workdir.root, model.users, colours, stick, test, generated, points)
+    return f"{text}\nwritten to {workdir.root}: report.md, report.json, {', '.join(drawn)}"
 
 
-def obtained(model: Model, folder: Path, generated: Measured) -> dict[str, str]:
+def obtained(model: Model, folder: Path, generated: Measured, augmentation: str) -> dict[str, str]:
     """How the figures came about."""
     split, here = model.split, np.unique(generated.set.users)
     missing = [name for i, name in enumerate(model.users) if i not in here]
@@ -55,7 +76,8 @@ def obtained(model: Model, folder: Path, generated: Measured) -> dict[str, str]:
         "real windows": f"{len(split['train'])} for training the judges, {len(split['test'])} unseen, of {walks} walks",
         "test windows that leak from training": "unknown" if (share := leaking(model)) is None else f"{share:.0%}",
         "judges": "trained on the training split alone, seeds 0 (linear) and 1 (convolutional)",
-        "version": __version__,
+        "augmentation": augmentation,
+        "versions": f"mdiff_jax {__version__}, jax {jax.__version__}, scikit-learn {sklearn.__version__}",
     }
 
 

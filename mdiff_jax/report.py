@@ -11,6 +11,13 @@ BRACKETS = (
     "In brackets: 5 to 95 %, for shares over whole walks or generated windows drawn anew, for distances over the ways "
     "to halve the unseen windows."
 )
+PICTURES = {
+    IDENTITY: "confusion.png",
+    PHYSICS: "envelopes.png",
+    NOVELTY: "closest.png",
+    FIDELITY: "sheet.png",
+    USEFUL: "curves.png",
+}
 LONG = 12  # rows of a table; what goes beyond is in report.json
 
 
@@ -27,7 +34,10 @@ def markdown(
     lines += [f"- {sentence}" for sentence in verdict(figures, points)]
     for question in dict.fromkeys(f.question for f in figures):
         lines += table(question, [f for f in figures if f.question == question])
-        lines += curve(points) if question == USEFUL and points else []
+        if question == USEFUL and points:
+            lines += curve(points)
+        if question != USEFUL or points:
+            lines += ["", f"![{question}]({PICTURES[question]})"]
     lines += by_user(users)
     lines += ["", "## How they were obtained", "", *(f"- {name}: {value}" for name, value in about.items())]
     return "\n".join(lines) + f"\n\n{BRACKETS}\n"
@@ -43,7 +53,7 @@ def verdict(figures: Sequence[Figure], points: Sequence[Point]) -> list[str]:
         of_physics(figures),
         of_novelty(figures),
         of_usefulness(figures, points),
-        of_fidelity([f for f in figures if f.name.startswith("kernel distance")]),
+        of_fidelity([f for f in figures if f.name.startswith("kernel distance") and f.name.endswith("judge")]),
     ]
 
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ from mdiff_jax.data import colormap, loader, sources
 from mdiff_jax.errors import InputError, Stopped
 from mdiff_jax.interrupts import Interrupts
 from mdiff_jax.journal import Journal
+from mdiff_jax.metrics import cnn, usefulness
 from mdiff_jax.workdir import Workdir
 
 
@@ -336,3 +338,26 @@ def test_a_leaking_split_is_marked(finished, trained):
         marked = figures | {"leaking_test_windows": share}
         text = summary.text(marked, trained.users, finished, Workdir(finished), finished / "samples")
         assert ("THE SPLIT LEAKS: 25%" in text) == said
+
+
+def test_samples_are_judged(trained, finished, monkeypatch):
+    """One command's worth: verdict first, a leak before it, all pictures, and every figure beside a real one."""
+    monkeypatch.setattr(cnn, "fit", functools.partial(cnn.fit, steps=2))
+    monkeypatch.setattr(usefulness, "curve", functools.partial(usefulness.curve, shares=(1.0,), seeds=1))
+    folder = finished / "samples" / "judged"
+    sampling.write_samples(trained, trained.users, 2, 0, folder)
+    judging.judge(finished, None, "linear", lambda x: x.mean(2))
+    text, found = (finished / "report.md").read_text(), json.loads((finished / "report.json").read_text())
+    places = [
+        text.index(heading) for heading in ("- Does adding it help?", "## Is it that person?", "## How they were")
+    ]
+    assert places == sorted(places)
+    assert len(found["verdict"]) == 5 and not found["warnings"] and found["users"].keys() == set(trained.users)
+    for figure in found["figures"]:
+        assert np.isfinite([figure["generated"], figure["real"]]).all(), figure["name"]
+    assert any("own features" in figure["name"] for figure in found["figures"])
+    assert {p["source"] for p in found["augmentation"]} >= {"real", "mixup"}
+    for name in re.findall(r"\((\w+\.png)\)", text):
+        assert (finished / name).is_file()
+    leaking = trained._replace(split=trained.split | {"test": trained.split["train"]})
+    assert "THE SPLIT LEAKS: 100%" in judging.warnings(leaking)[0]

@@ -54,8 +54,10 @@ class CnnJudge(NamedTuple):
         return np.clip((run(self.users, self.params, windows)[1] - mean) / deviation, -3.0, 3.0)
 
 
-def fit(windows: Windows, users: identity.Users, seed: int = 0, steps: int = 600) -> CnnJudge:
-    """A judge that has seen these windows: AdamW, one cycle of the learning rate, users drawn equally often."""
+def fit(windows: Windows, users: identity.Users, seed: int = 0, steps: int = 600, disturbed: bool = True) -> CnnJudge:
+    """A judge that has seen these windows: AdamW, one cycle of the learning rate, users drawn equally often. It sees
+    them `disturbed`, or as they are where something else is to be tried as augmentation.
+    """
     identity.check(users)
     x, count = novelty.pooled(windows), int(users.max()) + 1
     key = jax.random.key(seed)
@@ -64,7 +66,7 @@ def fit(windows: Windows, users: identity.Users, seed: int = 0, steps: int = 600
     weight = 1 / np.bincount(users)[users]
     for step in range(steps):
         rows = rng.choice(len(x), BATCH, p=weight / weight.sum())
-        state = train_step(count, steps, state, x[rows], users[rows], jax.random.fold_in(key, step))
+        state = train_step(count, steps, disturbed, state, x[rows], users[rows], jax.random.fold_in(key, step))
     hidden = run(count, state[0], windows)[1]
     return CnnJudge(count, state[0], (hidden.mean(0), hidden.std(0) + 1e-3))
 
@@ -79,13 +81,13 @@ def begin(count, steps, key, x):
     return params, optimiser(steps).init(params)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def train_step(count, steps, state, x, users, key):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def train_step(count, steps, disturbed, state, x, users, key):
     """One update on windows shifted in time, with another gain, some noise, and a band of Doppler rows left out."""
     params, opt = state
 
     def loss(p):
-        logits, _ = Network(count).apply(p, disturb(key, x))
+        logits, _ = Network(count).apply(p, disturb(key, x) if disturbed else x)
         target = optax.smooth_labels(jax.nn.one_hot(users, count), 0.1)
         return optax.softmax_cross_entropy(logits, target).mean()
 

@@ -5,7 +5,7 @@ kinematic model of gait has it, 4 ± 0.5 steps, half of the pixels at the floor.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.ndimage import map_coordinates, uniform_filter1d
 
 from mdiff_jax.types import Windows
@@ -39,8 +39,7 @@ def measure(windows: Windows, zero_doppler: float) -> Measures:
     """
     rows = windows.shape[1]
     zero = zero_doppler * rows
-    ridge = zero - ridge_rows(windows)
-    top, low = zero - top_rows(windows), zero - lowest_rows(windows)
+    top, ridge, low = (rows * envelope for envelope in envelopes(windows, zero_doppler).values())
     count = steps(top)
     height = np.percentile(top, 97, axis=1)
     torso = np.maximum(np.median(ridge, axis=1), 0.5)
@@ -63,6 +62,20 @@ def plausible(measures: Measures) -> np.ndarray:
     """True where ratio, steps and floor share are those of a walk."""
     checks = (("ratio", RATIO), ("steps", STEPS), ("floor", FLOOR_SHARE))
     return np.all([(measures[name] >= low) & (measures[name] <= high) for name, (low, high) in checks], axis=0)
+
+
+def envelopes(windows: Windows, zero_doppler: float) -> dict[str, Float[np.ndarray, "windows time"]]:
+    """'highest' return, 'torso' and 'lowest' return in each frame, in shares of the height above zero Doppler."""
+    places = {"highest": top_rows, "torso": ridge_rows, "lowest": lowest_rows}
+    return {name: zero_doppler - place(windows) / windows.shape[1] for name, place in places.items()}
+
+
+def in_step(highest: Float[np.ndarray, "windows time"]) -> Int[np.ndarray, " windows"]:
+    """Frames by which to roll each window so that steps coincide: the strongest wave of 3 to 5 a window begins at 0."""
+    waves = np.fft.rfft(highest, axis=1)[:, 3:6]
+    strongest = np.abs(waves).argmax(1)
+    phase = np.angle(np.take_along_axis(waves, strongest[:, None], 1)[:, 0])
+    return np.round(phase * highest.shape[1] / (2 * np.pi * (3 + strongest))).astype(int)
 
 
 def ridge_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:

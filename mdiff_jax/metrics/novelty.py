@@ -52,6 +52,13 @@ def best_correlation(queries: Queries, references: References) -> Float[np.ndarr
     return out
 
 
+def aligned(generated: Windows, training: Windows) -> Windows:
+    """Each training window rolled to where it is most like the generated one of the same position."""
+    a, b = (np.fft.rfft(x - x.mean((1, 2), keepdims=True), axis=2) for x in (generated, training))
+    by = np.fft.irfft((a * b.conj()).sum(1), generated.shape[2], axis=1).argmax(1)
+    return np.stack([np.roll(window, shift, 1) for window, shift in zip(training, by, strict=True)])
+
+
 def tables(compare: Callable, queries: Queries, references: References):
     """(rows, columns, NCC of these) for all pairs, a chunk of each side at a time."""
     prepare, correlate = compare(pooled(queries[:1]).shape[2])
