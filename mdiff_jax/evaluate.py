@@ -6,7 +6,6 @@ windows that nobody was trained on, and what can vary has a range.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import wasserstein_distance
@@ -14,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from mdiff_jax.errors import InputError
 from mdiff_jax.metrics import distances, identity, intervals, kinematics, novelty, usefulness, yardstick
 from mdiff_jax.metrics import truth as true
-from mdiff_jax.metrics.intervals import Range
+from mdiff_jax.metrics.compare import Figure, against_halves, averaged, compared, draws
 from mdiff_jax.metrics.truth import Truth
 from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 
@@ -25,23 +24,8 @@ IDENTITY, PHYSICS, NOVELTY, USEFUL, FIDELITY = (
     "Does adding it help?",
     "How far from real ones?",
 )
-GAP = 3  # window indices on each side of a cut that share pixels with the other side
-DRAWS = 20  # ways to halve the real windows
 NEIGHBOURS = 5  # of a ball
 TEACHERS = 3  # draws of windows that a judge is taught by
-Measure = Callable[[Measured, Measured], np.ndarray]  # two sets of equal number → values
-
-
-class Figure(NamedTuple):
-    """One line of the report."""
-
-    question: str
-    name: str
-    generated: float
-    real: float  # the same figure for real unseen windows
-    note: str
-    generated_range: Range | None = None  # 5 to 95 %
-    real_range: Range | None = None
 
 
 def evaluate(
@@ -73,8 +57,8 @@ def figures(stick: Yardstick, test: Measured, generated: Measured, truth: Truth 
 
 
 def quick_figures(test: Measured, generated: Measured) -> dict[str, float]:
-    """The cheap ones, for searching: of each judge 'accuracy', 'recognised' and 'kernel distance' (the last judge's, if
-    there are two), 'plausible', 'variety', 'similarity', 'copies'.
+    """The cheap ones, for searching: 'accuracy', 'recognised' and 'kernel distance', of the last judge if there are two;
+    'plausible', 'variety', 'similarity', 'copies'.
 
     `test` are the real windows to compare with, validation windows in a search. What real windows reach:
     quick_figures(test, test), but for the kernel distance, which is 0 between real ones.
@@ -120,46 +104,6 @@ def of_judge(judge: str, test: Measured, generated: Measured) -> Iterator[Figure
     )
 
 
-def compared(question: str, name: str, note: str, values: list[np.ndarray], sets: tuple[Measured, Measured]) -> Figure:
-    """A mean over windows, generated and real, each with its range over what is independent."""
-    ranges = [intervals.interval(v, s.set.units(), seed=0) for v, s in zip(values, sets, strict=True)]
-    return Figure(question, name, *(float(np.mean(v)) for v in values), note, *ranges)
-
-
-# ----------------------------------------------------------------------------- real against real
-
-
-def draws(test: Measured, generated: Measured) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Positions of generated windows, of a half of the test windows, and of the other half: equal numbers, and the
-    halves share no pixel where walks and their order are known.
-    """
-    rng = np.random.default_rng(0)
-    units, places = test.set.units(), test.set.places(GAP)
-    for _ in range(DRAWS):
-        halves = intervals.halves(test.set.users, units, places, GAP, rng)
-        one, other = (rng.permutation(np.flatnonzero(half)) for half in halves)
-        count = min(generated.count(), len(one), len(other))
-        yield rng.permutation(generated.count())[:count], one[:count], other[:count]
-
-
-def against_halves(measure: Measure, test: Measured, generated: Measured) -> tuple[np.ndarray, np.ndarray]:
-    """`measure` of generated windows, and of a half of the test ones, against the other half: (draws, values) each."""
-    values = [
-        (measure(generated.pick(made), test.pick(one)), measure(test.pick(other), test.pick(one)))
-        for made, one, other in draws(test, generated)
-    ]
-    ours, theirs = zip(*values, strict=True)
-    return np.array(ours), np.array(theirs)
-
-
-def averaged(question: str, notes: dict[str, str], ours: np.ndarray, theirs: np.ndarray) -> Iterator[Figure]:
-    """Means over draws, with the range of the draws."""
-    for k, (name, note) in enumerate(notes.items()):
-        both = ours[:, k], theirs[:, k]
-        ranges = [intervals.percentiles(v) for v in both]
-        yield Figure(question, name, *(float(v.mean()) for v in both), note, *ranges)
-
-
 # ----------------------------------------------------------------------------- is it possible?
 
 
@@ -170,7 +114,7 @@ def of_physics(test: Measured, generated: Measured) -> Iterator[Figure]:
     yield compared(PHYSICS, "plausible", note, [kinematics.plausible(s.physics) for s in sets], sets)
     note = "the envelope falls faster than it rises; few do if time runs backwards"
     yield compared(PHYSICS, "forward in time", note, [s.physics["arrow"] < 0 for s in sets], sets)
-    for name, note in kinematics.NOTES.items():
+    for name, note in measured(test).items():
         medians = [float(np.median(s.physics[name])) for s in sets]
         yield Figure(PHYSICS, f"median {name}", *medians, note)
     yield from of_distributions(test, generated)
@@ -192,15 +136,21 @@ def of_truth(truth: Truth, test: Measured, generated: Measured) -> Iterator[Figu
 
 def of_distributions(test: Measured, generated: Measured) -> Iterator[Figure]:
     """Wasserstein distances of the measures' distributions, in deviations of the real ones."""
-    deviation = {name: max(float(test.physics[name].std()), 1e-6) for name in kinematics.NOTES}
+    names = list(measured(test))
+    deviation = {name: max(float(test.physics[name].std()), 1e-6) for name in names}
 
     def distance(a: Measured, b: Measured) -> np.ndarray:
-        each = [wasserstein_distance(a.physics[k], b.physics[k]) / deviation[k] for k in kinematics.NOTES]
+        each = [wasserstein_distance(a.physics[k], b.physics[k]) / deviation[k] for k in names]
         return np.array([np.mean(each), *each])
 
     notes = {"distance of distributions": "Wasserstein, in real deviations, mean over all measures"}
-    notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in kinematics.NOTES}
+    notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in names}
     yield from averaged(PHYSICS, notes, *against_halves(distance, test, generated))
+
+
+def measured(test: Measured) -> dict[str, str]:
+    """The measures that windows of this size show, each with its note."""
+    return {name: note for name, note in kinematics.NOTES.items() if name in test.physics}
 
 
 # ----------------------------------------------------------------------------- is it new?

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from mdiff_jax.evaluate import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFUL, Figure
+from mdiff_jax.evaluate import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFUL
+from mdiff_jax.metrics.compare import Figure
 from mdiff_jax.metrics.intervals import Range
 from mdiff_jax.metrics.usefulness import Point
 

@@ -23,7 +23,7 @@ from mdiff_jax.data import colormap, loader, sources
 from mdiff_jax.errors import InputError, Stopped
 from mdiff_jax.interrupts import Interrupts
 from mdiff_jax.journal import Journal
-from mdiff_jax.metrics import cnn, usefulness
+from mdiff_jax.metrics import cnn, usefulness, yardstick
 from mdiff_jax.workdir import Workdir
 
 
@@ -352,7 +352,7 @@ def test_samples_are_judged(trained, finished, monkeypatch):
         text.index(heading) for heading in ("- Does adding it help?", "## Is it that person?", "## How they were")
     ]
     assert places == sorted(places)
-    assert len(found["verdict"]) == 5 and not found["warnings"] and found["users"].keys() == set(trained.users)
+    assert len(found["verdict"]) == 5 and "LEAKS" not in text and found["users"].keys() == set(trained.users)
     for figure in found["figures"]:
         assert np.isfinite([figure["generated"], figure["real"]]).all(), figure["name"]
     assert any("own features" in figure["name"] for figure in found["figures"])
@@ -360,4 +360,6 @@ def test_samples_are_judged(trained, finished, monkeypatch):
     for name in re.findall(r"\((\w+\.png)\)", text):
         assert (finished / name).is_file()
     leaking = trained._replace(split=trained.split | {"test": trained.split["train"]})
-    assert "THE SPLIT LEAKS: 100%" in judging.warnings(leaking)[0]
+    stick = yardstick.make(judging.real_set(trained, "train"), None, convolutional=False)
+    test = stick.measure(judging.real_set(leaking, "test"), parts=False)
+    assert "THE SPLIT LEAKS: 100%" in judging.warnings(leaking, test)[0]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.ndimage import map_coordinates, uniform_filter1d
 
+from mdiff_jax.data import spectrogram
 from mdiff_jax.types import Windows
 
 ZERO_DOPPLER = (
@@ -28,14 +29,16 @@ NOTES = {  # of the measures that are reported
     "below": "share of energy below zero Doppler",
     "lowest": "lowest return above zero Doppler, share of the height",
     "alternation": "how much more alike strides are than steps",
+    "frames": "that the picture was stretched from; 0: no blocks to be seen",
 }
+BLOCKS = 128  # columns from which the blocks of stretched frames are to be seen
 Measures = dict[str, Float[np.ndarray, " windows"]]
 
 
 def measure(windows: Windows, zero_doppler: float) -> Measures:
     """Of each window: 'ridge' (torso) and 'highest' in shares of the height above zero Doppler, their 'ratio', 'bob',
-    'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time, and
-    'alternation' of left and right.
+    'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time, 'alternation'
+    of left and right, and the 'frames' it was stretched from where there are columns enough to see them.
     """
     rows = windows.shape[1]
     zero = zero_doppler * rows
@@ -44,7 +47,7 @@ def measure(windows: Windows, zero_doppler: float) -> Measures:
     height = np.percentile(top, 97, axis=1)
     torso = np.maximum(np.median(ridge, axis=1), 0.5)
     power = windows + 1.0
-    return {
+    found = {
         "ridge": torso / rows,
         "highest": height / rows,
         "ratio": height / torso,
@@ -56,6 +59,9 @@ def measure(windows: Windows, zero_doppler: float) -> Measures:
         "arrow": arrow(top),
         "alternation": alternation(top, count),
     }
+    if windows.shape[2] >= BLOCKS:
+        found["frames"] = np.array([float(spectrogram.native_frames(window)) for window in windows])
+    return found
 
 
 def plausible(measures: Measures) -> np.ndarray:

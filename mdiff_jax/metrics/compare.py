@@ -1,0 +1,69 @@
+"""Generated windows beside real ones: a figure, its range, and what real windows are worth against each other."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from mdiff_jax.metrics import intervals
+from mdiff_jax.metrics.intervals import Range
+from mdiff_jax.metrics.yardstick import Measured
+
+GAP = 3  # window indices on each side of a cut that share pixels with the other side
+DRAWS = 20  # ways to halve the real windows
+Measure = Callable[[Measured, Measured], np.ndarray]  # two sets of equal number → values
+
+
+class Figure(NamedTuple):
+    """One line of the report."""
+
+    question: str
+    name: str
+    generated: float
+    real: float  # the same figure for real unseen windows
+    note: str
+    generated_range: Range | None = None  # 5 to 95 %
+    real_range: Range | None = None
+
+
+def compared(question: str, name: str, note: str, values: list[np.ndarray], sets: tuple[Measured, Measured]) -> Figure:
+    """A mean over windows, generated and real, each with its range over what is independent."""
+    ranges = [intervals.interval(v, s.set.units(), seed=0) for v, s in zip(values, sets, strict=True)]
+    return Figure(question, name, *(float(np.mean(v)) for v in values), note, *ranges)
+
+
+def draws(test: Measured, generated: Measured) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions of generated windows, of a half of the test windows, and of the other half: equal numbers, and the
+    halves share no pixel where walks and their order are known.
+    """
+    rng = np.random.default_rng(0)
+    units, places = test.set.units(), test.set.places(GAP)
+    for _ in range(DRAWS):
+        halves = intervals.halves(test.set.users, units, places, GAP, rng)
+        one, other = (rng.permutation(np.flatnonzero(half)) for half in halves)
+        count = min(generated.count(), len(one), len(other))
+        yield rng.permutation(generated.count())[:count], one[:count], other[:count]
+
+
+def halves_overlap(test: Measured) -> bool:
+    """Whether there are too few unseen windows for halves that share nothing."""
+    places = test.set.places(GAP)
+    return any(intervals.share_pixels(one, other, places, GAP) for _, one, other in draws(test, test))
+
+
+def against_halves(measure: Measure, test: Measured, generated: Measured) -> tuple[np.ndarray, np.ndarray]:
+    """`measure` of generated windows, and of a half of the test ones, against the other half: (draws, values) each."""
+    values = [
+        (measure(generated.pick(made), test.pick(one)), measure(test.pick(other), test.pick(one)))
+        for made, one, other in draws(test, generated)
+    ]
+    ours, theirs = zip(*values, strict=True)
+    return np.array(ours), np.array(theirs)
+
+
+def averaged(question: str, notes: dict[str, str], ours: np.ndarray, theirs: np.ndarray) -> Iterator[Figure]:
+    """Means over draws, with the range of the draws."""
+    for k, (name, note) in enumerate(notes.items()):
+        both = ours[:, k], theirs[:, k]
+        ranges = [intervals.percentiles(v) for v in both]
+        yield Figure(question, name, *(float(v.mean()) for v in both), note, *ranges)
