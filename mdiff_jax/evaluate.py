@@ -57,7 +57,7 @@ def figures(stick: Yardstick, test: Measured, generated: Measured, truth: Truth 
 
 
 def quick_figures(test: Measured, generated: Measured) -> dict[str, float]:
-    """The cheap ones, for searching: 'accuracy', 'recognised' and 'kernel distance', of the last judge if there are two;
+    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the last judge if there are two;
     'plausible', 'variety', 'similarity', 'copies'.
 
     `test` are the real windows to compare with, validation windows in a search. What real windows reach:
