@@ -17,13 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+ROOT = Path(__file__).parents[1]
 STAGES = ("encoder", "prior", "decoder")
 SAVING = ("--config.checkpoint_every=3", "--config.log_every=1")
 

@@ -1,0 +1,193 @@
+"""One contender of a benchmark, in a process of its own: our decoder, or diffusers' UNet of the same shape.
+
+Run by `duel`. Prints a line of JSON when it is ready, then one for each line it reads (the seconds of one repetition),
+and one with its memory when the input ends. Both networks see 4x4 patches of the spectrogram as 16 channels, have the
+same levels, blocks and attention, AdamW and one moving average. The widths of diffusers' are scaled until it takes
+about as many operations as ours, since its skips are joined, not added.
+"""
+
+import argparse
+import functools
+import json
+import resource
+import runpy
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+
+def config_of(path: str, precision: str) -> Any:
+    config = runpy.run_path(path)["get_config"]()
+    config.precision = precision
+    config.sample.update(cond_scale=1.0)
+    return config
+
+
+def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
+    """Our training step or sampler, as `trainer` and `sample.py` run it."""
+    import jax
+
+    from mdiff_jax import build, keys, parallel, trainer
+
+    jax.config.update("jax_compilation_cache_dir", given.cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config, users, rng = config_of(given.config, given.precision), 6, np.random.default_rng(0)
+    key = keys.purpose_key(0, "train")
+    now = parallel.replicate(jax.jit(functools.partial(trainer.fresh_state, config, "decoder", users, 1000, {}))())
+    embedding = rng.normal(size=(given.batch, config.encoder.embedding_dim)).astype(np.float32)
+    user, example = np.arange(given.batch, dtype=np.int32) % users, np.arange(given.batch, dtype=np.int32)
+    began = time.perf_counter()
+    if given.task == "train":
+        shape = (given.batch, *build.spectrogram_shape(config))
+        batch = {"spectrogram": rng.uniform(-1, 1, shape).astype(np.float32), "embedding": embedding}
+        batch = next(parallel.prefetch(iter([batch | {"user": user, "example": example}])))
+        step = trainer.compile_step(config, "decoder", users, 1000, config.decoder.timesteps)
+        cost, box = step.cost(now, batch, key), [now]
+
+        def repeat() -> None:
+            box[0], metrics = step(box[0], batch, key)
+            jax.block_until_ready(metrics)
+    else:
+        config.decoder.sample_timesteps = given.steps
+        names = [f"user_{u}" for u in user]
+        batch = {"embedding": embedding, "user": user, "decoder_key": keys.per_sample(0, "decoder", names, example)}
+        decode, cost = parallel.compile_map(build.decode(config, users)), parallel.Cost(None, None)
+        params = now.params
+        repeat = functools.partial(decode, params, batch)
+    repeat()
+    seconds = time.perf_counter() - began
+    size = sum(x.size for x in jax.tree.leaves(now.params))
+    return repeat, {"compile_s": seconds, "flops": cost.flops, "bytes": cost.bytes_needed, "parameters": size}
+
+
+def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
+    """diffusers' UNet2DModel in PyTorch, eager or compiled."""
+    import torch
+    from diffusers import DDIMScheduler, DDPMScheduler
+    from diffusers.training_utils import EMAModel
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    config = config_of(given.config, "float32")
+    c, (rows, frames) = config.decoder, config.data.image_size
+    network = unet(c, given.scale, (rows // c.patch, frames // c.patch)).to(device)
+    x = torch.randn(given.batch, c.patch**2, rows // c.patch, frames // c.patch, device=device)
+    user = torch.arange(given.batch, device=device) % 6
+    precise = torch.autocast(device, torch.bfloat16, enabled=given.precision == "bfloat16")
+    began = time.perf_counter()
+    if given.task == "train":
+        scheduler = DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+        average = EMAModel(network.parameters(), decay=0.999)
+        run = torch.compile(network) if given.contender == "compiled" else network
+
+        def repeat() -> None:
+            noise, t = torch.randn_like(x), torch.randint(0, 1000, (len(x),), device=device)
+            with precise:
+                output = run(scheduler.add_noise(x, noise, t), t, class_labels=user).sample
+                loss = torch.nn.functional.mse_loss(output.float(), scheduler.get_velocity(x, noise, t))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            average.step(network.parameters())
+            loss.item()
+    else:
+        scheduler = DDIMScheduler(1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+        scheduler.set_timesteps(given.steps)
+        run = torch.compile(network) if given.contender == "compiled" else network
+
+        def repeat() -> None:
+            sample = torch.randn_like(x)
+            with torch.no_grad(), precise:
+                for t in scheduler.timesteps:
+                    sample = scheduler.step(run(sample, t, class_labels=user).sample.float(), t, sample).prev_sample
+            sample.sum().item()
+
+    repeat()
+    size = sum(p.numel() for p in network.parameters())
+    return repeat, {"compile_s": time.perf_counter() - began, "parameters": size}
+
+
+def unet(c: Any, scale: float, size: tuple[int, int]) -> Any:
+    """diffusers' network with the levels, blocks and attention of ours, `scale` times as wide."""
+    from diffusers import UNet2DModel
+
+    kinds = [("Attn" if attention else "") for attention in c.attention]
+    return UNet2DModel(
+        sample_size=size,
+        in_channels=c.patch**2,
+        out_channels=c.patch**2,
+        block_out_channels=tuple(round(width * scale / 32) * 32 for width in c.channels),
+        layers_per_block=c.blocks,
+        down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+        up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+        attention_head_dim=c.head_width,
+        num_class_embeds=6,
+        add_attention=any(c.attention),
+    )
+
+
+def forward_flops(path: str, scale: float) -> float:
+    """Of diffusers' network for one window."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = config_of(path, "float32")
+    c, (rows, frames) = config.decoder, config.data.image_size
+    network = unet(c, scale, (rows // c.patch, frames // c.patch))
+    x = torch.zeros(1, c.patch**2, rows // c.patch, frames // c.patch)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(x, torch.zeros(1), class_labels=torch.zeros(1, dtype=torch.long))
+    return float(counter.get_total_flops())
+
+
+def our_forward_flops(path: str) -> float:
+    """Of our decoder for one window, by the compiler's count."""
+    import jax
+
+    from mdiff_jax import build
+
+    config = config_of(path, "float32")
+    params = jax.eval_shape(build.stage(config, "decoder", 6).init, jax.random.key(0))
+    one, x = np.zeros(1, np.float32), np.zeros((1, *build.spectrogram_shape(config)), np.float32)
+    z = np.zeros((1, config.encoder.embedding_dim), np.float32)
+    network = jax.jit(build.apply(build.decoder(config, 6)))
+    said = network.lower(params, x, one, z, one.astype(np.int32), one > 0).compile().cost_analysis()
+    return float(said["flops"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("contender", choices=("ours", "eager", "compiled", "flops"))
+    parser.add_argument("--task", choices=("train", "sample"))
+    parser.add_argument("--config")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--precision")
+    parser.add_argument("--scale", type=float)
+    parser.add_argument("--cache")
+    given = parser.parse_args()
+    if given.contender == "flops":
+        target = our_forward_flops(given.config)
+        scales = [s / 100 for s in range(50, 131, 5)]
+        flops = {s: forward_flops(given.config, s) for s in scales}
+        best = min(scales, key=lambda s: abs(flops[s] - target))
+        print(json.dumps({"ours": target, "theirs": flops[best], "scale": best}), flush=True)
+        return
+    repeat, about = (ours if given.contender == "ours" else theirs)(given)
+    print(json.dumps(about), flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        repeat()
+        print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+    print(json.dumps({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
