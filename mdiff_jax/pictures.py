@@ -123,9 +123,9 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
-    """Identity, kernel distance and seconds an image against the number of steps, a line a sampler."""
+    """Accuracy of the judge, kernel distance and seconds an image against the number of steps, a line a sampler."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
-    names = ("kernel_distance", "identity", "seconds_per_image")
+    names = ("kernel distance", "accuracy", "seconds per image")
     for axis, name in zip(figure.subplots(1, 3), names, strict=True):
         for sampler in dict.fromkeys(row["settings"]["sample.sampler"] for row in rows):
             mine = [row for row in rows if row["settings"]["sample.sampler"] == sampler]
@@ -136,23 +136,23 @@ def steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, floa
             axis.axhline(real[name], color="grey", linestyle="--", label="real")
         axis.set_xscale("log", base=2)
         axis.set_xlabel("sampling steps")
-        axis.set_title(name.replace("_", " "), fontsize=10)
+        axis.set_title(name, fontsize=10)
         axis.legend(fontsize=7)
     save(figure, path)
 
 
 def frontier(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
-    """Identity against variety, plausibility and copies, a point a setting named by its scales (prior, decoder)."""
+    """The judge's accuracy against variety, plausibility and copies, a point a setting named by its two scales."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for axis, name in zip(figure.subplots(1, 3), ("variety", "plausible", "copies"), strict=True):
         for row in rows:
             s = row["settings"]
             inside = bool(s["sample.guidance_interval"])
-            axis.plot(row[name], row["identity"], "s" if inside else "o", color="C1" if inside else "C0")
+            axis.plot(row[name], row["accuracy"], "s" if inside else "o", color="C1" if inside else "C0")
             label = f"{s['sample.prior_cond_scale']:g}, {s['sample.cond_scale']:g}"
-            axis.annotate(label, (row[name], row["identity"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
-        axis.plot(real[name], real["identity"], "*", color="black", markersize=11)
+            axis.annotate(label, (row[name], row["accuracy"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
+        axis.plot(real[name], real["accuracy"], "*", color="black", markersize=11)
         axis.set_xlabel(name)
-        axis.set_ylabel("identity")
+        axis.set_ylabel("accuracy of the judge")
     figure.suptitle("prior and decoder scale; squares: middle noise levels alone; star: real windows", fontsize=9)
     save(figure, path)

@@ -9,49 +9,41 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mdiff_jax import build, evaluate, judging, pictures
 from mdiff_jax.errors import InputError
-from mdiff_jax.metrics import distances, identity, kinematics, novelty
+from mdiff_jax.metrics import yardstick
+from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 from mdiff_jax.model import Model, load
 from mdiff_jax.workdir import Workdir, write_json
 
 SWEEPS = ("steps", "guidance")
-FIGURES = ("identity", "plausible", "variety", "copies", "kernel_distance", "seconds_per_image")
-
-
-class Judge(NamedTuple):
-    """What trials are measured against: made once for a sweep."""
-
-    train: evaluate.WindowSet
-    validation: evaluate.WindowSet
-    linear: identity.LinearJudge
-    similarity: np.ndarray  # of validation windows to training ones
-    zero: float
+FIGURES = ("accuracy", "recognised", "kernel distance", "plausible", "variety", "copies", "seconds per image")
 
 
 def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], scales: list[float], count: int) -> str:
     """Runs what is missing of a sweep and returns its table; see the module."""
     model, workdir = load(root), Workdir(root)
     trials = list({"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}[kind])
-    judge = make_judge(model)
+    stick, validation = measures(model)
     about = {"count": count, "checkpoint_step": model.step, "data_fingerprint": model.dataset.fingerprint}
     path = workdir.sweeps / f"{kind}.json"
     done = earlier(path, about)
-    real = figures_of(judge, judge.validation)
+    real = evaluate.quick_figures(validation, validation)
+    del real["kernel distance"]  # of a set to itself
     bar = tqdm(trials, desc=f"sweep of {kind}", unit="setting")
     for settings in bar:
         name = json.dumps(settings, sort_keys=True)
         if name not in done:
             bar.set_postfix_str(" ".join(str(v) for v in settings.values()))
-            done[name] = {"settings": settings} | trial(model, judge, settings, count)
+            done[name] = {"settings": settings} | trial(model, stick, validation, settings, count)
             write_json(path, about | {"real": real, "trials": done})
     rows = [done[json.dumps(settings, sort_keys=True)] for settings in trials]
-    text = table(rows, real, len(judge.validation.windows))
+    text = table(rows, real, validation.count())
     if kind == "guidance":
         chosen = min(rows, key=lambda row: shortfall(row, real))
         write_json(workdir.chosen, chosen["settings"])
@@ -88,7 +80,9 @@ def guidance_trials(scales: list[float]) -> Iterator[dict[str, Any]]:
             }
 
 
-def trial(model: Model, judge: Judge, settings: dict[str, Any], count: int) -> dict[str, float]:
+def trial(
+    model: Model, stick: Yardstick, validation: Measured, settings: dict[str, Any], count: int
+) -> dict[str, float]:
     """Figures of `count` samples a user. The pace is that of the second half, without compilation."""
     config = model.config.copy_and_resolve_references()
     config.update_from_flattened_dict(build.with_tuples(settings))
@@ -101,40 +95,22 @@ def trial(model: Model, judge: Judge, settings: dict[str, Any], count: int) -> d
         ends.append(time.perf_counter())
     windows = np.concatenate(chunks)
     windows = windows.mean(-1) if windows.ndim == 4 else windows
-    made = evaluate.WindowSet(windows, np.array([r.index for r in requests]))
-    return figures_of(judge, made) | {"seconds_per_image": (ends[-1] - ends[0]) / len(chunks[-1])}
+    made = stick.measure(WindowSet(windows, np.array([r.index for r in requests])), parts=False)
+    pace = {"seconds per image": (ends[-1] - ends[0]) / len(chunks[-1])}
+    return evaluate.quick_figures(validation, made) | pace
 
 
-def make_judge(model: Model) -> Judge:
-    train, validation = (evaluate.WindowSet(*judging.real(model, name)) for name in ("train", "validation"))
-    if not len(validation.windows):
+def measures(model: Model) -> tuple[Yardstick, Measured]:
+    """Judges trained on the training windows, and the validation windows measured by them."""
+    if not model.split["validation"]:
         raise InputError("the split has no validation windows: a sweep needs them, see data.fractions")
-    zero = model.dataset.metadata["zero_doppler"]
-    return Judge(
-        train,
-        validation,
-        identity.fit_linear(train.windows, train.users, seed=0),
-        novelty.nearest(validation.windows, train.windows)[0],
-        kinematics.ZERO_DOPPLER if zero is None else zero,
-    )
-
-
-def figures_of(judge: Judge, made: evaluate.WindowSet) -> dict[str, float]:
-    """The cheap figures of the report, against validation windows."""
-    features = judge.linear.features(made.windows), judge.linear.features(judge.validation.windows)
-    similarity, _ = novelty.nearest(made.windows, judge.train.windows)
-    return {
-        "identity": identity.score(judge.linear, made.windows, made.users)["accuracy"],
-        "plausible": float(kinematics.plausible(kinematics.measure(made.windows, judge.zero)).mean()),
-        "variety": evaluate.spread(made),
-        "copies": novelty.copies(similarity, judge.similarity),
-        "kernel_distance": distances.kernel_distance(*features),
-    }
+    stick = yardstick.make(judging.real_set(model, "train").in_order(), model.dataset.metadata["zero_doppler"])
+    return stick, stick.measure(judging.real_set(model, "validation").in_order(), parts=False)
 
 
 def shortfall(row: dict[str, Any], real: dict[str, float]) -> float:
     """How far below real windows, as a mean share over identity, plausibility, variety and novelty; 0 is as good."""
-    below = [max(0.0, 1 - row[name] / max(real[name], 1e-9)) for name in ("identity", "plausible", "variety")]
+    below = [max(0.0, 1 - row[name] / max(real[name], 1e-9)) for name in ("accuracy", "plausible", "variety")]
     return float(np.mean([*below, row["copies"]]))
 
 
@@ -151,7 +127,7 @@ def table(rows: list[dict[str, Any]], real: dict[str, float], count: int) -> str
     names = list(rows[0]["settings"])
     heads = [name.rpartition(".")[2].replace("_", " ") for name in names]
     heads = [f"{name.split('.')[0]} {h}" if heads.count(h) > 1 else h for name, h in zip(names, heads, strict=True)]
-    lines = ["| " + " | ".join([*heads, *(f.replace("_", " ") for f in FIGURES)]) + " |"]
+    lines = ["| " + " | ".join([*heads, *FIGURES]) + " |"]
     lines.append("|" + "---|" * (len(heads) + len(FIGURES)))
     for row in rows:
         cells = [str(value) for value in row["settings"].values()] + [f"{row[f]:.3f}" for f in FIGURES]

@@ -18,7 +18,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import tiny
-from mdiff_jax import build, judging, model, sampling, summary, trainer
+from mdiff_jax import build, judging, model, sampling, summary, sweeps, trainer
 from mdiff_jax.data import colormap, loader, sources
 from mdiff_jax.errors import InputError, Stopped
 from mdiff_jax.interrupts import Interrupts
@@ -251,6 +251,28 @@ def test_the_summary_measures_and_says_where_everything_is(finished, capsys):
     figures = json.loads((finished / "summary.json").read_text())
     assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
     assert (finished / "grid.png").is_file()
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished, tmp_path, monkeypatch):
+    root, draw, drawn = tmp_path / "run", model.Model.draw, []
+    shutil.copytree(finished, root)
+    make = functools.partial(sweeps.yardstick.make, convolutional=False)
+    monkeypatch.setattr(sweeps.yardstick, "make", make)
+
+    def counted(self, requests, seed):
+        drawn.append(self.config.sample.cond_scale)
+        return draw(self, requests, seed)
+
+    monkeypatch.setattr(model.Model, "draw", counted)
+    sweeps.sweep(root, "guidance", [], [], [1.0], 2)
+    text = sweeps.sweep(root, "guidance", [], [], [1.0, 3.0], 2)
+    assert drawn == [1.0, 3.0, 1.0, 3.0, 3.0], "four pairs and one interval, the first pair of them before"
+    assert text.count("\n|") >= 7 and (root / "sweeps" / "guidance.png").is_file()
+    chosen = json.loads((root / "chosen.json").read_text())
+    sample = model.load(root).config.sample
+    assert chosen["sample.cond_scale"] == sample.cond_scale != small().sample.cond_scale
+    with pytest.raises(InputError, match="5000 steps: this model has 1000"):
+        sweeps.sweep(root, "steps", [5000], ["ddim"], [], 2)
 
 
 @pytest.mark.parametrize(
