@@ -27,18 +27,6 @@ from mdiff_jax.metrics import cnn, usefulness, yardstick
 from mdiff_jax.workdir import Workdir
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cheap_compilation(tmp_path_factory):
-    """Each training compiles the same programs: quickly, and once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-
-
 def small() -> ConfigDict:
     config = tiny.get_config()
     config.log_every, config.checkpoint_every, config.compilation_cache = 1, 2, False
