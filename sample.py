@@ -1,53 +1,126 @@
 """Draws spectrograms of named users from a trained working directory.
 
 python sample.py --workdir=runs/gait --user_ids=ID_1,ID_3 --num_samples_per_user=4 --sample_timesteps=64
+python sample.py --workdir=runs/gait --user_ids=ID_1 --filter=physics,novelty --npz
+python sample.py --workdir=runs/gait --interpolate=ID_1,ID_5 --interpolate_steps=8
+python sample.py --workdir=runs/gait --like=FILE_OR_FOLDER --strength=0.6
+python sample.py --workdir=runs/gait --user_ids=ID_1 --seconds=10
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from mdiff_jax import build, cli
+from mdiff_jax import cli, given, load, modes, sampling
 from mdiff_jax.errors import InputError
-from mdiff_jax.model import load
-from mdiff_jax.sampling import folder_of, write_samples
+from mdiff_jax.model import Model
 from mdiff_jax.workdir import Workdir
 
+# --- who and how many
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
-USER_IDS = flags.DEFINE_string("user_ids", "all", "Names of users, by commas; or all.")
-COUNT = flags.DEFINE_integer("num_samples_per_user", None, "Samples of each user.")
+USER_IDS = flags.DEFINE_string("user_ids", "all", "Names of users, by commas; or all, those it was trained on.")
+COUNT = flags.DEFINE_integer("num_samples_per_user", None, "Samples of each user, strips, or variations of a window.")
+SEED = flags.DEFINE_integer("seed", 0, "Which samples: image i of a user depends on seed and i alone.")
+
+# --- how they are drawn; without a flag as the working directory says
 STEPS = flags.DEFINE_integer("sample_timesteps", None, "Sampling steps of prior and decoder.")
 COND_SCALE = flags.DEFINE_float("cond_scale", None, "Guidance of the decoder; 1: none.")
 PRIOR_COND_SCALE = flags.DEFINE_float("prior_cond_scale", None, "Guidance of the prior; 1: none.")
 SAMPLER = flags.DEFINE_string("sampler", None, "ddim, ddpm, dpmpp_2m or heun.")
-SEED = flags.DEFINE_integer("seed", 0, "Which samples: image i of a user depends on seed and i alone.")
+ETA = flags.DEFINE_float("eta", None, "Noise of DDIM: 0 none, 1 as much as DDPM.")
+SPACING = flags.DEFINE_string("spacing", None, "Of the steps: trailing, leading, linspace or logsnr.")
+EMA_DECAY = flags.DEFINE_float("ema_decay", None, "Which average of the parameters; one of ema_decays.")
+PRECISION = flags.DEFINE_string("precision", None, "float32, bfloat16 or float16.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Samples drawn at once; changes nothing but memory and pace.")
+
+# --- what is drawn, if not samples of users
+INTERPOLATE = flags.DEFINE_string("interpolate", None, "Two users, ID_1,ID_5: strips of windows from one to the other.")
+INTERPOLATE_STEPS = flags.DEFINE_integer("interpolate_steps", 8, "Windows of a strip.")
+LIKE = flags.DEFINE_string("like", None, "A file or folder of windows: variations of them.")
+STRENGTH = flags.DEFINE_float(
+    "strength", 1.0, "With --like, above 0: 1 keeps the embedding alone, less the window too."
+)
+SECONDS = flags.DEFINE_float("seconds", None, "Walks of this duration, by overlapping windows.")
+WINDOW_SECONDS = flags.DEFINE_float("window_seconds", None, "Duration of a window, where the recordings do not say.")
+FILTER = flags.DEFINE_list("filter", [], "Keep what passes: physics, novelty, or both by a comma.")
+
+# --- where to
 OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to; default WORKDIR/samples/SETTINGS.")
+FORMAT = flags.DEFINE_string("format", "png", "Of the images: png or jpg.")
+NPZ = flags.DEFINE_bool("npz", False, "Also samples.npz: scalar windows, users, axes.")
+TFDS = flags.DEFINE_bool("tfds", False, "Also samples.npz and, beside the folder, FOLDER_tfds.")
 
 
 def main() -> None:
     if WORKDIR.value is None:
         raise InputError("give --workdir=DIR, the working directory of train.py")
-    model = load(WORKDIR.value)
+    asked = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
+    if len(asked) > 1:
+        raise InputError(f"{asked[0]} and {asked[1]} do not go together: give one of them")
+    model = load(WORKDIR.value, {key: value for key, value in settings().items() if value is not None})
 
-    # ------------------------------------------------------------------- flags over the working directory's defaults
-    config = model.config
-    overrides = {
+    # ------------------------------------------------------------------- draw
+    count, seed = model.config.sample.num_samples_per_user, SEED.value
+    output = sampling.Output(FORMAT.value, NPZ.value, TFDS.value)
+    folder = sampling.folder_of(model, Workdir(WORKDIR.value).samples, seed, kind())
+    folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
+    if INTERPOLATE.value or LIKE.value or SECONDS.value is not None:
+        job = job_of(model, count, seed)
+        files, sheet = sampling.write(job, seed, folder, output), job.sheet
+    else:
+        users = users_of(model)
+        files, sheet = sampling.write_samples(model, users, count, seed, folder, output, FILTER.value), "grid.png"
+
+    # ------------------------------------------------------------------- say
+    print(f"{len(files)} images in {folder}; sheet {folder / sheet}")
+    if FILTER.value:
+        print(f"{sampling.share_rejected(folder):.1%} of what was drawn did not pass --filter={','.join(FILTER.value)}")
+
+
+def settings() -> dict:
+    """Flags over the working directory's configuration."""
+    return {
         "sample.num_samples_per_user": COUNT.value,
         "prior.sample_timesteps": STEPS.value,
         "decoder.sample_timesteps": STEPS.value,
         "sample.cond_scale": COND_SCALE.value,
         "sample.prior_cond_scale": PRIOR_COND_SCALE.value,
         "sample.sampler": SAMPLER.value,
+        "sample.eta": ETA.value,
+        "sample.spacing": SPACING.value,
+        "sample.ema_decay": EMA_DECAY.value,
+        "sample.batch_size": BATCH_SIZE.value,
+        "precision": PRECISION.value,
     }
-    config.update_from_flattened_dict({k: v for k, v in overrides.items() if v is not None})
-    build.validate(config)
 
-    # ------------------------------------------------------------------- draw
-    users = model.users if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
-    seed = SEED.value
-    folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder_of(model, Workdir(WORKDIR.value).samples, seed)
-    files = write_samples(model, users, config.sample.num_samples_per_user, seed, folder)
-    print(f"{len(files)} images of {len(users)} users in {folder}; sheet {folder / 'grid.png'}")
+
+def job_of(model: Model, count: int, seed: int) -> modes.Job:
+    """What a flag asks for in place of plain samples."""
+    if INTERPOLATE.value:
+        ends = tuple(INTERPOLATE.value.split(","))
+        if len(ends) != 2:
+            raise InputError(f"--interpolate={INTERPOLATE.value}: give two users by a comma, --interpolate=ID_1,ID_5")
+        return modes.between(model, ends, INTERPOLATE_STEPS.value, count, seed)
+    if LIKE.value:
+        user = None if USER_IDS.value == "all" else USER_IDS.value
+        return modes.like(model, given.read(model, Path(LIKE.value), user), STRENGTH.value, count, seed)
+    return modes.walks(model, users_of(model), count, seed, SECONDS.value, WINDOW_SECONDS.value)
+
+
+def users_of(model: Model) -> Sequence[str]:
+    return model.users if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
+
+
+def kind() -> str:
+    """What the name of the default folder says of the job."""
+    if INTERPOLATE.value:
+        return f"_between_{INTERPOLATE.value.replace(',', '_and_')}"
+    if LIKE.value:
+        return f"_like_{Path(LIKE.value).stem}_strength{STRENGTH.value}"
+    if SECONDS.value is not None:
+        return f"_{SECONDS.value:g}s"
+    return f"_filter_{'_'.join(sorted(FILTER.value))}" if FILTER.value else ""
 
 
 if __name__ == "__main__":

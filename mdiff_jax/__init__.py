@@ -1,3 +1,19 @@
-"""Micro-Doppler spectrograms of a named walking person, by two-stage diffusion in JAX."""
+"""Micro-Doppler spectrograms of a named walking person, by two-stage diffusion in JAX.
+
+from mdiff_jax import load
+model = load("runs/gait")
+windows = model.sample(users=["ID_1"], n=4, seed=0)  # (4, F, T) in [-1, 1]
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`load`, and JAX with it, once it is asked for."""
+    if name == "load":
+        from mdiff_jax.model import load
+
+        return load
+    raise AttributeError(f"module 'mdiff_jax' has no attribute '{name}'")

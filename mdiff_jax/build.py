@@ -217,14 +217,17 @@ def encode(config: ConfigDict) -> Callable[[Any, Array], Array]:
     return lambda params, x: network.apply({"params": params["encoder"]}, x)
 
 
-def draw(config: ConfigDict, num_users: int) -> generate.Draw:
-    """({'prior', 'decoder'} parameters, {'user', 'prior_key', 'decoder_key'}) → embeddings and spectrograms."""
+def draw(config: ConfigDict, num_users: int, windows: int = 1) -> generate.Draw:
+    """({'prior', 'decoder'} parameters, {'user', 'prior_key', 'decoder_key'}) → embeddings and spectrograms, these as
+    long as so many `windows` that overlap by half.
+    """
     return functools.partial(
         generate.draw,
         prior=prior_denoiser(config, num_users),
         decoder=decoder_denoiser(config, num_users),
         embedding_dim=config.encoder.embedding_dim,
         shape=spectrogram_shape(config),
+        windows=windows,
         self_condition=config.prior.self_condition,
         floor_margin=config.decoder.floor_margin,
     )
@@ -240,6 +243,22 @@ def decode(config: ConfigDict, num_users: int) -> Callable[[Any, dict[str, Array
     return lambda params, batch: generate.draw_spectrograms(
         denoiser, params, batch["embedding"], batch["user"], batch["decoder_key"], shape, margin
     )
+
+
+def draw_embeddings(config: ConfigDict, num_users: int) -> generate.Draw:
+    """(parameters, {'user', 'prior_key'}) → {'embedding'}, by the prior alone."""
+    denoiser, dim, twice = prior_denoiser(config, num_users), config.encoder.embedding_dim, config.prior.self_condition
+    return lambda params, batch: {
+        "embedding": generate.draw_embeddings(denoiser, params["prior"], batch["user"], batch["prior_key"], dim, twice)
+    }
+
+
+def vary(config: ConfigDict, num_users: int, strength: float) -> generate.Draw:
+    """(parameters, {'embedding', 'user', 'decoder_key', 'window'}) → {'spectrogram'}: variations of given windows."""
+    denoiser, margin = decoder_denoiser(config, num_users), config.decoder.floor_margin
+    return lambda params, batch: {
+        "spectrogram": generate.vary_spectrograms(denoiser, params["decoder"], batch, margin, strength)
+    }
 
 
 def prior_denoiser(config: ConfigDict, num_users: int) -> generate.Denoiser:

@@ -126,3 +126,25 @@ def continue_in_time(
     mask = (jnp.arange(time) < time - frames)[:, None]
     new = inpaint(denoise, known, mask, **how)
     return jnp.concatenate([x0, new[:, :, time - frames :]], axis=2)
+
+
+def over_time(denoise: Denoise, windows: int, time: int) -> Denoise:
+    """A denoiser of windows of `time` frames → one of walks as long as `windows`, each half of one after the last.
+
+    `denoise` gets the windows of all walks in one batch, those of a walk one after the other. Where two overlap the
+    estimate is their mean, weighted by the distance to a window's end (Bar-Tal et al. 2023, equation 5).
+    """
+    half = time // 2
+    weight = np.minimum(np.arange(time) + 0.5, time - np.arange(time) - 0.5).astype(np.float32)[:, None]
+    starts = half * np.arange(windows)
+
+    def joined(x: Array, t: Array) -> Array:
+        pieces = jnp.stack([x[:, :, s : s + time] for s in starts], axis=1)
+        estimates = denoise(pieces.reshape(-1, *pieces.shape[2:]), jnp.repeat(t, windows)).reshape(pieces.shape)
+        total, of = jnp.zeros_like(x), np.zeros((x.shape[2], 1), np.float32)
+        for i, s in enumerate(starts):
+            total = total.at[:, :, s : s + time].add(weight * estimates[:, i])
+            of[s : s + time] += weight
+        return total / of
+
+    return joined

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax import build, generate
+from mdiff_jax import build, generate, parallel, people
 from mdiff_jax.checkpoint import Checkpoints
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.errors import InputError
@@ -22,35 +22,51 @@ class Model(NamedTuple):
     """What `load` gives. `config.sample` holds the defaults of `sample`."""
 
     config: ConfigDict
-    users: tuple[str, ...]
-    params: dict[str, Any]  # 'prior', 'decoder': averaged parameters
+    users: tuple[str, ...]  # those it was trained on
+    enrolled: dict[str, people.Person]  # those added since
+    params: dict[str, Any]  # 'encoder', 'prior', 'decoder': averaged parameters, enrolled people among the users
+    constants: dict[str, np.ndarray]  # 'embedding_mean' (D,), 'embedding_deviation' ()
     dataset: builders.Dataset
     split: dict[str, list[str]]
     step: int  # of the decoder's checkpoint
+    prior_step: int
 
     def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
         """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
 
-        An 'rgb' model gives (…, F, T, 3). Raises InputError for a user it was not trained on.
+        An 'rgb' model gives (…, F, T, 3). Raises InputError for a user it does not know.
         """
         requests = self.requests(users, range(n))
         return np.concatenate([x for _, x in self.draw(requests, seed)])
 
     def requests(self, users: Sequence[str], sample_ids: Sequence[int]) -> list[generate.Request]:
         """What to draw, user after user."""
+        if not users or not len(sample_ids):
+            raise InputError("nothing is asked for: give one user and one sample at least")
         if repeated := [user for user in users if list(users).count(user) > 1]:
             raise InputError(f"user '{repeated[0]}' is asked for twice: name each user once")
-        return [generate.Request(user, self._index(user), i) for user in users for i in sample_ids]
+        return [generate.Request(user, self.index(user), i) for user in users for i in sample_ids]
 
     def draw(
-        self, requests: Sequence[generate.Request], seed: int
+        self, requests: Sequence[generate.Request], seed: int, function: generate.Draw | None = None
     ) -> Iterator[tuple[Sequence[generate.Request], np.ndarray]]:
-        """Chunks of `requests` with their windows, as they come off the devices."""
-        function = build.draw(self.config, len(self.users))
+        """Chunks of `requests` with their windows, as they come off the devices; `function` is one of `build`'s, `draw`
+        if none is given.
+        """
+        function = function or build.draw(self.config, self.num_users)
         size = min(self.config.sample.batch_size, len(requests))
         for chunk, out in generate.generate(function, self.params, requests, seed=seed, batch_size=size):
             x = out["spectrogram"]
             yield chunk, x if x.shape[-1] == 3 else x[..., 0]
+
+    def embed(self, windows: np.ndarray) -> np.ndarray:
+        """(n, F, T, C) in [-1, 1] → (n, D) embeddings as prior and decoder know them: standardised as in training."""
+        z = parallel.compile_map(build.encode(self.config))(self.params["encoder"], windows)
+        return self.standardise(z)
+
+    def standardise(self, z: np.ndarray) -> np.ndarray:
+        """Unit embeddings of the encoder → those of the prior."""
+        return (z - self.constants["embedding_mean"]) / self.constants["embedding_deviation"]
 
     def to_image(self, x: np.ndarray) -> np.ndarray:
         """(…, F, T) in [-1, 1] → (…, F, T, 3) uint8 in the data set's colour map; RGB windows are only scaled."""
@@ -68,24 +84,41 @@ class Model(NamedTuple):
         x = self.dataset.load(rows)
         return (x if x.shape[-1] == 3 else x[..., 0]), self.dataset.user_ids[rows]
 
-    def _index(self, user: str) -> int:
-        if user not in self.users:
-            near = difflib.get_close_matches(user, self.users, 1)
+    @property
+    def num_users(self) -> int:
+        """Users in the networks' tables."""
+        return len(self.users) + len(self.enrolled)
+
+    def index(self, user: str) -> int:
+        """Row of a user in the networks' tables; InputError if there is none, or one that belongs to other weights."""
+        known = (*self.users, *self.enrolled)
+        if user not in known:
+            near = difflib.get_close_matches(user, known, 1)
             hint = f"did you mean '{near[0]}'? " if near else ""
-            raise InputError(f"user '{user}' is unknown: {hint}the users are {', '.join(self.users)}")
-        return self.users.index(user)
+            raise InputError(f"user '{user}' is unknown: {hint}the users are {', '.join(known)}")
+        now = (self.prior_step, self.step)
+        if user in self.enrolled and self.enrolled[user].steps != now:
+            raise InputError(
+                f"'{user}' was enrolled when prior and decoder were at steps {self.enrolled[user].steps}, now {now}: "
+                "remove the file in WORKDIR/enrolled and enrol again"
+            )
+        return known.index(user)
 
 
-def load(root: str | Path) -> Model:
+def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     """The model in a working directory whose stages are all finished; nothing else is needed to sample.
 
-    Raises InputError that names the stage that is missing.
+    `settings` go over its configuration, {"decoder.sample_timesteps": 16}. Raises InputError that names the stage that
+    is missing.
     """
     workdir = Workdir(root)
     config = build.from_plain(workdir.read_config())
+    trained_decay = str(config.sample.ema_decay)  # of the encoder whose embeddings the others were trained on
     if workdir.chosen.is_file():  # by a sweep, as defaults of sampling
         config.update_from_flattened_dict(build.with_tuples(json.loads(workdir.chosen.read_text())))
-    params, meta, depends = {}, {}, []
+    config.update_from_flattened_dict(settings or {})
+    build.validate(config)
+    params, steps, constants, meta, depends = {}, {}, {}, {}, []
     for name in build.STAGES:
         if not workdir.checkpoints(name).is_dir():
             raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
@@ -97,16 +130,36 @@ def load(root: str | Path) -> Model:
                     f"{workdir.root}: stage {name} is at step {step or 0} of {meta['total_steps']}: "
                     "run train.py with this --workdir to the end"
                 )
-            if name == "encoder":
-                continue
-            depends.append(meta["depends"])
-            if depends[0] != depends[-1]:
-                raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
-            if config.sample.checkpoint == "best":
-                step = checkpoints.best()
-            stage = build.stage(config, name, len(meta["users"]))
-            shapes = jax.eval_shape(stage.init, jax.random.key(0))
-            decay = str(config.sample.ema_decay)
-            params[name] = checkpoints.restore_part(step, {"ema": {decay: shapes}})["ema"][decay]
-    dataset = builders.open_prepared(workdir.data)
-    return Model(config, tuple(meta["users"]), params, dataset, splits.read(workdir.split), step)
+            decay, like = trained_decay, {}
+            if name != "encoder":
+                depends.append(meta["depends"])
+                if depends[0] != depends[-1]:
+                    raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
+                if config.sample.checkpoint == "best":
+                    step = checkpoints.best()
+                decay, like = str(config.sample.ema_decay), {"constants": constant_shapes(config)}
+            shapes = jax.eval_shape(build.stage(config, name, len(meta["users"])).init, jax.random.key(0))
+            part = checkpoints.restore_part(step, {"ema": {decay: shapes}} | like)
+            params[name], steps[name] = part["ema"][decay], step
+            constants = part.get("constants", constants)
+    enrolled = {path.stem: people.read(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
+    for name in ("prior", "decoder") if enrolled else ():
+        rows = np.stack([getattr(person, name) for person in enrolled.values()])
+        params[name] = people.with_rows(params[name], rows)
+    return Model(
+        config,
+        users=tuple(meta["users"]),
+        enrolled=enrolled,
+        params=params,
+        constants=constants,
+        dataset=builders.open_prepared(workdir.data),
+        split=splits.read(workdir.split),
+        step=steps["decoder"],
+        prior_step=steps["prior"],
+    )
+
+
+def constant_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of what is measured on the training embeddings."""
+    shapes = {"embedding_mean": (config.encoder.embedding_dim,), "embedding_deviation": ()}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}

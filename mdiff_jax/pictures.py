@@ -5,40 +5,57 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 BLUE, GREY = "#1f5fa8", "#555555"  # generated, real
 
 
-def grid(path: Path, rows: Mapping[str, tuple[np.ndarray, np.ndarray]], zero_doppler: float | None) -> None:
-    """One row a user: real windows on the left, generated ones on the right.
+def grid(
+    path: Path,
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    zero_doppler: float | None,
+    *,
+    velocity: Sequence[float] | None = None,
+    seconds: float | None = None,
+) -> None:
+    """One row a user: real windows, if there are any, on the left, generated ones on the right.
 
     `rows` maps a user to two arrays of images (n, F, T, 3) uint8; `zero_doppler` is the place of zero velocity as a
-    share of the height from the top, drawn as a tick.
+    share of the height from the top, drawn as a tick. `velocity` of each of the rows that the model works at in m/s,
+    highest first, and `seconds`, the duration of a window, label the axes.
     """
     real = max(len(r) for r, _ in rows.values())
     made = max(len(g) for _, g in rows.values())
-    figure = Figure(figsize=(1.5 * (real + made) + 1.2, 1.5 * len(rows) + 0.6), layout="constrained")
+    shape = next(iter(rows.values()))[1].shape[1:3]
+    width = 1.5 * max(1.0, shape[1] / shape[0])
+    figure = Figure(figsize=(width * (real + made) + 1.2, 1.5 * len(rows) + 0.7), layout="constrained")
     axes = figure.subplots(len(rows), real + made, squeeze=False)
     for line, (user, (reals, generated)) in zip(axes, rows.items(), strict=True):
         for axis in line:
             axis.set_axis_off()
         for axis, image in [*zip(line[:real], reals, strict=False), *zip(line[real:], generated, strict=False)]:
             axis.set_axis_on()
-            axis.imshow(image, aspect="auto", interpolation="nearest")
+            axis.imshow(image, aspect="auto", interpolation="nearest", extent=(0, 1, 1, 0))
             axis.set_xticks([])
-            axis.set_yticks([] if zero_doppler is None else [zero_doppler * image.shape[0]])
+            axis.set_yticks([] if zero_doppler is None else [zero_doppler])
             axis.set_yticklabels([])
         line[0].set_axis_on()
         line[0].set_ylabel(user, fontsize=9)
-        if real < len(line):
+        if velocity is not None:
+            label_velocity(line[0], velocity)
+        if 0 < real < len(line):
             for spine in line[real].spines.values():
                 spine.set_linewidth(1.5)
-    axes[0][0].set_title("real", loc="left", fontsize=10)
+    if seconds is not None:
+        for axis in axes[-1]:
+            label_time(axis, seconds)
+    if real:
+        axes[0][0].set_title("real", loc="left", fontsize=10)
     if made:
         axes[0][real].set_title("generated", loc="left", fontsize=10)
-    figure.supxlabel("time, about four steps a window; velocity upwards, the tick is zero", fontsize=8)
+    figure.supxlabel(caption(velocity, seconds), fontsize=8)
     save(figure, path)
 
 
@@ -120,6 +137,26 @@ def curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, f
 def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110)
+
+
+def caption(velocity: Sequence[float] | None, seconds: float | None) -> str:
+    time = "time, about four steps a window" if seconds is None else "time in s"
+    return f"{time}; velocity {'upwards, the tick is zero' if velocity is None else 'in m/s'}"
+
+
+def label_velocity(axis: Axes, velocity: Sequence[float]) -> None:
+    """Whole m/s; `velocity` is of the rows, highest first."""
+    v, place = np.asarray(velocity)[::-1], ((np.arange(len(velocity)) + 0.5) / len(velocity))[::-1]
+    whole = np.arange(np.ceil(v[0]), np.floor(v[-1]) + 1, max(1, round((v[-1] - v[0]) / 4)))
+    axis.set_yticks(np.interp(whole, v, place))
+    axis.set_yticklabels([f"{x:g}" for x in whole], fontsize=6)
+
+
+def label_time(axis: Axes, seconds: float) -> None:
+    """Whole seconds."""
+    whole = np.arange(0, seconds + 1e-6)
+    axis.set_xticks(whole / seconds)
+    axis.set_xticklabels([f"{x:g}" for x in whole], fontsize=6)
 
 
 def steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:

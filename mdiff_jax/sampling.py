@@ -1,98 +1,306 @@
 """Samples as a folder that training can read: an image a sample, a sheet, and where each came from."""
 
+import hashlib
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax import __version__, pictures
-from mdiff_jax.data import export
+from mdiff_jax import __version__, build, checks, modes, pictures
+from mdiff_jax.data import builders, export, sources
 from mdiff_jax.errors import InputError
-from mdiff_jax.generate import Request
 from mdiff_jax.model import Model
+from mdiff_jax.modes import Job, Task
 from mdiff_jax.workdir import write_json
 
+TRIES = 10  # samples drawn for one that is to pass the checks, at most
+NOT_PIXELS = ("num_samples_per_user", "batch_size")  # of config.sample
 
-def write_samples(model: Model, users: Sequence[str], count: int, seed: int, folder: Path) -> list[Path]:
+
+class Output(NamedTuple):
+    """What is written beside sheet and provenance."""
+
+    image_format: str = "png"  # or jpg
+    npz: bool = False  # samples.npz: scalar windows
+    tfds: bool = False  # FOLDER_tfds, and samples.npz
+
+
+IMAGES = Output()
+
+
+def write_samples(
+    model: Model,
+    users: Sequence[str],
+    count: int,
+    seed: int,
+    folder: Path,
+    output: Output = IMAGES,
+    filters: Sequence[str] = (),
+) -> list[Path]:
     """Draws `count` samples of each user into FOLDER/USER/USER_seedS_NNNN.png; returns the files.
 
-    Images that are there already are kept, so an interrupted call goes on where it stopped, and a larger `count` adds.
-    Each file appears whole or not at all. Raises InputError if the folder holds samples drawn with other settings.
+    With `filters` those of the first ids that pass the checks of that name.
     """
     if count < 1:
         raise InputError(f"num_samples_per_user is {count}: give at least 1")
-    requests = model.requests(users, range(count))
-    settings = describe(model, seed)
-    done = earlier(folder, settings)
-
-    def path_of(r: Request) -> Path:
-        return folder / r.user / f"{r.user}_seed{seed}_{r.sample_id:04d}.png"
-
-    missing = [r for r in requests if not path_of(r).is_file()]
-    if missing:
-        write_json(folder / "provenance.json", settings | {"complete": False, "files": done})
-        with tqdm(total=len(missing), desc="samples", unit="image", file=sys.stderr) as bar:
-            for chunk, windows in model.draw(missing, seed):
-                for request, image in zip(chunk, model.to_image(windows), strict=True):
-                    export.write_image(path_of(request), image, model.image_size())
-                bar.update(len(chunk))
-    done |= {path_of(r).relative_to(folder).as_posix(): {"user": r.user, "sample_id": r.sample_id} for r in requests}
-    write_json(folder / "provenance.json", settings | {"complete": True, "files": done})
-    write_grid(folder / "grid.png", model, {u: [path_of(r) for r in requests if r.user == u] for u in users})
-    return [path_of(r) for r in requests]
+    passes = checks.make(model, filters)
+    job = modes.plain(model, users, count * TRIES if filters else count, seed)
+    if filters:
+        job = job._replace(settings=job.settings | {"filter": sorted(filters)})
+    return write(job, seed, folder, output, passes, count)
 
 
-def folder_of(model: Model, parent: Path, seed: int) -> Path:
-    """A folder named by the settings that most often change."""
+def write(
+    job: Job,
+    seed: int,
+    folder: Path,
+    output: Output,
+    passes: checks.Passes = lambda x: np.ones(len(x), bool),
+    count: int | None = None,
+) -> list[Path]:
+    """Draws what is missing of a job into `folder`; returns the files, in the job's order.
+
+    Images that are there already are kept, so an interrupted call goes on where it stopped, and a larger job adds. Each
+    file appears whole or not at all. Of each user the first `count` samples that pass are kept, without it all. Raises
+    InputError if the folder holds samples drawn with other settings, and if too few pass.
+    """
+    # ------------------------------------------------------------------- what is there
+    arrays = output.npz or output.tfds
+    check_output(job.model, output)
+    settings = describe(job.model, seed) | job.settings | {"format": output.image_format}
+    record = earlier(folder, settings)
+    if arrays:
+        unpack(folder)
+
+    def path_of(task: Task) -> Path:
+        return folder / f"{task.name}.{output.image_format}"
+
+    def is_done(task: Task) -> bool:
+        return path_of(task).is_file() and (not arrays or array_of(folder, task).is_file())
+
+    # ------------------------------------------------------------------- draw
+    while tasks := missing(job.tasks, is_done, record["rejected"], count):
+        save(folder, settings, record, complete=False)
+        for chunk, windows, kept in draw(job, tasks, seed, passes):
+            images = job.model.to_image(windows)
+            for task, window, image, keep in zip(chunk, windows, images, kept, strict=True):
+                if keep and arrays:
+                    write_array(array_of(folder, task), window)
+                if keep:
+                    export.write_image(path_of(task), image, image_size(job.model, image))
+                else:
+                    record["rejected"].append(task.name)
+            save(folder, settings, record, complete=False)
+
+    # ------------------------------------------------------------------- what there is now
+    done = chosen(job.tasks, is_done, count)
+    record["files"] |= {path_of(t).relative_to(folder).as_posix(): t.about for t in done}
+    short = [u for u, n in shortage(job.tasks, done, count).items() if n]
+    save(folder, settings, record, complete=not short)
+    if short:
+        raise InputError(
+            f"only {sum(t.about['user'] == short[0] for t in done)} of {count * TRIES} samples of '{short[0]}' pass "
+            f"--filter={','.join(settings['filter'])}: ask for fewer, or filter by less; the others are in {folder}"
+        )
+    if arrays:
+        pack(folder, job, record["files"])
+    if output.tfds:
+        write_tfds(folder, job, settings)
+    write_sheet(folder / job.sheet, job, [(t, path_of(t)) for t in done])
+    return [path_of(t) for t in done]
+
+
+def check_output(model: Model, output: Output) -> None:
+    if output.image_format not in export.FORMATS:
+        raise InputError(f"format '{output.image_format}' is not known: give one of {', '.join(export.FORMATS)}")
+    if (output.npz or output.tfds) and model.config.data.channels == "rgb":
+        raise InputError("this model draws colours, which have no scalar windows: leave --npz and --tfds out")
+
+
+def draw(
+    job: Job, tasks: list[Task], seed: int, passes: checks.Passes
+) -> Iterator[tuple[list[Task], np.ndarray, np.ndarray]]:
+    """Chunks of tasks with their windows, and which of these pass."""
+    with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr) as bar:
+        at = 0
+        for chunk, windows in job.model.draw([t.request for t in tasks], seed, job.function):
+            yield tasks[at : at + len(chunk)], windows, passes(windows)
+            at += len(chunk)
+            bar.update(len(chunk))
+
+
+# ----------------------------------------------------------------------------- which samples
+
+
+def by_user(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    return {
+        user: [t for t in tasks if t.about["user"] == user] for user in dict.fromkeys(t.about["user"] for t in tasks)
+    }
+
+
+def chosen(tasks: Sequence[Task], is_done: Any, count: int | None) -> list[Task]:
+    """Of each user the first `count` that are done."""
+    return [t for mine in by_user(tasks).values() for t in [t for t in mine if is_done(t)][:count]]
+
+
+def missing(tasks: Sequence[Task], is_done: Any, rejected: Sequence[str], count: int | None) -> list[Task]:
+    """What to draw next: of each user as many as are wanted still, in order of their numbers."""
+    lack = shortage(tasks, chosen(tasks, is_done, count), count)
+    refused = set(rejected)
+    return [
+        t
+        for user, mine in by_user(tasks).items()
+        for t in [t for t in mine if t.name not in refused and not is_done(t)][: lack[user]]
+    ]
+
+
+def shortage(tasks: Sequence[Task], done: Sequence[Task], count: int | None) -> dict[str, int]:
+    """How many samples of each user are wanted still."""
+    there = by_user(done)
+    return {
+        user: (len(mine) if count is None else count) - len(there.get(user, ()))
+        for user, mine in by_user(tasks).items()
+    }
+
+
+# ----------------------------------------------------------------------------- provenance
+
+
+def folder_of(model: Model, parent: Path, seed: int, job: str = "") -> Path:
+    """A folder named by the settings that most often change; `job` says what is unlike plain samples."""
     s, steps = model.config.sample, model.config.decoder.sample_timesteps
-    return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}"
+    return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{job}"
 
 
-def describe(model: Model, seed: int) -> dict:
+def describe(model: Model, seed: int) -> dict[str, Any]:
     """What decides the pixels of a sample."""
-    c = model.config
+    values = build.plain(model.config)
     return {
         "seed": seed,
-        "cond_scale": c.sample.cond_scale,
-        "prior_cond_scale": c.sample.prior_cond_scale,
-        "sampler": c.sample.sampler,
-        "spacing": c.sample.spacing,
-        "eta": c.sample.eta,
-        "prior_sample_timesteps": c.prior.sample_timesteps,
-        "decoder_sample_timesteps": c.decoder.sample_timesteps,
-        "ema_decay": c.sample.ema_decay,
+        **{name: value for name, value in values["sample"].items() if name not in NOT_PIXELS},
+        "precision": values["precision"],
+        "prior_sample_timesteps": values["prior"]["sample_timesteps"],
+        "decoder_sample_timesteps": values["decoder"]["sample_timesteps"],
+        "prior_checkpoint_step": model.prior_step,
         "checkpoint_step": model.step,
         "data_fingerprint": model.dataset.fingerprint,
         "version": __version__,
     }
 
 
-def earlier(folder: Path, settings: dict) -> dict:
-    """The files an earlier call with the same settings wrote; InputError if the settings were others."""
+def earlier(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """'files' and 'rejected' of an earlier call with the same settings; InputError if the settings were others."""
     path = folder / "provenance.json"
     if not path.is_file():
-        return {}
+        return {"files": {}, "rejected": []}
     before = json.loads(path.read_text())
-    for key, value in settings.items():
-        if before.get(key) != value:
+    ours = {"complete", "files", "rejected", "share_rejected"}
+    for key in dict.fromkeys([*settings, *before]):
+        if key not in ours and before.get(key) != settings.get(key):
             raise InputError(
-                f"{folder} holds samples with {key}={before.get(key)!r}, now it is {value!r}: give another --output_dir"
+                f"{folder} holds samples with {key}={before.get(key)!r}, now it is {settings.get(key)!r}: "
+                "give another --output_dir"
             )
-    return before["files"]
+    return {"files": before["files"], "rejected": before["rejected"]}
 
 
-def write_grid(path: Path, model: Model, files: dict[str, list[Path]]) -> None:
-    """A row a user: real test windows beside generated ones, as many as `summary.grid_columns` of each."""
-    columns = model.config.summary.grid_columns
-    real, real_users = model.windows("test")
-    rows = {}
-    for user, paths in files.items():
-        mine = real[real_users == model.users.index(user)]
-        spread = np.linspace(0, len(mine) - 1, min(columns, len(mine))).astype(int)
-        generated = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths[:columns]])
-        rows[user] = (model.to_image(mine[spread]), generated)
-    pictures.grid(path, rows, model.dataset.metadata.get("zero_doppler"))
+def save(folder: Path, settings: dict[str, Any], record: dict[str, Any], *, complete: bool) -> None:
+    refused, kept = len(record["rejected"]), len(record["files"])
+    share = refused / max(refused + kept, 1)
+    write_json(
+        folder / "provenance.json", settings | {"complete": complete, "share_rejected": round(share, 4)} | record
+    )
+
+
+def share_rejected(folder: Path) -> float:
+    """Share of the samples drawn that did not pass the checks."""
+    return json.loads((folder / "provenance.json").read_text())["share_rejected"]
+
+
+# ----------------------------------------------------------------------------- scalar windows
+
+
+def array_of(folder: Path, task: Task) -> Path:
+    """Where a window lies until all are there; as folders of users are, but hidden."""
+    return folder / ".windows" / f"{task.name}.npy"
+
+
+def write_array(path: Path, window: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        np.save(file, window.astype(np.float32), allow_pickle=False)
+    temporary.replace(path)
+
+
+def unpack(folder: Path) -> None:
+    """The windows of an earlier call."""
+    packed = folder / "samples.npz"
+    if not packed.is_file() or (folder / ".windows").is_dir():
+        return
+    with np.load(packed, allow_pickle=False) as file:
+        for name, window in zip(file["name"], file["spectrogram"], strict=True):
+            write_array(folder / ".windows" / f"{name}.npy", window)
+
+
+def pack(folder: Path, job: Job, files: dict[str, dict[str, Any]]) -> None:
+    """samples.npz: spectrogram (n, F, T) in [-1, 1], user, sample_id, name, and the axes where known: velocity of each
+    row in m/s, time of each column in s.
+    """
+    parts = {name: folder / ".windows" / f"{Path(name).with_suffix('')}.npy" for name in sorted(files)}
+    parts = {name: path for name, path in parts.items() if path.is_file()}
+    windows = np.stack([np.load(path, allow_pickle=False) for path in parts.values()])
+    columns = {"spectrogram": windows, "name": np.array([str(Path(name).with_suffix("")) for name in parts])}
+    columns |= {key: np.array([files[name][key] for name in parts]) for key in ("user", "sample_id")}
+    if (velocity := job.model.dataset.metadata["velocity"]) is not None:
+        columns["velocity"] = np.array(velocity)
+    if job.seconds is not None:
+        columns["time"] = (np.arange(windows.shape[2]) + 0.5) * (job.seconds / windows.shape[2])
+    temporary = folder / ".samples.npz"
+    np.savez_compressed(temporary, **columns)
+    temporary.replace(folder / "samples.npz")
+    shutil.rmtree(folder / ".windows")
+
+
+def write_tfds(folder: Path, job: Job, settings: dict[str, Any]) -> None:
+    """FOLDER_tfds: what is in samples.npz as a prepared data set, for `builders.open_prepared`."""
+    with np.load(folder / "samples.npz", allow_pickle=False) as file:
+        values = {name: file[name] for name in ("spectrogram", "user", "name")}
+    size = values["spectrogram"].shape[1:]
+    fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    def examples() -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
+        for user, name, window in zip(values["user"], values["name"], values["spectrogram"], strict=True):
+            item = sources.Item(str(name), str(user), f"{Path(str(name)).name}/1", -1)
+            yield item, window[..., None], job.model.dataset.metadata | {"window_seconds": job.seconds}
+
+    target = folder.with_name(f"{folder.name}_tfds")
+    builders.write(target, size, "scalar", fingerprint, len(values["name"]), examples)
+
+
+# ----------------------------------------------------------------------------- pictures
+
+
+def image_size(model: Model, image: np.ndarray) -> tuple[int, int]:
+    """(rows, columns) of a file: the data set's own, wider for longer walks."""
+    rows, columns = model.image_size()
+    return rows, round(columns * image.shape[1] / model.config.data.image_size[1])
+
+
+def write_sheet(path: Path, job: Job, files: list[tuple[Task, Path]]) -> None:
+    """A row a user (or what the job shows): real windows beside generated ones."""
+    model, rows = job.model, {}
+    most = model.config.summary.grid_columns if job.real else None
+    for row in dict.fromkeys(task.row for task, _ in files):
+        paths = [path for task, path in files if task.row == row][:most]
+        generated = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths])
+        real = model.to_image(job.real[row]) if row in job.real else generated[:0]
+        rows[row] = (real, generated)
+    metadata = model.dataset.metadata
+    pictures.grid(path, rows, metadata["zero_doppler"], velocity=metadata["velocity"], seconds=job.seconds)

@@ -22,6 +22,7 @@ class Workdir:
         self.embeddings = self.root / "embeddings.npz"
         self.cache = self.root / "cache"
         self.samples = self.root / "samples"
+        self.enrolled = self.root / "enrolled"
         self.tensorboard = self.root / "tensorboard"
         self.sweeps = self.root / "sweeps"
         self.chosen = self.root / "chosen.json"

@@ -9,11 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mdiff_jax"
-SCRIPTS = ("train.py", "sample.py", "evaluate.py")
+SCRIPTS = ("train.py", "sample.py", "enroll.py", "evaluate.py")
 
 LEVELS = [
     {"__init__", "types", "errors", "interrupts", "keys", "workdir"},
-    {"schedules", "augment", "floor", "pictures", "data.colormap", "data.gait", "data.spectrogram", "models.layers"},
+    {
+        "schedules",
+        "augment",
+        "floor",
+        "people",
+        "pictures",
+        "data.colormap",
+        "data.gait",
+        "data.spectrogram",
+        "models.layers",
+    },
     {"diffusion", "data.arrays", "data.radar", "data.walker", "models.encoder", "models.prior", "models.unet"},
     {"data.sources", "data.splits", "journal", "samplers", "state", "optim"},
     {"data.builders", "objectives", "parallel", "checkpoint", "guidance"},
@@ -22,8 +32,10 @@ LEVELS = [
     {"build"},
     {"sheets"},
     {"model", "trainer"},
-    {"sampling", "report", "album"},
+    {"given", "album", "report"},
     {"judging"},
+    {"checks", "enrolment", "modes"},
+    {"sampling"},
     {"summary", "sweeps"},
     {"cli"},
 ]

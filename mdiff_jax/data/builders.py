@@ -214,9 +214,12 @@ def walker_examples(
         raise InputError("data.channels='rgb' is for folders of images: walkers are scalar")
     total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
     windows = walker.make_windows(**options, size=image_size)
-    for w in tqdm(windows, desc="walking", unit="window", total=total, mininterval=1):
+    seconds = 0.0
+    for count, w in enumerate(tqdm(windows, desc="walking", unit="window", total=total, mininterval=1), 1):
+        seconds += w.seconds
         item = sources.Item(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
-        common = {"colormap": "jet", "original_size": [256, 256]} | axis(w.velocities, image_size[0])
+        common = {"colormap": "jet", "original_size": [256, 256], "window_seconds": round(seconds / count, 4)}
+        common |= axis(w.velocities, image_size[0])
         yield item, w.spectrogram[..., None], common
 
 

@@ -1,0 +1,28 @@
+"""Adds a person to a trained working directory from 5 to 20 windows; sample.py then knows the name.
+
+python enroll.py --workdir=runs/gait --name=ID_11 --path=FOLDER
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from mdiff_jax import cli, enrolment
+from mdiff_jax.errors import InputError
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
+NAME = flags.DEFINE_string("name", None, "Of the new user.")
+PATH = flags.DEFINE_string("path", None, "Folder or file with the windows of that person, drawn as the recordings are.")
+
+
+def main() -> None:
+    for flag in (WORKDIR, NAME, PATH):
+        if flag.value is None:
+            raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
+    target = enrolment.enrol(WORKDIR.value, NAME.value, Path(PATH.value))
+    print(f"{NAME.value} is enrolled in {target}; remove the file to forget")
+    print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,366 @@
+"""Laws of sampling as people use it: modes, outputs, filters, enrolment. On networks whose parameters are random."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import dataclasses
+import itertools
+
+from configs import tiny
+from mdiff_jax import build, checks, editing, enrolment, given, load, modes, samplers, sampling, schedules
+from mdiff_jax.checkpoint import Checkpoints
+from mdiff_jax.data import builders, export, sources, splits
+from mdiff_jax.errors import InputError
+from mdiff_jax.workdir import Workdir, write_json
+
+STEPS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_compilation(tmp_path_factory):
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A working directory whose stages look finished: parameters are random, heads too."""
+    workdir = Workdir(tmp_path_factory.mktemp("run"))
+    config = tiny.get_config()
+    config.data.image_size = (16, 16)
+    config.data.walkers.update(num_users=2, recordings_per_user=6, windows_per_recording=2)
+    config.encoder.update(embedding_dim=4, channels=(8, 8), patch=2)
+    config.prior.update(width=8, depth=1, heads=2, sample_timesteps=STEPS)
+    config.decoder.update(channels=(8, 8), patch=2, cond_width=8, head_width=8, sample_timesteps=STEPS)
+    config.sample.update(num_samples_per_user=2, batch_size=4)
+    c = config.data
+    dataset = builders.prepare(
+        kind="walkers",
+        path="",
+        image_size=c.image_size,
+        cache_dir=workdir.data,
+        channels=c.channels,
+        colormap_name=c.colormap,
+        native_frames=False,
+        stft=dict(c.stft),
+        walkers=dict(c.walkers),
+    )
+    splits.write(workdir.split, splits.make_split(dataset, fractions=c.fractions, by=c.split_by, gap=c.gap, seed=0))
+    write_json(workdir.config, build.plain(config))
+    constants = {"embedding_mean": np.full(4, 0.1, np.float32), "embedding_deviation": np.float32(0.4)}
+    meta = {"users": dataset.users, "finished": True, "total_steps": 3, "depends": "one encoder"}
+    rng = np.random.default_rng(0)
+    for name in build.STAGES:
+        shapes = jax.eval_shape(build.stage(config, name, 2).init, jax.random.key(0))
+        params = jax.tree_util.tree_map_with_path(
+            lambda path, x: 0.2 * rng.normal(size=x.shape).astype(np.float32) + (path[-1].key == "scale"), shapes
+        )
+        ema = {str(config.sample.ema_decay): params}
+        with Checkpoints(workdir.checkpoints(name)) as checkpoints:
+            checkpoints.save(3, {"ema": ema} | ({} if name == "encoder" else {"constants": constants}), meta)
+    return workdir.root
+
+
+@pytest.fixture(scope="module")
+def trained(root):
+    return load(root)
+
+
+@pytest.fixture(scope="module")
+def windows(trained, tmp_path_factory):
+    """A folder of six windows of a stranger."""
+    folder = tmp_path_factory.mktemp("given") / "stranger"
+    for i, x in enumerate(trained.dataset.load(np.arange(6))):
+        export.write_image(folder / f"walk_{i}.png", export.to_image(x, "jet"), trained.image_size())
+    return folder
+
+
+def test_the_package_is_cheap_to_import_and_gives_load_on_request():
+    program = "import sys, mdiff_jax; assert 'jax' not in sys.modules; assert not hasattr(mdiff_jax, 'lood')"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_three_lines_of_python(trained):
+    x = trained.sample(users=["walker_01"], n=3, seed=0)
+    assert x.shape == (3, 16, 16) and np.abs(x).max() <= 1 and np.std(x) > 0.01
+    assert trained.to_image(x).shape == (3, 16, 16, 3)
+
+
+def test_settings_go_over_those_of_the_working_directory(root, trained):
+    assert load(root, {"decoder.sample_timesteps": 5}).config.decoder.sample_timesteps == 5
+    with pytest.raises(InputError, match="is not among ema_decays"):
+        load(root, {"sample.ema_decay": 0.5})
+
+
+def test_given_windows_are_embedded_as_training_standardised_them(trained):
+    x = trained.dataset.load(np.arange(2))
+    unit = trained.embed(x) * 0.4 + 0.1
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
+
+
+# --- outputs
+
+
+def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
+    output = sampling.Output("png", tfds=True)
+    files = sampling.write_samples(trained, trained.users, 2, 0, tmp_path / "s", output)
+    with np.load(tmp_path / "s" / "samples.npz", allow_pickle=False) as npz:
+        arrays = {name: npz[name] for name in npz.files}
+    assert arrays["user"].tolist() == ["walker_01"] * 2 + ["walker_02"] * 2 and arrays["sample_id"].tolist() == [
+        0,
+        1,
+        0,
+        1,
+    ]
+    np.testing.assert_array_equal(arrays["spectrogram"], trained.sample(trained.users, 2, 0))
+    assert arrays["velocity"].shape == (16,) and arrays["time"][-1] < trained.dataset.metadata["window_seconds"]
+    prepared = builders.open_prepared(tmp_path / "s_tfds")
+    np.testing.assert_allclose(prepared.load(np.arange(4))[..., 0], arrays["spectrogram"], atol=1e-4)
+    assert prepared.users == trained.users
+    drawn = np.asarray(Image.open(files[3]))[8::16, 8::16]
+    np.testing.assert_array_equal(drawn, trained.to_image(arrays["spectrogram"][3]))
+    assert {i.user for i in sources.scan(tmp_path / "s")} == set(trained.users)
+    assert not (tmp_path / "s" / ".windows").exists()
+
+
+def test_jpg_and_another_format_in_the_same_folder_is_refused(trained, tmp_path):
+    files = sampling.write_samples(trained, ["walker_01"], 1, 0, tmp_path, sampling.Output("jpg"))
+    with Image.open(files[0]) as image:
+        assert files[0].suffix == ".jpg" and image.format == "JPEG"
+    with pytest.raises(InputError, match="format='jpg', now it is 'png'"):
+        sampling.write_samples(trained, ["walker_01"], 1, 0, tmp_path)
+    with pytest.raises(InputError, match="format 'gif' is not known"):
+        sampling.write_samples(trained, ["walker_01"], 1, 0, tmp_path / "gif", sampling.Output("gif"))
+
+
+def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp_path, monkeypatch):
+    """Killed after the first chunk, between image and provenance: the rest is drawn, what is there is left alone."""
+    output, calls = sampling.Output(npz=True), []
+    small = trained._replace(config=trained.config.copy_and_resolve_references())
+    small.config.sample.batch_size = 2
+    whole = sampling.write_samples(small, trained.users, 2, 0, tmp_path / "whole", output)
+
+    def dies(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return write_image(*args)
+
+    write_image = export.write_image
+    monkeypatch.setattr(export, "write_image", dies)
+    with pytest.raises(KeyboardInterrupt):
+        sampling.write_samples(small, trained.users, 2, 0, tmp_path / "cut", output)
+    assert not json.loads((tmp_path / "cut" / "provenance.json").read_text())["complete"]
+    monkeypatch.setattr(export, "write_image", write_image)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").rglob("*.png")}
+    again = sampling.write_samples(small, trained.users, 2, 0, tmp_path / "cut", output)
+    assert len(before) == 2 and all(p.stat().st_mtime_ns == t for p, t in before.items())
+    assert [a.read_bytes() for a in again] == [w.read_bytes() for w in whole]
+    texts = [(tmp_path / name / "provenance.json").read_text() for name in ("whole", "cut")]
+    assert texts[0] == texts[1]
+    with np.load(tmp_path / "whole" / "samples.npz") as a, np.load(tmp_path / "cut" / "samples.npz") as b:
+        np.testing.assert_array_equal(a["spectrogram"], b["spectrogram"])
+
+
+# --- filters
+
+
+def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path, monkeypatch):
+    """A check by a property of the window alone: kept are the lowest ids that have it, the rest is counted."""
+    monkeypatch.setattr(checks, "make", lambda model, names: lambda x: x.mean((1, 2)) > level)
+    means = trained.sample(["walker_01"], 12, 0).mean((1, 2))
+    level = float(np.sort(means)[7])  # four of twelve pass
+    right = np.flatnonzero(means > level)[:3].tolist()
+    for batch in (1, 4):
+        model = trained._replace(config=trained.config.copy_and_resolve_references())
+        model.config.sample.batch_size = batch
+        folder = tmp_path / f"{batch}"
+        files = sampling.write_samples(model, ["walker_01"], 3, 0, folder, filters=["physics"])
+        assert [int(f.stem[-4:]) for f in files] == right
+        provenance = json.loads((folder / "provenance.json").read_text())
+        assert {f["sample_id"] for f in provenance["files"].values()} == set(right)
+        assert provenance["filter"] == ["physics"]
+        assert len(provenance["rejected"]) == right[-1] + 1 - 3
+        assert provenance["share_rejected"] == pytest.approx(1 - 3 / (right[-1] + 1), abs=1e-3)
+
+
+def test_a_filter_that_nothing_passes_gives_up(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "make", lambda model, names: lambda x: np.zeros(len(x), bool))
+    with pytest.raises(InputError, match="only 0 of 10 samples of 'walker_01' pass --filter=physics"):
+        sampling.write_samples(trained, ["walker_01"], 1, 0, tmp_path, filters=["physics"])
+
+
+def test_checks_pass_real_windows_and_refuse_copies_and_noise(trained):
+    validation, train = (trained.windows(name)[0] for name in ("validation", "train"))
+    passes = checks.make(trained, ["novelty"])
+    assert passes(validation).all() and not passes(train).any()
+    assert not checks.make(trained, ["physics"])(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16))).any()
+    with pytest.raises(InputError, match="filter 'identity' is not known"):
+        checks.make(trained, ["identity"])
+
+
+# --- between
+
+
+def test_slerp_keeps_to_the_circle_and_to_its_ends():
+    a, b = np.array([[2.0, 0.0]]), np.array([[0.0, 4.0]])
+    np.testing.assert_allclose(modes.slerp(a, b, 0.0), a, atol=1e-12)
+    np.testing.assert_allclose(modes.slerp(a, b, 1.0), b, atol=1e-12)
+    np.testing.assert_allclose(modes.slerp(a, b, 0.5), [[3 / np.sqrt(2), 3 / np.sqrt(2)]], atol=1e-12)
+    np.testing.assert_allclose(modes.slerp(a, a, 0.3), a, atol=1e-12)
+
+
+def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_path):
+    job = modes.between(trained, trained.users, 6, 1, 0)
+    files = sampling.write(job, 0, tmp_path, sampling.Output(npz=True))
+    assert len(files) == 6 and (tmp_path / "strip.png").stat().st_size > 1000
+    with np.load(tmp_path / "samples.npz") as npz:
+        x = npz["spectrogram"]
+    steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(x)]
+    assert 0 < max(steps) < 0.5 * np.abs(x[0] - x[-1]).mean()
+    back = modes.between(trained, trained.users, 2, 1, 0)  # the ends do not depend on what lies between
+    ends = np.concatenate([w for _, w in back.model.draw([t.request for t in back.tasks], 0, back.function)])
+    np.testing.assert_allclose(ends, x[[0, -1]], atol=1e-5)
+    shares = [f["share_of_second"] for f in json.loads((tmp_path / "provenance.json").read_text())["files"].values()]
+    assert shares[0] == 0 and shares[-1] == 1
+
+
+# --- like
+
+
+def test_variations_stay_the_nearer_the_weaker(trained, windows):
+    distance = []
+    for strength in (0.6, 1.0):
+        config = trained.config.copy_and_resolve_references()
+        config.decoder.sample_timesteps = 20
+        job = modes.like(trained._replace(config=config), given.read(trained, windows, "walker_02"), strength, 1, 0)
+        x = np.concatenate([w for _, w in job.model.draw([t.request for t in job.tasks], 0, job.function)])
+        distance.append(np.abs(x - np.stack([t.request.given["window"][..., 0] for t in job.tasks])).mean())
+    assert distance[0] < distance[1]
+
+
+def test_given_windows_have_a_size_and_a_user(trained, windows, tmp_path):
+    with pytest.raises(InputError, match="user 'stranger' is unknown"):
+        modes.like(trained, given.read(trained, windows, None), 0.5, 1, 0)
+    Image.new("RGB", (64, 32), (0, 0, 143)).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match=r"small\.png' is 64x32, the model's recordings are 256x256"):
+        given.read(trained, tmp_path / "small.png", None)
+    with pytest.raises(InputError, match="is not there"):
+        given.read(trained, tmp_path / "none", None)
+
+
+# --- longer walks
+
+SCHEDULE = schedules.cosine(1000)
+
+
+def correlated(x, t):
+    """Exact denoiser of N(0, C) along time, C falling with the distance: windows of 8 frames."""
+    where = jnp.arange(8)
+    cov = 0.25 * jnp.exp(-jnp.abs(where[:, None] - where) / 2.0)
+    abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
+    gain = jnp.sqrt(abar) * cov @ jnp.linalg.inv(abar * cov + (1 - abar) * jnp.eye(8))
+    return jnp.einsum("st,bftc->bfsc", gain, x)
+
+
+def test_longer_walks_have_no_seam():
+    """Frames are as like their neighbours where a window begins as inside of windows, and as strong."""
+    keys = jax.random.split(jax.random.key(0), 3000)
+    joined = editing.over_time(correlated, 4, 8)
+    x = samplers.sample(
+        joined,
+        samplers.initial_noise(keys, (1, 20, 1)),
+        schedule=SCHEDULE,
+        method="ddim",
+        sample_timesteps=50,
+        spacing="trailing",
+    )
+    x = np.asarray(x)[:, 0, :, 0]
+    change = ((x[:, 1:] - x[:, :-1]) ** 2).mean(0)
+    assert change.max() / change.min() < 1.5
+    assert x.std(0).max() / x.std(0).min() < 1.25
+
+
+def test_a_walk_of_one_window_is_that_window():
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 1)).astype(np.float32)
+    t = np.array([500, 500])
+    np.testing.assert_allclose(editing.over_time(correlated, 1, 8)(x, t), correlated(x, t), atol=1e-6)
+
+
+def test_seconds_give_wider_images(trained, tmp_path):
+    lasts = trained.dataset.metadata["window_seconds"]
+    job = modes.walks(trained, ["walker_01"], 1, 0, 2.6 * lasts, None)
+    (file,) = sampling.write(job, 0, tmp_path, sampling.Output())
+    frames = round(2.6 * 16)
+    with Image.open(file) as image:
+        assert image.size == (round(256 * frames / 16), 256)
+    with pytest.raises(InputError, match="which one window lasts"):
+        modes.walks(trained, ["walker_01"], 1, 0, lasts, None)
+    unknown = trained.dataset.metadata | {"window_seconds": None}
+    blind = trained._replace(dataset=dataclasses.replace(trained.dataset, metadata=unknown))
+    with pytest.raises(InputError, match="give --window_seconds"):
+        modes.walks(blind, ["walker_01"], 1, 0, 10.0, None)
+
+
+# --- a new person
+
+
+@pytest.fixture(scope="module")
+def enrolled(root, windows):
+    with pytest.MonkeyPatch.context() as quick:
+        quick.setattr(enrolment, "STEPS", {"prior": 20, "decoder": 20})
+        enrolment.enrol(root, "NEW", windows)
+    yield load(root)
+    (root / "enrolled" / "NEW.npz").unlink()
+
+
+def test_a_new_person_is_sampled_like_any_other_and_nobody_else_changes(trained, enrolled, tmp_path):
+    both = enrolled.sample(["walker_02", "NEW"], 2, 0)
+    np.testing.assert_allclose(both[:2], trained.sample(["walker_02"], 2, 0), atol=1e-4)
+    assert np.abs(both[2:] - both[:2]).max() > 1e-3
+    files = sampling.write_samples(enrolled, ["NEW"], 1, 0, tmp_path)
+    assert files[0].parent.name == "NEW" and (tmp_path / "grid.png").is_file()
+    assert enrolled.users == trained.users
+
+
+def test_a_person_fitted_to_a_trained_user_is_that_user():
+    """The loss is least at one of the rows: it is found, by weights, from the middle of them."""
+    table = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    row = enrolment.descend(lambda row, key: jnp.sum((row - table[2]) ** 2), table, jax.random.key(0), 300, "test")
+    np.testing.assert_allclose(row, table[2], atol=0.1)
+
+
+def test_enrolment_refuses_names_that_are_taken_and_too_few_windows(root, enrolled, windows, tmp_path):
+    for name, says in (
+        ("walker_01", "there already"),
+        ("new", "there already"),
+        ("a/b", "cannot be"),
+        ("all", "cannot be"),
+    ):
+        with pytest.raises(InputError, match=says):
+            enrolment.enrol(root, name, windows)
+    with pytest.raises(InputError, match="holds 1 windows: give 5 to 20"):
+        enrolment.enrol(root, "OTHER", next(windows.glob("*.png")))
+    Image.new("RGB", (64, 32), (0, 0, 143)).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match="is 64x32"):
+        enrolment.enrol(root, "OTHER", tmp_path)
+
+
+def test_a_person_of_other_weights_is_refused(enrolled):
+    with pytest.raises(InputError, match="enrol again"):
+        enrolled._replace(step=4).sample(["NEW"], 1, 0)
