@@ -87,6 +87,8 @@ def test_every_module_has_a_level() -> None:
 def test_imports_run_down() -> None:
     all_trees = trees()
     for module, tree in all_trees.items():
+        if module == "__init__":  # the front door, which opens the rooms above only when asked
+            continue
         for other in own(imports(tree), set(all_trees)) - {""}:
             same_family = module.startswith("metrics.") and other.startswith("metrics.")
             down = level_of(other) < level_of(module) or level_of(other) == 0 or same_family
