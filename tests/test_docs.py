@@ -1,0 +1,48 @@
+"""Documents agree with the code: the configuration reference, links, files and keys that are named."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from mdiff_jax import build
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def module(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_the_configuration_reference_is_that_of_the_code():
+    maker = module(ROOT / "docs" / "make_configuration.py")
+    assert maker.TARGET.read_text() == maker.text(), "run python docs/make_configuration.py"
+    keys = build.flatten(build.plain(module(maker.SOURCE).get_config()))
+    assert {re.match(r"\| `([\w.]+)`", line)[1] for line in maker.text().splitlines() if line[:3] == "| `"} == set(keys)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_names_is_there(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+    for script in re.findall(r"python3? (?:-m )?([\w/.]+)", text):
+        if script.startswith("mdiff_jax."):
+            assert (ROOT / (script.replace(".", "/") + ".py")).is_file(), script
+        elif script.endswith(".py"):
+            assert (ROOT / script).is_file(), script
+    for config in re.findall(r"configs/\w+\.py", text):
+        assert (ROOT / config).is_file() or "NAME" in config, config
+    known = build.flatten(build.plain(module(ROOT / "configs" / "default.py").get_config()))
+    for key in re.findall(r"--config\.([\w.]+)=", text):
+        assert key in known or key in ("KEY", "key"), key
+    flags = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", "".join(p.read_text() for p in ROOT.glob("*.py"))))
+    for line in re.findall(r"(?:train|sample|evaluate|enroll)\.py (.*)", text):
+        for flag in re.findall(r"--(\w+)", line):
+            assert flag in flags, f"--{flag}"
