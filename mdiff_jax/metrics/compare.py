@@ -53,6 +53,7 @@ def halves_overlap(test: Measured) -> bool:
 
 def against_halves(measure: Measure, test: Measured, generated: Measured) -> tuple[np.ndarray, np.ndarray]:
     """`measure` of generated windows, and of a half of the test ones, against the other half: (draws, values) each."""
+    test, generated = test.light(), generated.light()
     values = [
         (measure(generated.pick(made), test.pick(one)), measure(test.pick(other), test.pick(one)))
         for made, one, other in draws(test, generated)

@@ -30,14 +30,17 @@ def halves(
 ) -> tuple[Bool[np.ndarray, " windows"], Bool[np.ndarray, " windows"]]:
     """Two sets of real windows that share no pixel: of each user half of the walks, dealt out anew at each call.
 
-    Where the half lies within a walk, it is cut there; windows with places within `gap` of the other set are in none.
-    If that leaves next to nothing, windows are dealt out one by one, and `share_pixels` tells.
+    Where the half lies within a walk, it is cut there, a single walk at any two places; windows with places within
+    `gap` of the other set are in none. If that leaves next to nothing, windows are dealt out one by one, and
+    `share_pixels` tells.
     """
     first, second = np.zeros(len(users), bool), np.zeros(len(users), bool)
     for user in np.unique(users):
         mine = np.flatnonzero(users == user)
         walks = [mine[units[mine] == unit] for unit in rng.permutation(np.unique(units[mine]))]
         order = np.concatenate([walk[np.argsort(places[walk], kind="stable")] for walk in walks])
+        if len(walks) == 1:
+            order = np.roll(order, rng.integers(len(order)))
         head, tail = np.split(order, [(len(order) + rng.integers(2)) // 2])  # of an odd number either has the more
         first[head] = True
         second[tail[splits.distance(places[tail], places[head]) > gap]] = True

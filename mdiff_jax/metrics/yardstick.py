@@ -14,6 +14,7 @@ from mdiff_jax.errors import InputError
 from mdiff_jax.metrics import cnn, identity, kinematics, novelty
 from mdiff_jax.types import Windows
 
+CHUNK = 256  # windows
 FAR = 2**20  # between places on the time axis of windows that surely share nothing
 LINEAR, CONVOLUTIONAL, OWN = "linear judge", "convolutional judge", "own features"
 Extractor = Callable[[Windows], Float[np.ndarray, "windows dim"]]
@@ -48,7 +49,8 @@ class WindowSet(NamedTuple):
 
     def in_order(self) -> "WindowSet":
         """The same set in an order of its own: that of files then changes nothing that is drawn at random."""
-        return self.pick(np.argsort(self.windows.mean((1, 2), dtype=np.float64), kind="stable"))
+        ramp = np.linspace(1, 2, self.windows[0].size, dtype=np.float32).reshape(self.windows.shape[1:])
+        return self.pick(np.argsort((self.windows * ramp).sum((1, 2), dtype=np.float64), kind="stable"))
 
     def _owners(self) -> np.ndarray:
         return np.array([f"{u}/{r}" for u, r in zip(self.users, self.recordings, strict=True)])
@@ -75,6 +77,10 @@ class Measured(NamedTuple):
         tables = [{name: v[rows] for name, v in table.items()} for table in self[1:4]]
         return Measured(self.set.pick(rows), *tables, *(None if v is None else v[rows] for v in self[4:]))
 
+    def light(self) -> "Measured":
+        """The same without the windows, to be picked from many times."""
+        return self._replace(set=self.set._replace(windows=self.set.windows[:, :0, :0]))
+
     def right(self, judge: str) -> np.ndarray:
         """Where this judge names the user that the window is said to be of."""
         return self.probabilities[judge].argmax(1) == self.set.users
@@ -99,10 +105,16 @@ class Yardstick(NamedTuple):
             windows,
             {name: judge.probabilities(x) for name, judge in self.judges.items()},
             {name: extract(x) for name, extract in self.extractors.items()},
-            kinematics.measure(x, self.zero_doppler),
+            in_chunks(lambda few: kinematics.measure(few, self.zero_doppler), x),
             *novelty.nearest(x, training),
             *(novelty.nearest_part(x, training) if parts else (None, None)),
         )
+
+
+def in_chunks(measure: Callable[[Windows], kinematics.Measures], windows: Windows) -> kinematics.Measures:
+    """`measure` of all windows, of few at once: it needs several times their memory."""
+    parts = [measure(windows[i : i + CHUNK]) for i in range(0, len(windows), CHUNK)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def make(
