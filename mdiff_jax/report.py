@@ -90,24 +90,33 @@ def of_novelty(figures: Sequence[Figure]) -> str:
 
 
 def of_usefulness(figures: Sequence[Figure], points: Sequence[Point]) -> str:
-    """By the curve where there is one: its best point against nothing and against the best of the classical ones."""
-    made = [p for p in points if p.source == "generated" and not p.budget]
-    if made:
-        everything = [p for p in points if not p.budget]
-        best = max(made, key=lambda p: p.accuracy)
-        none = next(p for p in everything if p.source == "real")
-        rival = max((p for p in everything if p.source not in ("real", "generated")), key=lambda p: p.accuracy)
-        answer = "Yes" if best.low > max(none.high, rival.high) else "Not shown"
-        return (
-            f"{USEFUL} {answer}: with {best.share:.0%} generated windows a judge names {best.accuracy:.1%} of unseen "
-            f"ones, without {none.accuracy:.1%}, with {rival.source} {rival.accuracy:.1%}."
-        )
+    """By the curve where there is one, else by what generated windows alone teach."""
+    if points:
+        return of_curve(points)
     taught = [f for f in figures if f.name == "train on generated, test on real"]
     if not taught:
         return f"{USEFUL} Not asked: there are no generated windows of some users."
     return (
         f"{USEFUL} Not asked (give --augmentation=linear); a judge that saw generated windows alone names "
         f"{taught[0].generated:.0%} of real ones, one that saw as many real windows {taught[0].real:.0%}."
+    )
+
+
+def of_curve(points: Sequence[Point]) -> str:
+    """Where most real windows are used, the best point against nothing and against the best of the classical ones."""
+    made = [p for p in points if p.source == "generated"]
+    if not made:
+        return f"{USEFUL} Nobody can say: there are too few generated windows, draw more with sample.py."
+    budget = made[-1].budget  # they come in order, all real windows last
+    mine = [p for p in points if p.budget == budget]
+    best = max((p for p in mine if p.source == "generated"), key=lambda p: p.accuracy)
+    none = next(p for p in mine if p.source == "real")
+    rival = max((p for p in mine if p.source not in ("real", "generated")), key=lambda p: p.accuracy)
+    answer = "Yes" if best.low > max(none.high, rival.high) else "Not shown"
+    added = f"to {budget or 'all'} real windows a user {best.share:.0%} generated ones added"
+    return (
+        f"{USEFUL} {answer}: {added}, a judge names {best.accuracy:.1%} of unseen windows; nothing added "
+        f"{none.accuracy:.1%}, {rival.source} {rival.accuracy:.1%}."
     )
 
 

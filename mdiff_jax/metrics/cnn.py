@@ -71,6 +71,11 @@ def fit(windows: Windows, users: identity.Users, seed: int = 0, steps: int = 600
     return CnnJudge(count, state[0], (hidden.mean(0), hidden.std(0) + 1e-3))
 
 
+def enough(windows: int) -> int:
+    """Steps for so many windows: each is seen 32 times, but for very few and very many."""
+    return int(np.clip(windows, 600, 3000))
+
+
 def optimiser(steps: int) -> optax.GradientTransformation:
     return optax.adamw(optax.cosine_onecycle_schedule(steps, 3e-3), weight_decay=1e-2)
 

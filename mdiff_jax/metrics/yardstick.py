@@ -127,7 +127,7 @@ def make(
     zero = kinematics.ZERO_DOPPLER if zero_doppler is None else zero_doppler
     judges: dict[str, identity.Judge] = {LINEAR: identity.fit_linear(train.windows, train.users, seed=0)}
     if convolutional:
-        judges[CONVOLUTIONAL] = cnn.fit(train.windows, train.users, seed=1)
+        judges[CONVOLUTIONAL] = cnn.fit(train.windows, train.users, seed=1, steps=cnn.enough(len(train.users)))
     extractors: dict[str, Extractor] = {name: judge.features for name, judge in judges.items()}
     if own is not None:
         extractors[OWN] = checked(own)

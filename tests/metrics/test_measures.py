@@ -44,6 +44,8 @@ def test_confusion_calibration_and_users_by_hand():
     assert identity.by_user(p, users) == {0: 1.0, 1: pytest.approx(2 / 3)}
     expected = (abs((0.9 - 1) + (0.95 - 1)) + abs(0.7 - 0) + abs(0.65 - 1)) / 4
     assert identity.calibration_error(p, users) == pytest.approx(expected, abs=1e-6)
+    one_right = identity.calibration_error(np.array([[0.05, 0.95]] * 2, np.float32), np.array([0, 1]))
+    assert one_right == pytest.approx(0.45, abs=1e-6)  # 95 % sure, right for half
 
 
 def test_columns_are_users_also_where_one_was_never_shown(walks):
@@ -184,6 +186,11 @@ def test_rolled_and_moved_on_windows_are_found(by):
     np.testing.assert_array_equal(place, np.arange(6))
 
 
+def test_a_copy_is_shown_where_it_was_rolled_to(walks):
+    rolled = np.stack([np.roll(window, 5 * k, 1) for k, window in enumerate(walks[0][:4])])
+    np.testing.assert_array_equal(novelty.aligned(rolled, walks[0][:4]), rolled)
+
+
 def test_a_copy_is_found_after_jet_and_jpeg(walks):
     training, unseen = walks[0][:12], walks[0][12:24]
     buffer, out = io.BytesIO(), []
@@ -204,6 +211,14 @@ def test_time_has_an_arrow(walks):
     backward = kinematics.measure(np.ascontiguousarray(x[:, :, ::-1]), 52 / 64)["arrow"]
     assert (forward < 0).mean() > 0.95
     np.testing.assert_allclose(forward, -backward, atol=1e-6)
+
+
+def test_steps_coincide_whenever_windows_begin(walks):
+    """The envelope of a window and of the same rolled, each moved into step, are one to a frame or a step."""
+    envelope = kinematics.envelopes(walks[0][:6], 52 / 64)["highest"]
+    rolled = np.roll(envelope, 7, axis=1)
+    by, again = kinematics.in_step(envelope), kinematics.in_step(rolled)
+    assert (np.abs((again + 7 - by + 8) % 16 - 8) <= 1).all()  # 16 frames a step
 
 
 def test_strides_alternate_where_left_and_right_differ():
