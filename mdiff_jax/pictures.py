@@ -124,7 +124,7 @@ def curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, f
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
         for source, points in lines.items():
             share, middle, low, high = np.array(points).T
-            style = dict(color=BLUE, linewidth=2) if source == "generated" else dict(linewidth=1, alpha=0.8)
+            style = dict(color="black", linewidth=2) if source == "generated" else dict(linewidth=1, alpha=0.8)
             axis.errorbar(100 * share, middle, (middle - low, high - middle), label=source, capsize=2, **style)
         axis.set_title(title, fontsize=8)
         axis.tick_params(labelsize=7)
