@@ -48,14 +48,22 @@ def markdown(
 
 
 def verdict(figures: Sequence[Figure], points: Sequence[Point]) -> list[str]:
-    """What the figures say, one sentence a question."""
+    """What the judges are worth, then what the figures say, one sentence a question."""
+    accuracies = [f for f in figures if f.name.startswith("accuracy, ")]
     return [
-        of_identity([f for f in figures if f.name.startswith("accuracy, ")]),
+        of_judges(accuracies),
+        of_identity(accuracies),
         of_physics(figures),
         of_novelty(figures),
         of_usefulness(figures, points),
         of_fidelity([f for f in figures if f.name.startswith("kernel distance") and f.name.endswith("judge")]),
     ]
+
+
+def of_judges(accuracies: Sequence[Figure]) -> str:
+    """What they score where the truth is known, and nobody was taught."""
+    worth = ", the ".join(f"{f.name.removeprefix('accuracy, ')} names {f.real:.0%} ({f.note})" for f in accuracies)
+    return f"Can they be judged? Of real unseen windows the {worth}."
 
 
 def of_identity(accuracies: Sequence[Figure]) -> str:

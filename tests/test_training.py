@@ -362,7 +362,7 @@ def test_samples_are_judged(trained, finished, monkeypatch):
         text.index(heading) for heading in ("- Does adding it help?", "## Is it that person?", "## How they were")
     ]
     assert places == sorted(places)
-    assert len(found["verdict"]) == 5 and "LEAKS" not in text and found["users"].keys() == set(trained.users)
+    assert len(found["verdict"]) == 6 and "LEAKS" not in text and found["users"].keys() == set(trained.users)
     for figure in found["figures"]:
         assert np.isfinite([figure["generated"], figure["real"]]).all(), figure["name"]
     assert any("own features" in figure["name"] for figure in found["figures"])

@@ -130,7 +130,7 @@ def test_windows_of_some_users_only_can_be_judged(sets, judged):
     f = judged(ALL, x, users)
     assert "train on generated, test on real" not in f and 0 <= f[ACCURACY].generated <= 1
     sentences = report.verdict(list(f.values()), ())
-    assert len(sentences) == 5 and "some users" in sentences[3]
+    assert len(sentences) == 6 and "some users" in sentences[4]
 
 
 def test_the_order_of_windows_does_not_matter(sets, judged):
