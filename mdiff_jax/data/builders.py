@@ -26,7 +26,7 @@ from tqdm import tqdm
 from mdiff_jax.data import arrays, colormap, sources, spectrogram, walker
 from mdiff_jax.errors import InputError
 
-VERSION = "1.1.0"  # raised whenever the same recordings give other numbers
+VERSION = "1.2.0"  # raised whenever the same recordings give other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
 LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
 Example = dict[str, Any]

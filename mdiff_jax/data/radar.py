@@ -14,6 +14,7 @@ from mdiff_jax.data.gait import JOINTS
 WAVELENGTH = 3.893e-3  # m, 77 GHz
 OVERSAMPLING = 16  # slow-time samples for each time at which joints are computed
 DIMMEST = 0.15  # of the broadside cross-section: clothes and joints scatter where a smooth spheroid would not
+FADE = 0.2  # s
 SEGMENTS = (  # from, to, radius in m, points
     ("neck", "crown", 0.10, 6), ("pelvis", "neck", 0.15, 10),
     ("neck", "shoulder_r", 0.06, 4), ("neck", "shoulder_l", 0.06, 4),
@@ -105,3 +106,10 @@ def slow_time(
         phase = ((turns - np.round(turns)) * (-2 * np.pi)).astype(np.float32)
         total += a[1:-2, None] * (np.cos(phase) + 1j * np.sin(phase))
     return total.ravel()
+
+
+def fading(samples: int, rate: float, deviation_db: float, rng: np.random.Generator) -> Float[np.ndarray, " samples"]:
+    """Gain of the whole return, which rises and falls in FADE seconds: echoes from floor and walls add and cancel."""
+    place = np.arange(samples) / (FADE * rate)
+    knots = deviation_db * rng.standard_normal(int(place[-1]) + 2)
+    return 10 ** (np.interp(place, np.arange(len(knots)), knots) / 20)

@@ -24,6 +24,7 @@ PICTURE = 256  # columns of the pictures whose blocks are imitated
 STEPS = 4  # a window
 DISJOINT_GAP = STEPS  # added to the window index at the end of a walk
 CLUTTER_DB = 34.0  # what stands still, below the top
+FADING_DB = 4.0  # deviation; real windows' columns differ in strength so much more than a steady return's
 DETECTION = -0.6  # in model space; real pictures show nothing fainter
 PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as real pictures show them
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
@@ -101,7 +102,9 @@ def simulate(
     joints = gait.joints(walk, phase)
     ranges, amplitudes = radar.scatterers(joints, scene, max(int(0.06 * rate), 1), rng)
     fastest = np.interp(np.arange(steps + 1) / 2 + first_peak(walk, phase[1]), phase, np.arange(times) - 1.0)
-    return radar.slow_time(ranges, amplitudes), fastest * radar.OVERSAMPLING
+    iq = radar.slow_time(ranges, amplitudes)
+    faded = iq * radar.fading(len(iq), rate * radar.OVERSAMPLING, FADING_DB * difficulty, rng)
+    return faded.astype(np.complex64), fastest * radar.OVERSAMPLING
 
 
 def first_peak(walk: gait.Gait, after: float) -> float:
