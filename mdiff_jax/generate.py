@@ -1,5 +1,6 @@
 """Users → embeddings → spectrograms: the prior and the decoder drawn from, one after the other, in chunks."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -146,12 +147,15 @@ def generate(
 
     A short last chunk is padded, so that one program is compiled and a sample does not depend on its company.
     """
-    run = parallel.compile_map(function)
+    run = compiled(function)
     params = parallel.replicate(params)
     for start in range(0, len(requests), batch_size):
         chunk = requests[start : start + batch_size]
         padded = [*chunk, *[chunk[0]] * (batch_size - len(chunk))]
         yield chunk, {name: x[: len(chunk)] for name, x in run(params, batch_of(padded, seed)).items()}
+
+
+compiled = functools.lru_cache(maxsize=4)(parallel.compile_map)  # the same function is compiled once
 
 
 def batch_of(requests: Sequence[Request], seed: int) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """A trained working directory as one object: users in, spectrograms out."""
 
 import difflib
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,16 +49,24 @@ class Model(NamedTuple):
         return [generate.Request(user, self.index(user), i) for user in users for i in sample_ids]
 
     def draw(
-        self, requests: Sequence[generate.Request], seed: int, function: generate.Draw | None = None
+        self,
+        requests: Sequence[generate.Request],
+        seed: int,
+        function: generate.Draw | None = None,
+        batch_size: int | None = None,
     ) -> Iterator[tuple[Sequence[generate.Request], np.ndarray]]:
-        """Chunks of `requests` with their windows, as they come off the devices; `function` is one of `build`'s, `draw`
-        if none is given.
+        """Chunks of `requests` with their windows, as they come off the devices. `function` is one of `build`'s, `draw`
+        if none is given; chunks are of `sample.batch_size`, or of all requests where they are fewer.
         """
-        function = function or build.draw(self.config, self.num_users)
-        size = min(self.config.sample.batch_size, len(requests))
+        function = function or self.drawing()
+        size = batch_size or min(self.config.sample.batch_size, len(requests))
         for chunk, out in generate.generate(function, self.params, requests, seed=seed, batch_size=size):
             x = out["spectrogram"]
             yield chunk, x if x.shape[-1] == 3 else x[..., 0]
+
+    def drawing(self) -> generate.Draw:
+        """`build.draw` of this model; the same one while the configuration is the same, so that it is compiled once."""
+        return drawing(json.dumps(build.plain(self.config)), self.num_users)
 
     def embed(self, windows: np.ndarray) -> np.ndarray:
         """(n, F, T, C) in [-1, 1] → (n, D) embeddings as prior and decoder know them: standardised as in training."""
@@ -105,58 +114,81 @@ class Model(NamedTuple):
         return known.index(user)
 
 
+@functools.lru_cache(maxsize=4)
+def drawing(config: str, num_users: int) -> generate.Draw:
+    """`build.draw` of a configuration given as JSON."""
+    return build.draw(build.from_plain(json.loads(config)), num_users)
+
+
 def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     """The model in a working directory whose stages are all finished; nothing else is needed to sample.
 
     `settings` go over its configuration, {"decoder.sample_timesteps": 16}. Raises InputError that names the stage that
     is missing.
     """
+    # ------------------------------------------------------------------- configuration
     workdir = Workdir(root)
     config = build.from_plain(workdir.read_config())
-    trained_decay = str(config.sample.ema_decay)  # of the encoder whose embeddings the others were trained on
+    encoder_decay = config.sample.ema_decay  # of the encoder that prior and decoder were trained with
     if workdir.chosen.is_file():  # by a sweep, as defaults of sampling
         config.update_from_flattened_dict(build.with_tuples(json.loads(workdir.chosen.read_text())))
     config.update_from_flattened_dict(settings or {})
     build.validate(config)
-    params, steps, constants, meta, depends = {}, {}, {}, {}, []
-    for name in build.STAGES:
-        if not workdir.checkpoints(name).is_dir():
-            raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
-        with Checkpoints(workdir.checkpoints(name)) as checkpoints:
-            step = checkpoints.latest()
-            meta = checkpoints.meta(step) if step is not None else {"total_steps": 1, "finished": False}
-            if not meta["finished"]:
-                raise InputError(
-                    f"{workdir.root}: stage {name} is at step {step or 0} of {meta['total_steps']}: "
-                    "run train.py with this --workdir to the end"
-                )
-            decay, like = trained_decay, {}
-            if name != "encoder":
-                depends.append(meta["depends"])
-                if depends[0] != depends[-1]:
-                    raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
-                if config.sample.checkpoint == "best":
-                    step = checkpoints.best()
-                decay, like = str(config.sample.ema_decay), {"constants": constant_shapes(config)}
-            shapes = jax.eval_shape(build.stage(config, name, len(meta["users"])).init, jax.random.key(0))
-            part = checkpoints.restore_part(step, {"ema": {decay: shapes}} | like)
-            params[name], steps[name] = part["ema"][decay], step
-            constants = part.get("constants", constants)
+
+    # ------------------------------------------------------------------- checkpoints
+    stages = {"encoder": restore(workdir, config, "encoder", encoder_decay)}
+    stages |= {name: restore(workdir, config, name, config.sample.ema_decay) for name in ("prior", "decoder")}
+    if stages["prior"].meta["depends"] != stages["decoder"].meta["depends"]:
+        raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
+    params = {name: stage.params for name, stage in stages.items()}
+
+    # ------------------------------------------------------------------- people enrolled since
     enrolled = {path.stem: people.read(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
     for name in ("prior", "decoder") if enrolled else ():
         rows = np.stack([getattr(person, name) for person in enrolled.values()])
         params[name] = people.with_rows(params[name], rows)
     return Model(
         config,
-        users=tuple(meta["users"]),
+        users=tuple(stages["decoder"].meta["users"]),
         enrolled=enrolled,
         params=params,
-        constants=constants,
+        constants=stages["decoder"].constants,
         dataset=builders.open_prepared(workdir.data),
         split=splits.read(workdir.split),
-        step=steps["decoder"],
-        prior_step=steps["prior"],
+        step=stages["decoder"].step,
+        prior_step=stages["prior"].step,
     )
+
+
+class Restored(NamedTuple):
+    """One stage's checkpoint."""
+
+    step: int
+    params: Any  # averaged
+    constants: dict[str, np.ndarray]  # the encoder has none
+    meta: dict[str, Any]
+
+
+def restore(workdir: Workdir, config: ConfigDict, name: str, decay: float) -> Restored:
+    """The latest checkpoint of a stage, or the best of prior or decoder where the configuration says so. InputError if
+    the stage is not finished.
+    """
+    if not workdir.checkpoints(name).is_dir():
+        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
+    with Checkpoints(workdir.checkpoints(name)) as checkpoints:
+        step = checkpoints.latest()
+        meta = checkpoints.meta(step) if step is not None else {"total_steps": 1, "finished": False}
+        if not meta["finished"]:
+            raise InputError(
+                f"{workdir.root}: stage {name} is at step {step or 0} of {meta['total_steps']}: "
+                "run train.py with this --workdir to the end"
+            )
+        if name != "encoder" and config.sample.checkpoint == "best":
+            step = checkpoints.best()
+        shapes = jax.eval_shape(build.stage(config, name, len(meta["users"])).init, jax.random.key(0))
+        like = {"ema": {str(decay): shapes}} | ({} if name == "encoder" else {"constants": constant_shapes(config)})
+        state = {"constants": {}} | checkpoints.restore_part(step, like)
+    return Restored(step, state["ema"][str(decay)], state["constants"], meta)
 
 
 def constant_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:

@@ -41,14 +41,14 @@ class Job(NamedTuple):
 
 def plain(model: Model, users: Sequence[str], count: int, seed: int) -> Job:
     """`count` samples of each user, by prior and decoder."""
-    function = build.draw(model.config, model.num_users)
     real, real_users = model.windows("test")
     shown = {
         user: spread(model, model.enrolled[user].windows if user in model.enrolled else real[real_users == i])
         for i, user in enumerate((*model.users, *model.enrolled))
         if user in users
     }
-    return Job(model, of_users(model, users, count, seed), function, {}, "grid.png", shown, window_seconds(model))
+    tasks = of_users(model, users, count, seed)
+    return Job(model, tasks, model.drawing(), {}, "grid.png", shown, window_seconds(model))
 
 
 def of_users(model: Model, users: Sequence[str], count: int, seed: int) -> list[Task]:

@@ -85,9 +85,11 @@ def write(
         return path_of(task).is_file() and (not arrays or array_of(folder, task).is_file())
 
     # ------------------------------------------------------------------- draw
+    size = None
     while tasks := missing(job.tasks, is_done, record["rejected"], count):
+        size = size or min(job.model.config.sample.batch_size, len(tasks))  # of all rounds: one program
         save(folder, settings, record, complete=False)
-        for chunk, windows, kept in draw(job, tasks, seed, passes):
+        for chunk, windows, kept in draw(job, tasks, seed, size, passes):
             images = job.model.to_image(windows)
             for task, window, image, keep in zip(chunk, windows, images, kept, strict=True):
                 if keep and arrays:
@@ -124,12 +126,12 @@ def check_output(model: Model, output: Output) -> None:
 
 
 def draw(
-    job: Job, tasks: list[Task], seed: int, passes: checks.Passes
+    job: Job, tasks: list[Task], seed: int, size: int, passes: checks.Passes
 ) -> Iterator[tuple[list[Task], np.ndarray, np.ndarray]]:
     """Chunks of tasks with their windows, and which of these pass."""
     with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr) as bar:
         at = 0
-        for chunk, windows in job.model.draw([t.request for t in tasks], seed, job.function):
+        for chunk, windows in job.model.draw([t.request for t in tasks], seed, job.function, size):
             yield tasks[at : at + len(chunk)], windows, passes(windows)
             at += len(chunk)
             bar.update(len(chunk))

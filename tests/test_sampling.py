@@ -17,7 +17,7 @@ import dataclasses
 import itertools
 
 from configs import tiny
-from mdiff_jax import build, checks, editing, enrolment, given, load, modes, samplers, sampling, schedules
+from mdiff_jax import build, checks, editing, enrolment, given, load, modes, parallel, samplers, sampling, schedules
 from mdiff_jax.checkpoint import Checkpoints
 from mdiff_jax.data import builders, export, sources, splits
 from mdiff_jax.errors import InputError
@@ -47,7 +47,7 @@ def root(tmp_path_factory):
     config.encoder.update(embedding_dim=4, channels=(8, 8), patch=2)
     config.prior.update(width=8, depth=1, heads=2, sample_timesteps=STEPS)
     config.decoder.update(channels=(8, 8), patch=2, cond_width=8, head_width=8, sample_timesteps=STEPS)
-    config.sample.update(num_samples_per_user=2, batch_size=4)
+    config.sample.update(num_samples_per_user=2, batch_size=2)
     c = config.data
     dataset = builders.prepare(
         kind="walkers",
@@ -101,6 +101,13 @@ def test_three_lines_of_python(trained):
     assert trained.to_image(x).shape == (3, 16, 16, 3)
 
 
+def test_a_second_call_compiles_nothing(root, trained, monkeypatch):
+    trained.sample(["walker_01"], 2, 0)
+    monkeypatch.setattr(parallel, "compile_map", None)
+    monkeypatch.setattr(build, "draw", None)
+    load(root).sample(["walker_02"], 2, 1)
+
+
 def test_settings_go_over_those_of_the_working_directory(root, trained):
     assert load(root, {"decoder.sample_timesteps": 5}).config.decoder.sample_timesteps == 5
     with pytest.raises(InputError, match="is not among ema_decays"):
@@ -139,7 +146,7 @@ def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
 
 
 def test_jpg_and_another_format_in_the_same_folder_is_refused(trained, tmp_path):
-    files = sampling.write_samples(trained, ["walker_01"], 1, 0, tmp_path, sampling.Output("jpg"))
+    files = sampling.write_samples(trained, ["walker_01"], 2, 0, tmp_path, sampling.Output("jpg"))
     with Image.open(files[0]) as image:
         assert files[0].suffix == ".jpg" and image.format == "JPEG"
     with pytest.raises(InputError, match="format='jpg', now it is 'png'"):
@@ -151,9 +158,7 @@ def test_jpg_and_another_format_in_the_same_folder_is_refused(trained, tmp_path)
 def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp_path, monkeypatch):
     """Killed after the first chunk, between image and provenance: the rest is drawn, what is there is left alone."""
     output, calls = sampling.Output(npz=True), []
-    small = trained._replace(config=trained.config.copy_and_resolve_references())
-    small.config.sample.batch_size = 2
-    whole = sampling.write_samples(small, trained.users, 2, 0, tmp_path / "whole", output)
+    whole = sampling.write_samples(trained, trained.users, 2, 0, tmp_path / "whole", output)
 
     def dies(*args):
         calls.append(args)
@@ -164,11 +169,11 @@ def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp
     write_image = export.write_image
     monkeypatch.setattr(export, "write_image", dies)
     with pytest.raises(KeyboardInterrupt):
-        sampling.write_samples(small, trained.users, 2, 0, tmp_path / "cut", output)
+        sampling.write_samples(trained, trained.users, 2, 0, tmp_path / "cut", output)
     assert not json.loads((tmp_path / "cut" / "provenance.json").read_text())["complete"]
     monkeypatch.setattr(export, "write_image", write_image)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").rglob("*.png")}
-    again = sampling.write_samples(small, trained.users, 2, 0, tmp_path / "cut", output)
+    again = sampling.write_samples(trained, trained.users, 2, 0, tmp_path / "cut", output)
     assert len(before) == 2 and all(p.stat().st_mtime_ns == t for p, t in before.items())
     assert [a.read_bytes() for a in again] == [w.read_bytes() for w in whole]
     texts = [(tmp_path / name / "provenance.json").read_text() for name in ("whole", "cut")]
@@ -186,7 +191,7 @@ def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path
     means = trained.sample(["walker_01"], 12, 0).mean((1, 2))
     level = float(np.sort(means)[7])  # four of twelve pass
     right = np.flatnonzero(means > level)[:3].tolist()
-    for batch in (1, 4):
+    for batch in (2, 3):
         model = trained._replace(config=trained.config.copy_and_resolve_references())
         model.config.sample.batch_size = batch
         folder = tmp_path / f"{batch}"
@@ -201,8 +206,8 @@ def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path
 
 def test_a_filter_that_nothing_passes_gives_up(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "make", lambda model, names: lambda x: np.zeros(len(x), bool))
-    with pytest.raises(InputError, match="only 0 of 10 samples of 'walker_01' pass --filter=physics"):
-        sampling.write_samples(trained, ["walker_01"], 1, 0, tmp_path, filters=["physics"])
+    with pytest.raises(InputError, match="only 0 of 20 samples of 'walker_01' pass --filter=physics"):
+        sampling.write_samples(trained, ["walker_01"], 2, 0, tmp_path, filters=["physics"])
 
 
 def test_checks_pass_real_windows_and_refuse_copies_and_noise(trained):
@@ -247,7 +252,7 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
     distance = []
     for strength in (0.6, 1.0):
         config = trained.config.copy_and_resolve_references()
-        config.decoder.sample_timesteps = 20
+        config.decoder.sample_timesteps = 10
         job = modes.like(trained._replace(config=config), given.read(trained, windows, "walker_02"), strength, 1, 0)
         x = np.concatenate([w for _, w in job.model.draw([t.request for t in job.tasks], 0, job.function)])
         distance.append(np.abs(x - np.stack([t.request.given["window"][..., 0] for t in job.tasks])).mean())
@@ -333,7 +338,7 @@ def test_a_new_person_is_sampled_like_any_other_and_nobody_else_changes(trained,
     both = enrolled.sample(["walker_02", "NEW"], 2, 0)
     np.testing.assert_allclose(both[:2], trained.sample(["walker_02"], 2, 0), atol=1e-4)
     assert np.abs(both[2:] - both[:2]).max() > 1e-3
-    files = sampling.write_samples(enrolled, ["NEW"], 1, 0, tmp_path)
+    files = sampling.write_samples(enrolled, ["NEW"], 2, 0, tmp_path)
     assert files[0].parent.name == "NEW" and (tmp_path / "grid.png").is_file()
     assert enrolled.users == trained.users
 
@@ -363,4 +368,4 @@ def test_enrolment_refuses_names_that_are_taken_and_too_few_windows(root, enroll
 
 def test_a_person_of_other_weights_is_refused(enrolled):
     with pytest.raises(InputError, match="enrol again"):
-        enrolled._replace(step=4).sample(["NEW"], 1, 0)
+        enrolled._replace(step=4).requests(["NEW"], [0])
