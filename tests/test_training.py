@@ -353,6 +353,7 @@ def test_a_leaking_split_is_marked(finished, trained):
 def test_samples_are_judged(trained, finished, monkeypatch):
     """One command's worth: verdict first, a leak before it, all pictures, and every figure beside a real one."""
     monkeypatch.setattr(cnn, "enough", lambda windows: 2)
+    monkeypatch.setattr(cnn, "WIDTHS", (8, 8))
     monkeypatch.setattr(usefulness, "curve", functools.partial(usefulness.curve, shares=(1.0,), seeds=1))
     folder = finished / "samples" / "judged"
     sampling.write_samples(trained, trained.users, 2, 0, folder)
