@@ -1,7 +1,7 @@
 """Judges windows: the working directory's own samples, or any folder of images in the data layout.
 
 python evaluate.py --workdir=runs/gait [--samples=FOLDER] [--augmentation=linear] [--features=module:function]
-python evaluate.py --workdir=runs/gait --sweep=steps|guidance
+python evaluate.py --workdir=runs/gait --sweep=weights|guidance|steps
 """
 
 import importlib

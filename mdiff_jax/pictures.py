@@ -179,17 +179,16 @@ def steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, floa
 
 
 def frontier(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
-    """The judge's accuracy against variety, plausibility and copies, a point a setting named by its two scales."""
+    """The judge's accuracy against variety, plausibility and copies, a point a setting, named by its values."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for axis, name in zip(figure.subplots(1, 3), ("variety", "plausible", "copies"), strict=True):
         for row in rows:
-            s = row["settings"]
-            inside = bool(s["sample.guidance_interval"])
-            axis.plot(row[name], row["accuracy"], "s" if inside else "o", color="C1" if inside else "C0")
-            label = f"{s['sample.prior_cond_scale']:g}, {s['sample.cond_scale']:g}"
+            axis.plot(row[name], row["accuracy"], "o", color="C0")
+            label = ", ".join(str(value) for value in row["settings"].values())
             axis.annotate(label, (row[name], row["accuracy"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
         axis.plot(real[name], real["accuracy"], "*", color="black", markersize=11)
         axis.set_xlabel(name)
         axis.set_ylabel("accuracy of the judge")
-    figure.suptitle("prior and decoder scale; squares: middle noise levels alone; star: real windows", fontsize=9)
+    names = ", ".join(name.rpartition(".")[2].replace("_", " ") for name in rows[0]["settings"])
+    figure.suptitle(f"{names}; star: real windows", fontsize=9)
     save(figure, path)

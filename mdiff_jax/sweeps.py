@@ -1,7 +1,8 @@
 """Sampling settings against figures, measured on the validation windows: which sampler, steps and guidance to use.
 
 Each trial draws the same samples anew with other settings. Table, plot and figures lie in WORKDIR/sweeps; a sweep that
-was interrupted goes on. That of guidance also writes WORKDIR/chosen.json, the defaults of sampling.
+was interrupted goes on. Those of weights and of guidance also write WORKDIR/chosen.json, the defaults of sampling; each
+starts from what was chosen before.
 """
 
 import itertools
@@ -21,14 +22,15 @@ from mdiff_jax.metrics.yardstick import Measured, WindowSet, Yardstick
 from mdiff_jax.model import Model, load
 from mdiff_jax.workdir import Workdir, write_json
 
-SWEEPS = ("steps", "guidance")
+SWEEPS = ("weights", "guidance", "steps")
 FIGURES = ("accuracy", "recognised", "kernel distance", "plausible", "variety", "copies", "seconds per image")
 
 
 def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], scales: list[float], count: int) -> str:
     """Runs what is missing of a sweep and returns its table; see the module."""
     model, workdir = load(root), Workdir(root)
-    trials = list({"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}[kind])
+    makers = {"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}
+    trials = list((makers | {"weights": weight_trials(model)})[kind])
     stick, validation = measures(model)
     about = {"count": count, "checkpoint_step": model.step, "data_fingerprint": model.dataset.fingerprint}
     path = workdir.sweeps / f"{kind}.json"
@@ -40,15 +42,16 @@ def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], sc
         name = json.dumps(settings, sort_keys=True)
         if name not in done:
             bar.set_postfix_str(" ".join(str(v) for v in settings.values()))
-            done[name] = {"settings": settings} | trial(model, stick, validation, settings, count)
+            done[name] = {"settings": settings} | trial(root, stick, validation, settings, count)
             write_json(path, about | {"real": real, "trials": done})
     rows = [done[json.dumps(settings, sort_keys=True)] for settings in trials]
     text = table(rows, real, validation.count())
-    if kind == "guidance":
+    if kind != "steps":
         chosen = min(rows, key=lambda row: shortfall(row, real))
-        write_json(workdir.chosen, chosen["settings"])
+        before = json.loads(workdir.chosen.read_text()) if workdir.chosen.is_file() else {}
+        write_json(workdir.chosen, before | chosen["settings"])
         text += f"\nLeast shortfall from real windows: {chosen['settings']}, written to {workdir.chosen}\n"
-    draw = {"steps": pictures.steps, "guidance": pictures.frontier}[kind]
+    draw = pictures.steps if kind == "steps" else pictures.frontier
     draw(workdir.sweeps / f"{kind}.png", rows, real)
     (workdir.sweeps / f"{kind}.md").write_text(text)
     return f"{text}\nwritten to {workdir.sweeps}/{kind}.md, .json and .png"
@@ -67,6 +70,12 @@ def step_trials(model: Model, steps: list[int], samplers: list[str]) -> Iterator
         }
 
 
+def weight_trials(model: Model) -> Iterator[dict[str, Any]]:
+    """The last checkpoint and the one with the least validation loss, each with every average of the parameters."""
+    for checkpoint, decay in itertools.product(("latest", "best"), model.config.ema_decays):
+        yield {"sample.checkpoint": checkpoint, "sample.ema_decay": decay}
+
+
 def guidance_trials(scales: list[float]) -> Iterator[dict[str, Any]]:
     """Every pair of scales; and the larger ones for the middle of the noise levels alone."""
     for prior, decoder in itertools.product(scales, scales):
@@ -81,16 +90,14 @@ def guidance_trials(scales: list[float]) -> Iterator[dict[str, Any]]:
 
 
 def trial(
-    model: Model, stick: Yardstick, validation: Measured, settings: dict[str, Any], count: int
+    root: str | Path, stick: Yardstick, validation: Measured, settings: dict[str, Any], count: int
 ) -> dict[str, float]:
     """Figures of `count` samples a user. The pace is that of the second half, without compilation."""
-    config = model.config.copy_and_resolve_references()
-    config.update_from_flattened_dict(build.with_tuples(settings))
+    model = load(root, build.with_tuples(settings))
     requests = model.requests(model.users, range(count))
-    config.sample.batch_size = -(-len(requests) // 2)
-    build.validate(config)
+    model.config.sample.batch_size = -(-len(requests) // 2)
     chunks, ends = [], []
-    for _, windows in model._replace(config=config).draw(requests, config.seed):
+    for _, windows in model.draw(requests, model.config.seed):
         chunks.append(windows)
         ends.append(time.perf_counter())
     windows = np.concatenate(chunks)

@@ -255,6 +255,9 @@ def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished
     sweeps.sweep(root, "guidance", [], [], [1.0], 2)
     text = sweeps.sweep(root, "guidance", [], [], [1.0, 3.0], 2)
     assert drawn == [1.0, 3.0, 1.0, 3.0, 3.0], "four pairs and one interval, the first pair of them before"
+    drawn.clear()
+    sweeps.sweep(root, "weights", [], [], [], 2)
+    assert len(drawn) == 2
     assert text.count("\n|") >= 7 and (root / "sweeps" / "guidance.png").is_file()
     chosen = json.loads((root / "chosen.json").read_text())
     sample = model.load(root).config.sample

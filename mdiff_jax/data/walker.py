@@ -79,13 +79,13 @@ def vary(user: User, difficulty: float, rng: np.random.Generator) -> tuple[gait.
     """One walk of a person: how it differs from the others, and from where it is seen."""
     g = user.gait
     spread = dict(
-        speed=0.05, cadence=0.02, arm_right=0.16, arm_left=0.16, asymmetry=0.02, limp=0.008, knee=0.05, ankle=0.06,
-        bob=0.12, tilt=0.1, torsion=0.2, lean=2.0, sway_phase=0.012, sway_peak=0.05,
+        speed=0.07, cadence=0.028, arm_right=0.22, arm_left=0.22, asymmetry=0.028, limp=0.011, knee=0.07, ankle=0.084,
+        bob=0.17, tilt=0.14, torsion=0.28, lean=2.8, sway_phase=0.017, sway_peak=0.07,
     )  # fmt: skip
     walk = g._replace(**{k: getattr(g, k) + difficulty * s * rng.standard_normal() for k, s in spread.items()})
-    gains = (difficulty * 2.0 * rng.standard_normal(5) + np.array(user[1:])).tolist()
+    gains = (difficulty * 2.8 * rng.standard_normal(5) + np.array(user[1:])).tolist()
     scene = radar.Scene(
-        rng.uniform(2, 5), rng.uniform(0.8, 1.2), difficulty * rng.uniform(-10, 10), rng.uniform(52, 62), *gains
+        rng.uniform(2, 5), rng.uniform(0.8, 1.2), difficulty * rng.uniform(-14, 14), rng.uniform(52, 62), *gains
     )
     return walk, scene
 
