@@ -160,7 +160,7 @@ def sample() -> dict:
         "eta": 0.0,  # noise of DDIM: 0 none, 1 as much as DDPM
         "batch_size": 32,  # samples drawn at once, on all devices
         "ema_decay": 0.999,  # which average of the parameters; one of ema_decays
-        "checkpoint": "latest",  # latest, or best by validation loss; of prior and decoder
+        "checkpoint": "best",  # of prior and decoder: best by validation loss, or latest
     }
 
 
