@@ -124,7 +124,7 @@ def of_truth(truth: Truth, test: Measured, generated: Measured) -> Iterator[Figu
     """Of synthetic walkers what is measured is held against what is true of the user."""
     sets = (generated, test)
     errors = [true.torso_error(truth, s.physics, s.set.users) for s in sets]
-    note = "mean share by which it is off the user's; walks of a person differ by 0.05 m/s"
+    note = "mean share by which it is off the user's; walks of a person differ by 0.07 m/s"
     yield compared(PHYSICS, "torso speed off the truth", note, errors, sets)
     if min(len(np.unique(s.set.users)) for s in sets) < 3:
         return

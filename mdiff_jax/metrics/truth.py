@@ -16,7 +16,7 @@ PHASES = 200  # of a gait cycle
 
 
 class Truth(NamedTuple):
-    """Of each user, in m/s; walks differ by 0.05 m/s from the user's own speed."""
+    """Of each user, in m/s; walks differ by 0.07 m/s from the user's own speed."""
 
     torso: Float[np.ndarray, " users"]  # mean speed
     ankle: Float[np.ndarray, " users"]  # highest speed
