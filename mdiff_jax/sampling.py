@@ -88,8 +88,8 @@ def write(
     size = None
     while tasks := missing(job.tasks, is_done, record["rejected"], count):
         size = size or min(job.model.config.sample.batch_size, len(tasks))  # of all rounds: one program
-        save(folder, settings, record, complete=False)
         for chunk, windows, kept in draw(job, tasks, seed, size, passes):
+            save(folder, settings, record, complete=False)  # once drawn: settings that cannot work leave nothing
             images = job.model.to_image(windows)
             for task, window, image, keep in zip(chunk, windows, images, kept, strict=True):
                 if keep and arrays:
@@ -98,7 +98,6 @@ def write(
                     export.write_image(path_of(task), image, image_size(job.model, image))
                 else:
                     record["rejected"].append(task.name)
-            save(folder, settings, record, complete=False)
 
     # ------------------------------------------------------------------- what there is now
     done = chosen(job.tasks, is_done, count)

@@ -259,6 +259,13 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
     assert distance[0] < distance[1]
 
 
+def test_a_strength_that_cannot_be_leaves_nothing_behind(trained, windows, tmp_path):
+    job = modes.like(trained, given.read(trained, next(windows.glob("*.png")), "walker_01"), 0.0, 1, 0)
+    with pytest.raises(InputError, match="strength = 0"):
+        sampling.write(job, 0, tmp_path, sampling.Output())
+    assert not list(tmp_path.iterdir())
+
+
 def test_given_windows_have_a_size_and_a_user(trained, windows, tmp_path):
     with pytest.raises(InputError, match="user 'stranger' is unknown"):
         modes.like(trained, given.read(trained, windows, None), 0.5, 1, 0)
