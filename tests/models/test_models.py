@@ -11,11 +11,15 @@ from mdiff_jax.models.prior import PriorTransformer
 from mdiff_jax.models.unet import UNet
 
 
-def randomised(params, seed=1):
-    """Parameters away from their zero initialisation, so that every path carries signal."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    return tree.unflatten([p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)])
+def drawn(network, *inputs):
+    """Parameters away from their zero initialisation, so that every path carries signal; nothing is compiled."""
+    rng, shapes = np.random.default_rng(1), jax.eval_shape(network.init, jax.random.key(0), *inputs)
+
+    def draw(path, x):
+        rest = x.shape[:-1] if path[-1].key == "kernel" else ()
+        return jnp.asarray((path[-1].key == "scale") + rng.normal(0, 0.8 / np.prod(rest) ** 0.5, x.shape), x.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def make_unet(**changes):
@@ -34,7 +38,7 @@ def unet_inputs(rows=16, frames=8):
 @pytest.fixture(scope="module")
 def unet():
     network = make_unet()
-    params = randomised(jax.jit(network.init)(jax.random.key(0), *unet_inputs()))
+    params = drawn(network, *unet_inputs())
     return jax.jit(network.apply), params
 
 
@@ -100,7 +104,7 @@ def test_unet_knows_where_zero_doppler_is(unet):
 def test_remat_changes_nothing_but_what_is_kept_for_the_backward_pass():
     inputs = unet_inputs()
     networks = {remat: make_unet(remat=remat) for remat in layers.REMAT}
-    params = randomised(jax.jit(networks["none"].init)(jax.random.key(0), *inputs))
+    params = drawn(networks["none"], *inputs)
     losses = {remat: lambda p, n=n: (n.apply(p, *inputs) ** 2).mean() for remat, n in networks.items()}
     quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     plain, full = (jax.jit(jax.grad(losses[r]), compiler_options=quick)(params) for r in ("none", "full"))
@@ -116,7 +120,7 @@ def test_remat_changes_nothing_but_what_is_kept_for_the_backward_pass():
 def test_low_precision_keeps_parameters_and_output_in_float32(dtype):
     inputs = unet_inputs()
     low, full = make_unet(dtype=dtype), make_unet()
-    params = randomised(jax.jit(low.init)(jax.random.key(0), *inputs))
+    params = drawn(low, *inputs)
     assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     got, expected = (jax.jit(n.apply)(params, *inputs) for n in (low, full))
     assert got.dtype == jnp.float32
@@ -128,7 +132,7 @@ def test_prior_hears_each_condition(self_condition):
     network = PriorTransformer(3, 16, 2, 2, self_condition)
     z = jax.random.normal(jax.random.key(0), (2, 5))
     inputs = (z, jnp.array([0.0, 3.0]), jnp.array([0, 2]), jnp.array([True, True]), jnp.zeros_like(z))
-    params = randomised(jax.jit(network.init)(jax.random.key(0), *inputs))
+    params = drawn(network, *inputs)
     apply = jax.jit(network.apply)
     before = apply(params, *inputs)
     assert before.shape == z.shape
@@ -141,7 +145,7 @@ def test_prior_hears_each_condition(self_condition):
 def test_embedding_has_length_one_and_hardly_minds_a_shift_in_time():
     network = Encoder(8, (8, 16), 1, 2)
     x = jax.random.normal(jax.random.key(0), (3, 16, 16, 1))
-    params = jax.jit(network.init)(jax.random.key(0), x)
+    params = drawn(network, x)
     apply = jax.jit(network.apply)
     z = apply(params, x)
     np.testing.assert_allclose(jnp.linalg.norm(z, axis=-1), 1.0, rtol=1e-5)
