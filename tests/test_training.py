@@ -307,6 +307,7 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "plain", unrecorded)
     monkeypatch.setattr(build, "validate", lambda values: None)
     monkeypatch.setattr(ConfigDict, "__getitem__", recorded)
+    model.drawing.cache_clear()
     trainer.train(config, tmp_path)
     summary.report(tmp_path)
     assert keys - read - {"data.colormap", "data.path"} == set()
