@@ -15,7 +15,8 @@ def get_config() -> ConfigDict:
     config = quickstart.get_config()
     config.data.kind = "folder"
     config.encoder.update(embedding_dim=128, epochs=40)
-    config.prior.update(width=256, depth=4)
+    config.prior.update(width=256, depth=4, epochs=480)
+    config.patience = 4  # the decoder begins to learn windows by heart half-way
     config.decoder.update(cond_width=256, epochs=160, sample_timesteps=64)
     config.sample.update(num_samples_per_user=16, cond_scale=1.0, prior_cond_scale=1.0)  # the nearest to real windows
     return config

@@ -268,6 +268,17 @@ def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished
         sweeps.sweep(root, "steps", [5000], ["ddim"], [], 2)
 
 
+def test_a_sweep_chooses_the_quickest_of_those_that_are_as_good():
+    real = {"accuracy": 0.9, "plausible": 0.8, "variety": 0.1, "copies": 0.0}
+    good = real | {"kernel distance": 0.01, "seconds per image": 2.0, "recognised": 0.8}
+    rows = [good, good | {"seconds per image": 1.0}]
+    assert sweeps.choice(rows, real, "seconds per image") is rows[1]
+    worse = [good | {"seconds per image": 0.1, name: value} for name, value in (("plausible", 0.5), ("copies", 0.4))]
+    far = good | {"seconds per image": 0.1, "kernel distance": 0.2}
+    assert sweeps.choice([*rows, *worse, far], real, "seconds per image") is rows[1]
+    assert sweeps.choice([*rows, good | {"kernel distance": 0.0}], real, "kernel distance")["kernel distance"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("users", "n", "says"),
     [(["walker_3"], 1, "did you mean"), (["walker_01", "walker_01"], 1, "twice"), (["walker_01"], 0, "at least 1")],
