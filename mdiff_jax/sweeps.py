@@ -28,7 +28,7 @@ FIGURES = ("accuracy", "recognised", "kernel distance", "plausible", "variety", 
 
 
 def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], scales: list[float], count: int) -> str:
-    """Runs what is missing of a sweep and returns its table; see the module."""
+    """Runs what is missing of a sweep and returns its table, of all settings tried so far; see the module."""
     model, workdir = load(root), Workdir(root)
     makers = {"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}
     trials = list((makers | {"weights": weight_trials(model)})[kind])
@@ -49,7 +49,7 @@ def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], sc
             bar.set_postfix_str(" ".join(str(v) for v in settings.values()))
             done[name] = {"settings": settings} | trial(root, stick, validation, settings, count)
             write_json(path, about | {"real": real, "trials": done})
-    rows = [done[json.dumps(settings, sort_keys=True)] for settings in trials]
+    rows = sorted(done.values(), key=lambda row: list(row["settings"].values()))
     text = table(rows, real, validation.count())
     chosen = choice(rows, real, "seconds per image" if kind == "steps" else "kernel distance")
     before = json.loads(workdir.chosen.read_text()) if workdir.chosen.is_file() else {}
