@@ -33,10 +33,12 @@ def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], sc
     makers = {"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}
     trials = list((makers | {"weights": weight_trials(model)})[kind])
     stick, validation = measures(model)
+    before = json.loads(workdir.chosen.read_text()) if workdir.chosen.is_file() else {}
     about = {
         "count": count,
         "checkpoint_steps": [model.prior_step, model.step],
         "data_fingerprint": model.dataset.fingerprint,
+        "chosen_before": {key: value for key, value in before.items() if key not in trials[0]},
     }
     path = workdir.sweeps / f"{kind}.json"
     done = earlier(path, about)
@@ -52,7 +54,6 @@ def sweep(root: str | Path, kind: str, steps: list[int], samplers: list[str], sc
     rows = sorted(done.values(), key=lambda row: list(row["settings"].values()))
     text = table(rows, real, validation.count())
     chosen = choice(rows, real, "seconds per image" if kind == "steps" else "kernel distance")
-    before = json.loads(workdir.chosen.read_text()) if workdir.chosen.is_file() else {}
     write_json(workdir.chosen, before | chosen["settings"])
     said = ", ".join(f"{key}={value}" for key, value in chosen["settings"].items())
     text += f"\nChosen, and written to {workdir.chosen}: {said}\n"
