@@ -70,6 +70,7 @@ def main() -> int:
                 process.kill()
                 process.wait()
                 number += 1
+                print(f"kill {number} of {given.kills}", flush=True)
         assert start(killed).wait() == 0
         for stage in STAGES:
             (step, a), (other, b) = state(peaceful, stage), state(killed, stage)
