@@ -1,6 +1,7 @@
 """How scripts start and end: one line and exit status 2 for what a person can mend, a traceback for our own faults."""
 
 import difflib
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -27,9 +28,18 @@ def run(main: Callable[[], None]) -> None:
             sys.exit(130)
         except Stopped as stopped:
             print("\nstopped; the same command goes on from here", file=sys.stderr)
-            sys.exit(128 + stopped.signum)
+            leave(128 + stopped.signum)
 
     app.run(guarded, flags_parser=parse)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process at once: all is saved and closed, and to take down an interpreter whose other threads are
+    compiling takes long and can crash.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -82,8 +82,8 @@ def main() -> int:
         print(
             f"{number} kills in {given.kills} runs of about {whole:.0f} s, {during_save} while a checkpoint was written"
         )
-        for share in (0.3, 0.5, 0.7):
-            process = start(ended)
+        for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+            process = start(ended / f"{share}")
             time.sleep(share * whole)
             asked = time.time()
             process.send_signal(signal.SIGTERM)
