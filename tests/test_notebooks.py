@@ -148,6 +148,5 @@ def test_runs(path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbclient import NotebookClient
 
     monkeypatch.setenv("MDIFF_SMALL", "1")
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # much is compiled and little computed
     notebook = nbformat.read(copy / "notebooks" / path.name, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(copy / "notebooks")}}).execute()
