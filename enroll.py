@@ -21,7 +21,7 @@ def main() -> None:
             raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
     target = enrolment.enrol(WORKDIR.value, NAME.value, Path(PATH.value))
     print(f"{NAME.value} is enrolled in {target}; remove the file to forget")
-    print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value}")
+    print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale=2")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A new person from a handful of windows: a row for the users' tables of prior and decoder, all else frozen.
 
-The row is sought where those of the trained users lie: their weighted mean plus a deviation that is held small, by the
-losses that prior and decoder were trained with (textual inversion, Gal et al. 2022, has the same aim in another table).
+The row is a weighted mean of the trained users' plus a deviation, sought by the losses that prior and decoder were trained
+with (textual inversion, Gal et al. 2022, has the same aim in another table). The prior's deviation is held small; the
+decoder's is free, since few users span too little of what it can draw.
 """
 
 from collections.abc import Callable
@@ -25,9 +26,9 @@ from mdiff_jax.workdir import Workdir
 WINDOWS = (5, 20)
 SEED = 0
 BATCH = {"prior": 64, "decoder": 8}  # noised windows a step
-STEPS = {"prior": 400, "decoder": 100}
-LEARNING_RATE = 0.03
-PENALTY = 1e-2  # of the deviation's mean square, in units of the trained rows' variance
+STEPS = {"prior": 400, "decoder": 400}
+LEARNING_RATE = {"prior": 0.03, "decoder": 0.1}
+PENALTY = {"prior": 1e-2, "decoder": 0.0}  # of the deviation's mean square, in units of the trained rows' variance
 
 Loss = Callable[[Float[Array, " width"], Key], Float[Array, ""]]
 
@@ -76,22 +77,22 @@ def fit_row(model: Model, name: str, z: np.ndarray, windows: np.ndarray) -> Floa
         return np.zeros(0, np.float32)
     table = np.asarray(params["user"]["embedding"])[: len(model.users)]
     stage = build.stage(model.config, name, model.num_users + 1)
-    which = np.arange(BATCH[name]) % len(windows)
-    batch = {"embedding": z, "spectrogram": windows}
-    batch = {field: jnp.asarray(batch[field][which], jnp.float32) for field in stage.fields}
-    batch |= {"user": jnp.full(len(which), model.num_users), "example": jnp.arange(len(which))}
+    data = {"embedding": jnp.asarray(z, jnp.float32), "spectrogram": jnp.asarray(windows, jnp.float32)}
+    same = {"user": jnp.full(BATCH[name], model.num_users), "example": jnp.arange(BATCH[name])}
 
     def loss(row: Array, key: Key) -> Array:
+        which = jax.random.randint(jax.random.fold_in(key, 1), (BATCH[name],), 0, len(windows))
+        batch = {field: data[field][which] for field in stage.fields} | same
         return stage.loss(people.with_rows(params, row[None]), batch, key, ALONE)[0]
 
     key = keys.purpose_key(SEED, "train", f"enrol {name}")
-    return np.asarray(descend(loss, table, key, STEPS[name], name))
+    return np.asarray(descend(loss, table, key, name))
 
 
-def descend(loss: Loss, table: Float[np.ndarray, "users width"], key: Key, steps: int, name: str) -> Array:
+def descend(loss: Loss, table: Float[np.ndarray, "users width"], key: Key, name: str) -> Array:
     """The row that makes `loss` small: weights over `table` and a deviation, by Adam."""
-    scale = table.std()
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+    scale, steps = table.std(), STEPS[name]
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE[name], steps))
     start = {"weights": jnp.zeros(len(table)), "deviation": jnp.zeros(table.shape[1])}
 
     def row_of(free: dict[str, Array]) -> Array:
@@ -101,7 +102,7 @@ def descend(loss: Loss, table: Float[np.ndarray, "users width"], key: Key, steps
     def step(free: dict, state: Any, key: Key) -> tuple[dict, Any, Array]:
         def objective(free: dict) -> tuple[Array, Array]:
             value = loss(row_of(free), key)
-            return value + PENALTY * jnp.mean(free["deviation"] ** 2), value
+            return value + PENALTY[name] * jnp.mean(free["deviation"] ** 2), value
 
         grads, value = jax.grad(objective, has_aux=True)(free)
         updates, state = optimizer.update(grads, state)
