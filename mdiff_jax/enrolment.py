@@ -1,8 +1,8 @@
 """A new person from a handful of windows: a row for the users' tables of prior and decoder, all else frozen.
 
 The row is a weighted mean of the trained users' plus a deviation, sought by the losses that prior and decoder were
-trained with (textual inversion, Gal et al. 2022, has the same aim in another table). The prior's deviation is held small;
-the decoder's is free, since few users span too little of what it can draw.
+trained with (textual inversion, Gal et al. 2022, has the same aim in another table). The prior's deviation is held
+small; the decoder's is free, since few users span too little of what it can draw.
 """
 
 from collections.abc import Callable
