@@ -44,7 +44,7 @@ def draw(
     seen = novelty.aligned(made, stick.train.windows[generated.nearest[nearest]])
     titles = [f"{users[generated.set.users[i]]}, NCC {generated.similarity[i]:.3f}" for i in nearest]
     pictures.pairs(folder / "closest.png", image(made, colormap), image(seen, colormap), titles)
-    rows = {user: tuple(image(spread(windows), colormap) for windows in sets) for user, sets in of_user.items()}
+    rows = {u: tuple(image(pictures.spread(x, COLUMNS), colormap) for x in sets) for u, sets in of_user.items()}
     pictures.grid(folder / "sheet.png", rows, zero)
 
     # ------------------------------------------------------------------- do they help?
@@ -67,11 +67,6 @@ def in_step(windows: Windows, zero: float) -> dict[str, np.ndarray]:
     found = kinematics.envelopes(windows, zero)
     by = kinematics.in_step(found["highest"])
     return {k: np.stack([np.roll(e, n) for e, n in zip(v, by, strict=True)]) for k, v in found.items()}
-
-
-def spread(windows: Windows) -> Windows:
-    """A sheet's row of them, from first to last: neighbours are of one walk and alike."""
-    return windows[np.linspace(0, len(windows) - 1, min(COLUMNS, len(windows))).astype(int)]
 
 
 def image(windows: Windows, colormap: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 
 from mdiff_jax.errors import InputError
 from mdiff_jax.metrics import kinematics, novelty
+from mdiff_jax.metrics.yardstick import grey
 from mdiff_jax.model import Model
 
 Passes = Callable[[np.ndarray], Bool[np.ndarray, " windows"]]
@@ -42,7 +43,3 @@ def new(model: Model) -> Passes:
         raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: leave it out")
     most = novelty.nearest(validation, train)[0].max()
     return lambda windows: novelty.nearest(windows, train)[0] <= most
-
-
-def grey(windows: np.ndarray) -> np.ndarray:
-    return windows.mean(-1) if windows.ndim == 4 else windows

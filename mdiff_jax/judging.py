@@ -159,7 +159,7 @@ def read_set(model: Model, folder: Path) -> WindowSet:
 def real(model: Model, name: str) -> tuple[Windows, np.ndarray]:
     """Real windows of a split, one channel."""
     windows, users = model.windows(name)
-    return (windows.mean(-1) if windows.ndim == 4 else windows), users
+    return yardstick.grey(windows), users
 
 
 def real_set(model: Model, name: str) -> WindowSet:

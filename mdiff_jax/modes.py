@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mdiff_jax import build, generate, people
+from mdiff_jax import build, generate, people, pictures
 from mdiff_jax.errors import InputError
 from mdiff_jax.given import Given
 from mdiff_jax.model import Model
@@ -65,8 +65,7 @@ def of_users(model: Model, users: Sequence[str], count: int, seed: int) -> list[
 
 def spread(model: Model, windows: np.ndarray) -> np.ndarray:
     """As many as the sheet has columns, from first to last, without the channel of scalar ones."""
-    chosen = np.linspace(0, len(windows) - 1, min(model.config.summary.grid_columns, len(windows))).astype(int)
-    x = windows[chosen]
+    x = pictures.spread(windows, model.config.summary.grid_columns)
     return x[..., 0] if x.shape[-1] == 1 else x
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from mdiff_jax.errors import InputError
 from mdiff_jax.types import Array
+from mdiff_jax.workdir import whole
 
 
 class Person(NamedTuple):
@@ -25,11 +26,8 @@ class Person(NamedTuple):
 
 def write(path: Path, person: Person) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **person._replace(windows=np.float16(person.windows))._asdict())
-    temporary.replace(path)
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **person._replace(windows=np.float16(person.windows))._asdict())
 
 
 def read(path: Path) -> Person:

@@ -139,6 +139,11 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def spread(windows: np.ndarray, columns: int) -> np.ndarray:
+    """A sheet's row of them, from first to last: neighbours are of one walk and alike."""
+    return windows[np.linspace(0, len(windows) - 1, min(columns, len(windows))).astype(int)]
+
+
 def caption(velocity: Sequence[float] | None, seconds: float | None) -> str:
     time = "time, about four steps a window" if seconds is None else "time in s"
     return f"{time}; velocity {'upwards, the tick is zero' if velocity is None else 'in m/s'}"

@@ -17,7 +17,7 @@ from mdiff_jax.data import builders, export, sources
 from mdiff_jax.errors import InputError
 from mdiff_jax.model import Model
 from mdiff_jax.modes import Job, Task
-from mdiff_jax.workdir import write_json
+from mdiff_jax.workdir import whole, write_json
 
 TRIES = 10  # samples drawn for one that is to pass the checks, at most
 NOT_PIXELS = ("num_samples_per_user", "batch_size")  # of config.sample
@@ -81,12 +81,11 @@ def write(
     def path_of(task: Task) -> Path:
         return folder / f"{task.name}.{output.image_format}"
 
-    def is_done(task: Task) -> bool:
-        return path_of(task).is_file() and (not arrays or array_of(folder, task).is_file())
+    there = {t.name for t in job.tasks if path_of(t).is_file() and (not arrays or array_of(folder, t).is_file())}
 
     # ------------------------------------------------------------------- draw
     size = None
-    while tasks := missing(job.tasks, is_done, record["rejected"], count):
+    while tasks := missing(job.tasks, there, record["rejected"], count):
         size = size or min(job.model.config.sample.batch_size, len(tasks))  # of all rounds: one program
         for chunk, windows, kept in draw(job, tasks, seed, size, passes):
             save(folder, settings, record, complete=False)  # once drawn: settings that cannot work leave nothing
@@ -96,11 +95,12 @@ def write(
                     write_array(array_of(folder, task), window)
                 if keep:
                     export.write_image(path_of(task), image, image_size(job.model, image))
+                    there.add(task.name)
                 else:
                     record["rejected"].append(task.name)
 
     # ------------------------------------------------------------------- what there is now
-    done = chosen(job.tasks, is_done, count)
+    done = chosen(job.tasks, there, count)
     record["files"] |= {path_of(t).relative_to(folder).as_posix(): t.about for t in done}
     short = [u for u, n in shortage(job.tasks, done, count).items() if n]
     save(folder, settings, record, complete=not short)
@@ -140,24 +140,23 @@ def draw(
 
 
 def by_user(tasks: Sequence[Task]) -> dict[str, list[Task]]:
-    return {
-        user: [t for t in tasks if t.about["user"] == user] for user in dict.fromkeys(t.about["user"] for t in tasks)
-    }
+    users: dict[str, list[Task]] = {}
+    for task in tasks:
+        users.setdefault(task.about["user"], []).append(task)
+    return users
 
 
-def chosen(tasks: Sequence[Task], is_done: Any, count: int | None) -> list[Task]:
-    """Of each user the first `count` that are done."""
-    return [t for mine in by_user(tasks).values() for t in [t for t in mine if is_done(t)][:count]]
+def chosen(tasks: Sequence[Task], there: set[str], count: int | None) -> list[Task]:
+    """Of each user the first `count` that are there."""
+    return [t for mine in by_user(tasks).values() for t in [t for t in mine if t.name in there][:count]]
 
 
-def missing(tasks: Sequence[Task], is_done: Any, rejected: Sequence[str], count: int | None) -> list[Task]:
+def missing(tasks: Sequence[Task], there: set[str], rejected: Sequence[str], count: int | None) -> list[Task]:
     """What to draw next: of each user as many as are wanted still, in order of their numbers."""
-    lack = shortage(tasks, chosen(tasks, is_done, count), count)
-    refused = set(rejected)
+    lack = shortage(tasks, chosen(tasks, there, count), count)
+    settled = there.union(rejected)
     return [
-        t
-        for user, mine in by_user(tasks).items()
-        for t in [t for t in mine if t.name not in refused and not is_done(t)][: lack[user]]
+        t for user, mine in by_user(tasks).items() for t in [t for t in mine if t.name not in settled][: lack[user]]
     ]
 
 
@@ -233,11 +232,8 @@ def array_of(folder: Path, task: Task) -> Path:
 
 
 def write_array(path: Path, window: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        np.save(file, window.astype(np.float32), allow_pickle=False)
-    temporary.replace(path)
+    with whole(path) as temporary:
+        np.save(temporary, window.astype(np.float32), allow_pickle=False)
 
 
 def unpack(folder: Path) -> None:
@@ -263,9 +259,8 @@ def pack(folder: Path, job: Job, files: dict[str, dict[str, Any]]) -> None:
         columns["velocity"] = np.array(velocity)
     if job.seconds is not None:
         columns["time"] = (np.arange(windows.shape[2]) + 0.5) * (job.seconds / windows.shape[2])
-    temporary = folder / ".samples.npz"
-    np.savez_compressed(temporary, **columns)
-    temporary.replace(folder / "samples.npz")
+    with whole(folder / "samples.npz") as temporary:
+        np.savez_compressed(temporary, **columns)
     shutil.rmtree(folder / ".windows")
 
 

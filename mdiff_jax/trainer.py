@@ -19,7 +19,7 @@ from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.errors import InputError, Stopped
 from mdiff_jax.interrupts import Interrupts
 from mdiff_jax.journal import Journal, StageJournal
-from mdiff_jax.workdir import Workdir, write_json
+from mdiff_jax.workdir import Workdir, whole, write_json
 
 # Keys that may change between two runs in one working directory: they do not touch what was trained.
 FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_every", "compilation_cache")
@@ -172,10 +172,8 @@ def embed(run: Run, params: Any) -> Embeddings:
     deviation = np.sqrt(((z[data.rows["train"]] - mean) ** 2).mean())
     table, constants = (z - mean) / deviation, {"embedding_mean": mean, "embedding_deviation": np.asarray(deviation)}
     if parallel.is_first():
-        temporary = path.with_name(f".{path.name}")
-        with temporary.open("wb") as file:
-            np.savez(file, embedding=table, fingerprint=fingerprint, **constants)
-        temporary.replace(path)
+        with whole(path) as temporary:
+            np.savez(temporary, embedding=table, fingerprint=fingerprint, **constants)
     return Embeddings(table, constants, fingerprint)
 
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,9 +63,7 @@ def main() -> int:
             process = start(killed)
             try:
                 process.wait(timeout=rng.uniform(0.2, 0.9) * whole)
-                if number < given.kills:  # finished too soon: begin again, so that there is something to kill
-                    subprocess.run(["rm", "-r", str(killed)], check=True)
-                continue
+                shutil.rmtree(killed)  # finished too soon: begin again, so that there is something to kill
             except subprocess.TimeoutExpired:
                 during_save += bool(list(killed.glob("*/checkpoints/*tmp*")))
                 process.kill()

@@ -19,6 +19,7 @@ from PIL import Image
 from mdiff_jax.data import builders, colormap, sources, walker
 from mdiff_jax.data.builders import Dataset
 from mdiff_jax.errors import InputError
+from mdiff_jax.workdir import whole
 
 LAYOUTS = ("images", "npz", "tfds")
 FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
@@ -69,12 +70,9 @@ def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UIn
 
 def write_image(path: Path, image: UInt8[np.ndarray, "freq time 3"], size: tuple[int, int]) -> None:
     """A .png or .jpg of `size` (rows, columns), whole or not at all: nearest neighbour, so no colour is off the map."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST).save(
-        temporary, **({"format": "png"} | FORMATS[path.suffix[1:]])
-    )
-    temporary.replace(path)
+    sized = Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST)
+    with whole(path) as temporary:
+        sized.save(temporary, **({"format": "png"} | FORMATS[path.suffix[1:]]))
 
 
 def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
@@ -90,10 +88,8 @@ def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
     }
     if dataset.metadata["velocity"] is not None:
         columns["velocity"] = np.array(dataset.metadata["velocity"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.npz")
-    np.savez_compressed(temporary, **columns)
-    temporary.replace(path)
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **columns)
 
 
 def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:

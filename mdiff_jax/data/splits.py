@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mdiff_jax.errors import InputError
+from mdiff_jax.workdir import whole
 
 NAMES = ("train", "validation", "test")
 RULES = ("auto", "recording", "block", "random_that_leaks")
@@ -206,10 +207,8 @@ def leaking(dataset: Described, split: Split, gap: int) -> float:
 
 def write(path: Path, split: Split) -> None:
     """split.json."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(split, indent=0, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(split, indent=0, ensure_ascii=False) + "\n")
 
 
 def read(path: Path) -> Split:

@@ -111,6 +111,11 @@ class Yardstick(NamedTuple):
         )
 
 
+def grey(windows: np.ndarray) -> Windows:
+    """(N, F, T), or with colours (N, F, T, 3), → (N, F, T), the mean of the colours."""
+    return windows.mean(-1) if windows.ndim == 4 else windows
+
+
 def in_chunks(measure: Callable[[Windows], kinematics.Measures], windows: Windows) -> kinematics.Measures:
     """`measure` of all windows, of few at once: it needs several times their memory."""
     parts = [measure(windows[i : i + CHUNK]) for i in range(0, len(windows), CHUNK)]

@@ -10,9 +10,6 @@ from jax.typing import DTypeLike
 
 from mdiff_jax.types import Array, LogSnr
 
-REMAT = ("none", "blocks", "full")  # what the backward pass recomputes: nothing, each block, each level as well
-
-
 REMAT = ("none", "blocks", "full")  # what is recomputed in the backward pass: nothing, each block, each level as well
 
 
