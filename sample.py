@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from mdiff_jax import cli, given, load, modes, sampling
+from mdiff_jax import cli, given, load, modes, parallel, sampling
 from mdiff_jax.errors import InputError
 from mdiff_jax.model import Model
 from mdiff_jax.workdir import Workdir
@@ -33,6 +33,9 @@ SPACING = flags.DEFINE_string("spacing", None, "Of the steps: trailing, leading,
 EMA_DECAY = flags.DEFINE_float("ema_decay", None, "Which average of the parameters; one of ema_decays.")
 PRECISION = flags.DEFINE_string("precision", None, "float32, bfloat16 or float16.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Samples drawn at once; changes nothing but memory and pace.")
+COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of the first of several processes.")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are; one a host.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 # --- what is drawn, if not samples of users
 INTERPOLATE = flags.DEFINE_string("interpolate", None, "Two users, ID_1,ID_5: strips of windows from one to the other.")
@@ -58,6 +61,7 @@ def main() -> None:
     asked = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
     if len(asked) > 1:
         raise InputError(f"{asked[0]} and {asked[1]} do not go together: give one of them")
+    parallel.start(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     model = load(WORKDIR.value, {key: value for key, value in settings().items() if value is not None})
 
     # ------------------------------------------------------------------- draw
@@ -73,6 +77,8 @@ def main() -> None:
         files, sheet = sampling.write_samples(model, users, count, seed, folder, output, FILTER.value), "grid.png"
 
     # ------------------------------------------------------------------- say
+    if not parallel.is_first():
+        return
     print(f"{len(files)} images in {folder}; sheet {folder / sheet}")
     if FILTER.value:
         print(f"{sampling.share_rejected(folder):.1%} of what was drawn did not pass --filter={','.join(FILTER.value)}")

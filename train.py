@@ -23,7 +23,7 @@ def main() -> None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
     parallel.start(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     trainer.train(CONFIG.value, WORKDIR.value)
-    if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run and parallel.is_first():
+    if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run:
         summary.report(WORKDIR.value)
 
 

@@ -143,9 +143,10 @@ def _sample(denoiser: Denoiser, denoise: samplers.Denoise, shape: tuple[int, ...
 def generate(
     function: Draw, params: dict[str, Any], requests: Sequence[Request], *, seed: int, batch_size: int
 ) -> Iterator[tuple[Sequence[Request], dict[str, np.ndarray]]]:
-    """Draws `requests` in chunks of `batch_size` on all devices; yields each chunk with its arrays.
+    """Draws `requests` in chunks of `batch_size` on all devices of all processes; yields each chunk with its arrays.
 
-    A short last chunk is padded, so that one program is compiled and a sample does not depend on its company.
+    All processes have to call it, and all get everything. A short last chunk is padded, so that one program is compiled
+    and a sample does not depend on its company.
     """
     run = compiled(function)
     params = parallel.replicate(params)
@@ -155,7 +156,7 @@ def generate(
         yield chunk, {name: x[: len(chunk)] for name, x in run(params, batch_of(padded, seed)).items()}
 
 
-compiled = functools.lru_cache(maxsize=4)(parallel.compile_map)  # the same function is compiled once
+compiled = functools.lru_cache(maxsize=4)(parallel.compile_shared_map)  # the same function is compiled once
 
 
 def batch_of(requests: Sequence[Request], seed: int) -> dict[str, Array]:

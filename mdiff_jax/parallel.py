@@ -6,6 +6,7 @@ Batches arrive flat and are cut into one piece a device here.
 
 import collections
 import functools
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -44,6 +45,24 @@ def is_first() -> bool:
 def agree(tree: Any) -> Any:
     """The first process's host arrays, for all."""
     return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
+
+
+def told(call: Callable[[], Any]) -> Any:
+    """What `call` returns to the first process, for all: values that JSON knows; its InputError is raised by all."""
+    if jax.process_count() == 1:
+        return call()
+    answer = {}
+    if is_first():
+        try:
+            answer = {"value": call()}
+        except InputError as error:
+            answer = {"error": str(error)}
+    text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
+    size = int(agree(np.array(text.size, np.int32)))
+    answer = json.loads(bytes(agree(np.resize(text, size))))
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return answer["value"]
 
 
 def wait_for_all(name: str) -> None:
@@ -141,7 +160,7 @@ def compile_loss(loss: Callable) -> Callable:
 def compile_map(function: Callable) -> Callable:
     """`function(constants, batch)` example by example → the same on all devices, the flat batch padded to fit.
 
-    Returns host arrays of the flat batch's length.
+    Returns host arrays of the flat batch's length. For one process alone.
     """
     mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), devices=jax.local_devices())
     n = jax.local_device_count()
@@ -153,3 +172,17 @@ def compile_map(function: Callable) -> Callable:
         return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:size], out)
 
     return run
+
+
+def compile_shared_map(function: Callable) -> Callable:
+    """As `compile_map`, but for all processes together: each computes its share of the batch, and all get the whole."""
+    run, processes, me = compile_map(function), jax.process_count(), jax.process_index()
+
+    def shared(constants: Any, batch: Any) -> Any:
+        size = len(jax.tree.leaves(batch)[0])
+        share = -(-size // processes)
+        rows = np.arange(me * share, (me + 1) * share) % size
+        mine = run(constants, jax.tree.map(lambda x: x[rows], batch))
+        return jax.tree.map(lambda x: x[:size], multihost_utils.process_allgather(mine, tiled=True))
+
+    return run if processes == 1 else shared

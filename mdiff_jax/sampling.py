@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax import __version__, build, checks, modes, pictures
+from mdiff_jax import __version__, build, checks, modes, parallel, pictures
 from mdiff_jax.data import builders, export, sources
 from mdiff_jax.errors import InputError
 from mdiff_jax.model import Model
@@ -67,54 +67,88 @@ def write(
     """Draws what is missing of a job into `folder`; returns the files, in the job's order.
 
     Images that are there already are kept, so an interrupted call goes on where it stopped, and a larger job adds. Each
-    file appears whole or not at all. Of each user the first `count` samples that pass are kept, without it all. Raises
-    InputError if the folder holds samples drawn with other settings, and if too few pass.
+    file appears whole or not at all. Of each user the first `count` samples that pass are kept, without it all. Several
+    processes draw together; the first of them reads and writes. Raises InputError if the folder holds samples drawn
+    with other settings, and if too few pass.
     """
     # ------------------------------------------------------------------- what is there
-    arrays = output.npz or output.tfds
     check_output(job.model, output)
     settings = describe(job.model, seed) | job.settings | {"format": output.image_format}
-    record = earlier(folder, settings)
-    if arrays:
-        unpack(folder)
-
-    def path_of(task: Task) -> Path:
-        return folder / f"{task.name}.{output.image_format}"
-
-    there = {t.name for t in job.tasks if path_of(t).is_file() and (not arrays or array_of(folder, t).is_file())}
+    place = Place(folder, output)
+    there, record = parallel.told(lambda: look(job, place, settings))
+    there = set(there)
 
     # ------------------------------------------------------------------- draw
     size = None
     while tasks := missing(job.tasks, there, record["rejected"], count):
         size = size or min(job.model.config.sample.batch_size, len(tasks))  # of all rounds: one program
         for chunk, windows, kept in draw(job, tasks, seed, size, passes):
-            save(folder, settings, record, complete=False)  # once drawn: settings that cannot work leave nothing
-            images = job.model.to_image(windows)
-            for task, window, image, keep in zip(chunk, windows, images, kept, strict=True):
-                if keep and arrays:
-                    write_array(array_of(folder, task), window)
-                if keep:
-                    export.write_image(path_of(task), image, image_size(job.model, image))
-                    there.add(task.name)
-                else:
-                    record["rejected"].append(task.name)
+            good = [(task, window) for task, window, keep in zip(chunk, windows, kept, strict=True) if keep]
+            if parallel.is_first():
+                save(folder, settings, record, complete=False)  # once drawn: settings that cannot work leave nothing
+                write_windows(job.model, place, good)
+            there.update(task.name for task, _ in good)
+            record["rejected"] += [task.name for task, keep in zip(chunk, kept, strict=True) if not keep]
 
     # ------------------------------------------------------------------- what there is now
     done = chosen(job.tasks, there, count)
-    record["files"] |= {path_of(t).relative_to(folder).as_posix(): t.about for t in done}
-    short = [u for u, n in shortage(job.tasks, done, count).items() if n]
-    save(folder, settings, record, complete=not short)
+    short = [user for user, lack in shortage(job.tasks, done, count).items() if lack]
+    if parallel.is_first():
+        record["files"] |= {place.image(task).relative_to(folder).as_posix(): task.about for task in done}
+        save(folder, settings, record, complete=not short)
     if short:
         raise InputError(
             f"only {sum(t.about['user'] == short[0] for t in done)} of {count * TRIES} samples of '{short[0]}' pass "
             f"--filter={','.join(settings['filter'])}: ask for fewer, or filter by less; the others are in {folder}"
         )
-    if arrays:
-        pack(folder, job, record["files"])
-    if output.tfds:
-        write_tfds(folder, job, settings)
-    write_sheet(folder / job.sheet, job, [(t, path_of(t)) for t in done])
-    return [path_of(t) for t in done]
+    if parallel.is_first():
+        finish(job, place, settings, record, done)
+    return [place.image(task) for task in done]
+
+
+class Place(NamedTuple):
+    """Where samples go."""
+
+    folder: Path
+    output: Output
+
+    @property
+    def arrays(self) -> bool:
+        """Whether scalar windows are kept too."""
+        return self.output.npz or self.output.tfds
+
+    def image(self, task: Task) -> Path:
+        return self.folder / f"{task.name}.{self.output.image_format}"
+
+    def array(self, task: Task) -> Path:
+        """Where a window lies until all are there; as folders of users are, but hidden."""
+        return self.folder / ".windows" / f"{task.name}.npy"
+
+
+def look(job: Job, place: Place, settings: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """The samples that are there already, and what is on record of the folder."""
+    record = earlier(place.folder, settings)
+    if place.arrays:
+        unpack(place.folder)
+    tasks = [t for t in job.tasks if place.image(t).is_file() and (not place.arrays or place.array(t).is_file())]
+    return [t.name for t in tasks], record
+
+
+def write_windows(model: Model, place: Place, drawn: Sequence[tuple[Task, np.ndarray]]) -> None:
+    for task, window in drawn:
+        if place.arrays:
+            write_array(place.array(task), window)
+        image = model.to_image(window)
+        export.write_image(place.image(task), image, image_size(model, image))
+
+
+def finish(job: Job, place: Place, settings: dict[str, Any], record: dict[str, Any], done: Sequence[Task]) -> None:
+    """What is made of all samples: arrays, data set, sheet."""
+    if place.arrays:
+        pack(place.folder, job, record["files"])
+    if place.output.tfds:
+        write_tfds(place.folder, job, settings)
+    write_sheet(place.folder / job.sheet, job, [(task, place.image(task)) for task in done])
 
 
 def check_output(model: Model, output: Output) -> None:
@@ -128,10 +162,10 @@ def draw(
     job: Job, tasks: list[Task], seed: int, size: int, passes: checks.Passes
 ) -> Iterator[tuple[list[Task], np.ndarray, np.ndarray]]:
     """Chunks of tasks with their windows, and which of these pass."""
-    with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr) as bar:
+    with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr, disable=not parallel.is_first()) as bar:
         at = 0
         for chunk, windows in job.model.draw([t.request for t in tasks], seed, job.function, size):
-            yield tasks[at : at + len(chunk)], windows, passes(windows)
+            yield tasks[at : at + len(chunk)], windows, parallel.agree(passes(windows))
             at += len(chunk)
             bar.update(len(chunk))
 
@@ -224,11 +258,6 @@ def share_rejected(folder: Path) -> float:
 
 
 # ----------------------------------------------------------------------------- scalar windows
-
-
-def array_of(folder: Path, task: Task) -> Path:
-    """Where a window lies until all are there; as folders of users are, but hidden."""
-    return folder / ".windows" / f"{task.name}.npy"
 
 
 def write_array(path: Path, window: np.ndarray) -> None:

@@ -4,7 +4,7 @@ import shutil
 import time
 from pathlib import Path
 
-from mdiff_jax import judging
+from mdiff_jax import judging, parallel
 from mdiff_jax.metrics import identity
 from mdiff_jax.model import load
 from mdiff_jax.sampling import folder_of, write_samples
@@ -12,14 +12,20 @@ from mdiff_jax.workdir import Workdir, write_json
 
 
 def report(root: str | Path) -> None:
-    """Draws samples of each user into the working directory, writes grid.png and summary.json, prints the summary."""
+    """Draws samples of each user into the working directory, writes grid.png and summary.json, prints the summary.
+
+    Several processes draw together; the first does the rest.
+    """
     # ------------------------------------------------------------------- draw
+    parallel.wait_for_all("the last stage is saved")
     workdir, model = Workdir(root), load(root)
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
     folder = folder_of(model, workdir.samples, seed)
     began = time.perf_counter()
     files = write_samples(model, model.users, count, seed, folder)
     seconds = (time.perf_counter() - began) / len(files)
+    if not parallel.is_first():
+        return
     picture = workdir.root / "grid.png"
     shutil.copyfile(folder / "grid.png", picture)
 

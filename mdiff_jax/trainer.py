@@ -119,35 +119,38 @@ def goes_on(old: list, new: list) -> bool:
 
 def prepare(config: ConfigDict, workdir: Workdir) -> Data:
     """The data set, prepared once below the working directory, and its split."""
-    c = config.data
-    if parallel.is_first():
-        dataset = builders.prepare(
-            kind=c.kind,
-            path=c.path,
-            image_size=tuple(c.image_size),
-            cache_dir=workdir.data,
-            channels=c.channels,
-            colormap_name=c.colormap,
-            native_frames=c.native_frames,
-            stft=dict(c.stft),
-            walkers=dict(c.walkers),
-        )
-        if not workdir.split.is_file():
-            split = splits.make_split(
-                dataset,
-                fractions=c.fractions,
-                by=c.split_by,
-                gap=c.gap,
-                seed=config.seed,
-                folds=c.folds,
-                fold=c.fold,
-                windows_per_user=c.windows_per_user or None,
-            )
-            splits.write(workdir.split, split)
-    parallel.wait_for_all("data")
+    parallel.told(lambda: write_data(config, workdir))
     dataset, split = builders.open_prepared(workdir.data), splits.read(workdir.split)
     position = {file: i for i, file in enumerate(dataset.files)}
     return Data(dataset, {name: np.array([position[f] for f in split[name]], int) for name in splits.NAMES})
+
+
+def write_data(config: ConfigDict, workdir: Workdir) -> None:
+    """What of data set and split is not there yet."""
+    c = config.data
+    dataset = builders.prepare(
+        kind=c.kind,
+        path=c.path,
+        image_size=tuple(c.image_size),
+        cache_dir=workdir.data,
+        channels=c.channels,
+        colormap_name=c.colormap,
+        native_frames=c.native_frames,
+        stft=dict(c.stft),
+        walkers=dict(c.walkers),
+    )
+    if not workdir.split.is_file():
+        split = splits.make_split(
+            dataset,
+            fractions=c.fractions,
+            by=c.split_by,
+            gap=c.gap,
+            seed=config.seed,
+            folds=c.folds,
+            fold=c.fold,
+            windows_per_user=c.windows_per_user or None,
+        )
+        splits.write(workdir.split, split)
 
 
 def embed(run: Run, params: Any) -> Embeddings:

@@ -1,6 +1,8 @@
 """Laws of sampling as people use it: modes, outputs, filters, enrolment. On networks whose parameters are random."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +145,36 @@ def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
     np.testing.assert_array_equal(drawn, trained.to_image(arrays["spectrogram"][3]))
     assert {i.user for i in sources.scan(tmp_path / "s")} == set(trained.users)
     assert not (tmp_path / "s" / ".windows").exists()
+
+
+def test_two_processes_write_what_one_writes_and_all_of_them_say_what_is_wrong(root, trained, tmp_path):
+    def pair(*more: str) -> list[tuple[str, str, int]]:
+        with socket.socket() as s:
+            s.bind(("localhost", 0))
+            address = f"--coordinator_address=localhost:{s.getsockname()[1]}"
+        script, pipe = Path(__file__).parents[1] / "sample.py", subprocess.PIPE
+        flags = [f"--workdir={root}", f"--output_dir={tmp_path / 'two'}", "--num_samples_per_user=3", "--npz", *more]
+        command = [sys.executable, script, *flags, address, "--num_processes=2"]
+        env = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+        both = [
+            subprocess.Popen([*command, f"--process_id={i}"], env=env, stdout=pipe, stderr=pipe, text=True)
+            for i in (0, 1)
+        ]
+        return [(*process.communicate(timeout=200), process.returncode) for process in both]
+
+    def content(folder: str) -> dict[str, bytes]:
+        files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
+        return {path.relative_to(tmp_path / folder).as_posix(): path.read_bytes() for path in files}
+
+    sampling.write_samples(trained, trained.users, 3, 0, tmp_path / "one", sampling.Output(npz=True))
+    (out, said, status), (silent, _, other) = pair()
+    assert (status, other) == (0, 0), said
+    assert "6 images in" in out and "images" not in silent
+    one, two = content("one"), content("two")
+    assert one.keys() == two.keys() and len(one) == 6 + 3
+    assert [name for name in one if name != "samples.npz" and one[name] != two[name]] == []
+    for _, said, status in pair("--cond_scale=3"):
+        assert status == 2 and "cond_scale=" in said and "--output_dir" in said
 
 
 def test_jpg_and_another_format_in_the_same_folder_is_refused(trained, tmp_path):
