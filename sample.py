@@ -27,6 +27,8 @@ SEED = flags.DEFINE_integer("seed", 0, "Which samples: image i of a user depends
 STEPS = flags.DEFINE_integer("sample_timesteps", None, "Sampling steps of prior and decoder.")
 COND_SCALE = flags.DEFINE_float("cond_scale", None, "Guidance of the decoder; 1: none.")
 PRIOR_COND_SCALE = flags.DEFINE_float("prior_cond_scale", None, "Guidance of the prior; 1: none.")
+GUIDANCE_INTERVAL = flags.DEFINE_list("guidance_interval", None, "LOW,HIGH: log-SNRs to guide the decoder between.")
+GUIDANCE_RESCALE = flags.DEFINE_float("guidance_rescale", None, "0 to 1: brings guided estimates back to their spread.")
 SAMPLER = flags.DEFINE_string("sampler", None, "ddim, ddpm, dpmpp_2m or heun.")
 ETA = flags.DEFINE_float("eta", None, "Noise of DDIM: 0 none, 1 as much as DDPM.")
 SPACING = flags.DEFINE_string("spacing", None, "Of the steps: trailing, leading, linspace or logsnr.")
@@ -92,6 +94,8 @@ def settings() -> dict:
         "decoder.sample_timesteps": STEPS.value,
         "sample.cond_scale": COND_SCALE.value,
         "sample.prior_cond_scale": PRIOR_COND_SCALE.value,
+        "sample.guidance_interval": interval(),
+        "sample.guidance_rescale": GUIDANCE_RESCALE.value,
         "sample.sampler": SAMPLER.value,
         "sample.eta": ETA.value,
         "sample.spacing": SPACING.value,
@@ -99,6 +103,16 @@ def settings() -> dict:
         "sample.batch_size": BATCH_SIZE.value,
         "precision": PRECISION.value,
     }
+
+
+def interval() -> tuple[float, ...] | None:
+    """The log-SNRs of --guidance_interval; empty: guide everywhere."""
+    if GUIDANCE_INTERVAL.value is None:
+        return None
+    try:
+        return tuple(float(x) for x in GUIDANCE_INTERVAL.value)
+    except ValueError:
+        raise InputError(f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give LOW,HIGH, as -3,5") from None
 
 
 def job_of(model: Model, count: int, seed: int) -> modes.Job:

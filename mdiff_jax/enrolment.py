@@ -1,8 +1,9 @@
-"""A new person from a handful of windows: a row for the users' tables of prior and decoder, all else frozen.
+"""A new person from a handful of windows: what prior and decoder are told of that person is sought, all else frozen.
 
-The row is a weighted mean of the trained users' plus a deviation, sought by the losses that prior and decoder were
-trained with (textual inversion, Gal et al. 2022, has the same aim in another table). The prior's deviation is held
-small; the decoder's is free, since few users span too little of what it can draw.
+By the losses they were trained with (textual inversion, Gal et al. 2022, has the same aim). For the prior it is a row
+of its table: a weighted mean of the trained users' plus a deviation that is held small. For the decoder it is such a
+mean and, for each block, what is added to scale and shift of its norm (DiffFit, Xie et al. 2023, tunes scales and
+biases to new data): one row alone does not reach far enough from few users.
 """
 
 from collections.abc import Callable
@@ -26,11 +27,12 @@ from mdiff_jax.workdir import Workdir
 WINDOWS = (5, 20)
 SEED = 0
 BATCH = {"prior": 64, "decoder": 8}  # noised windows a step
-STEPS = {"prior": 400, "decoder": 400}
-LEARNING_RATE = {"prior": 0.03, "decoder": 0.1}
-PENALTY = {"prior": 1e-2, "decoder": 0.0}  # of the deviation's mean square, in units of the trained rows' variance
+STEPS = 400
+LEARNING_RATE = 0.03
+PENALTY = 1e-2  # of the deviation's mean square, in units of the trained rows' variance
 
-Loss = Callable[[Float[Array, " width"], Key], Float[Array, ""]]
+Params = dict[str, Any]  # of a network
+Free = dict[str, Any]  # what is sought: a tree of arrays
 
 
 def enrol(root: str | Path, name: str, path: Path) -> Path:
@@ -63,55 +65,76 @@ def check_name(model: Model, name: str) -> None:
 
 
 def fit(model: Model, windows: Float[np.ndarray, "windows freq time channels"]) -> people.Person:
-    """The rows of both tables, one network after the other."""
-    z = model.embed(windows)
-    rows = {name: fit_row(model, name, z, windows) for name in ("prior", "decoder")}
+    """What is to be told of the person in the windows to one network after the other."""
+    data = {"embedding": jnp.asarray(model.embed(windows), jnp.float32), "spectrogram": jnp.asarray(windows)}
+    prior, (decoder, modulations) = fit_prior(model, data), fit_decoder(model, data)
     shown = windows[: model.config.summary.grid_columns]
-    return people.Person(rows["prior"], rows["decoder"], shown, (model.prior_step, model.step))
+    return people.Person(prior, decoder, modulations, shown, (model.prior_step, model.step))
 
 
-def fit_row(model: Model, name: str, z: np.ndarray, windows: np.ndarray) -> Float[np.ndarray, " width"]:
-    """The row of one network's table that explains the windows; empty where it has no table."""
-    params = model.params[name]
-    if "user" not in params:
-        return np.zeros(0, np.float32)
-    table = np.asarray(params["user"]["embedding"])[: len(model.users)]
-    stage = build.stage(model.config, name, model.num_users + 1)
-    data = {"embedding": jnp.asarray(z, jnp.float32), "spectrogram": jnp.asarray(windows, jnp.float32)}
-    same = {"user": jnp.full(BATCH[name], model.num_users), "example": jnp.arange(BATCH[name])}
+def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width"]:
+    """The row of its table."""
+    table = model.params["prior"]["user"]["embedding"][: len(model.users)]
 
-    def loss(row: Array, key: Key) -> Array:
-        which = jax.random.randint(jax.random.fold_in(key, 1), (BATCH[name],), 0, len(windows))
-        batch = {field: data[field][which] for field in stage.fields} | same
-        return stage.loss(people.with_rows(params, row[None]), batch, key, ALONE)[0]
+    def row_of(free: Free) -> Array:
+        return jax.nn.softmax(free["weights"]) @ table + table.std() * free["deviation"]
 
-    key = keys.purpose_key(SEED, "train", f"enrol {name}")
-    return np.asarray(descend(loss, table, key, name))
+    def objective(params: Params, free: Free, key: Key) -> tuple[Array, Array]:
+        loss = loss_of(model, "prior", people.with_rows(params, row_of(free)[None]), data, key)
+        return loss, PENALTY * jnp.mean(free["deviation"] ** 2)
 
-
-def descend(loss: Loss, table: Float[np.ndarray, "users width"], key: Key, name: str) -> Array:
-    """The row that makes `loss` small: weights over `table` and a deviation, by Adam."""
-    scale, steps = table.std(), STEPS[name]
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE[name], steps))
     start = {"weights": jnp.zeros(len(table)), "deviation": jnp.zeros(table.shape[1])}
+    return np.asarray(row_of(descend(objective, model.params["prior"], start, "prior")))
 
-    def row_of(free: dict[str, Array]) -> Array:
-        return jax.nn.softmax(free["weights"]) @ table + scale * free["deviation"]
+
+def fit_decoder(model: Model, data: dict[str, Array]) -> tuple[Float[np.ndarray, " cond_width"], dict[str, np.ndarray]]:
+    """The row of its table, empty where it has none, and the modulations of its blocks."""
+    params = model.params["decoder"]
+    biases = {name: p["modulation"]["bias"] for name, p in params.items() if "modulation" in p}
+    table = params["user"]["embedding"][: len(model.users)] if "user" in params else jnp.zeros((len(model.users), 0))
+
+    def row_of(free: Free) -> Array:
+        return jax.nn.softmax(free["weights"]) @ table
+
+    def objective(params: Params, free: Free, key: Key) -> tuple[Array, float]:
+        blocks = {name: x[None] for name, x in free["modulations"].items()}
+        told = people.with_modulations(people.with_rows(params, row_of(free)[None]), model.num_users, blocks)
+        return loss_of(model, "decoder", told, data, key), 0.0
+
+    start = {"weights": jnp.zeros(len(table)), "modulations": jax.tree.map(jnp.zeros_like, biases)}
+    free = descend(objective, params, start, "decoder")
+    return np.asarray(row_of(free)), jax.tree.map(np.asarray, free["modulations"])
+
+
+def loss_of(model: Model, name: str, params: Params, data: dict[str, Array], key: Key) -> Float[Array, ""]:
+    """Of a network that knows one user more, on a batch of the windows as that user's."""
+    stage, count = build.stage(model.config, name, model.num_users + 1), BATCH[name]
+    which = jax.random.randint(jax.random.fold_in(key, 1), (count,), 0, len(data["embedding"]))
+    batch = {field: data[field][which] for field in stage.fields}
+    batch |= {"user": jnp.full(count, model.num_users), "example": jnp.arange(count)}
+    return stage.loss(params, batch, key, ALONE)[0]
+
+
+def descend(
+    objective: Callable[[Params, Free, Key], tuple[Array, Array | float]], params: Params, free: Free, name: str
+) -> Free:
+    """What makes loss and penalty, which `objective` gives, small together: by Adam, from `free`."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, STEPS))
 
     @jax.jit
-    def step(free: dict, state: Any, key: Key) -> tuple[dict, Any, Array]:
-        def objective(free: dict) -> tuple[Array, Array]:
-            value = loss(row_of(free), key)
-            return value + PENALTY[name] * jnp.mean(free["deviation"] ** 2), value
+    def step(params: Params, free: Free, state: Any, key: Key) -> tuple[Free, Any, Array]:
+        def total(free: Free) -> tuple[Array, Array]:
+            loss, penalty = objective(params, free, key)
+            return loss + penalty, loss
 
-        grads, value = jax.grad(objective, has_aux=True)(free)
+        grads, loss = jax.grad(total, has_aux=True)(free)
         updates, state = optimizer.update(grads, state)
-        return optax.apply_updates(free, updates), state, value
+        return optax.apply_updates(free, updates), state, loss
 
-    free, state = start, optimizer.init(start)
-    bar = tqdm(range(steps), desc=f"enrol: {name}", unit="step", mininterval=1)
+    key, state = keys.purpose_key(SEED, "train", f"enrol {name}"), optimizer.init(free)
+    bar = tqdm(range(STEPS), desc=f"enrol: {name}", unit="step", mininterval=1)
     for i in bar:
-        free, state, value = step(free, state, jax.random.fold_in(key, i))
+        free, state, loss = step(params, free, state, jax.random.fold_in(key, i))
         if i % 20 == 0:
-            bar.set_postfix(loss=f"{float(value):.4f}", refresh=False)
-    return row_of(free)
+            bar.set_postfix(loss=f"{float(loss):.4f}", refresh=False)
+    return free

@@ -144,12 +144,12 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
 
     # ------------------------------------------------------------------- people enrolled since
     enrolled = {path.stem: people.read(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
-    for name in ("prior", "decoder") if enrolled else ():
-        rows = np.stack([getattr(person, name) for person in enrolled.values()])
-        params[name] = people.with_rows(params[name], rows)
+    users = tuple(stages["decoder"].meta["users"])
+    if enrolled:
+        params |= people.enrolled(params, len(users), [*enrolled.values()])
     return Model(
         config,
-        users=tuple(stages["decoder"].meta["users"]),
+        users=users,
         enrolled=enrolled,
         params=params,
         constants=stages["decoder"].constants,

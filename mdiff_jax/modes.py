@@ -109,7 +109,7 @@ def between(model: Model, users: tuple[str, str], steps: int, count: int, seed: 
         for i in range(count)
         for k, share in enumerate(shares)
     ]
-    mixed = model._replace(params=model.params | {"decoder": with_mixtures(model.params["decoder"], rows, shares)})
+    mixed = model._replace(params=model.params | {"decoder": with_mixtures(model, rows, shares)})
     decode = build.decode(model.config, model.num_users + steps)
     function = lambda params, batch: {"spectrogram": decode(params["decoder"], batch)}  # noqa: E731
     settings = {"interpolate": list(users), "interpolate_steps": steps}
@@ -127,12 +127,18 @@ def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: f
     return (weights[0] * a + weights[1] * b) * ((1 - share) * lengths[0] + share * lengths[1])
 
 
-def with_mixtures(params: dict[str, Any], ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> dict[str, Any]:
-    """A decoder that also knows the users in between."""
-    if "user" not in params:
-        return params
-    first, last = (np.asarray(params["user"]["embedding"])[i] for i in ends)
-    return people.with_rows(params, np.stack([(1 - s) * first + s * last for s in shares]).astype(np.float32))
+def with_mixtures(model: Model, ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> dict[str, Any]:
+    """Parameters of a decoder that also knows the users in between."""
+    params = model.params["decoder"]
+
+    def mixtures(table: Array) -> np.ndarray:
+        first, last = (np.asarray(table)[i] for i in ends)
+        return np.stack([(1 - s) * first + s * last for s in shares]).astype(np.float32)
+
+    if "modulations" in params:
+        rows = {name: mixtures(table) for name, table in params["modulations"].items()}
+        params = people.with_modulations(params, model.num_users, rows)
+    return people.with_rows(params, mixtures(params["user"]["embedding"])) if "user" in params else params
 
 
 # ----------------------------------------------------------------------------- variations of given windows

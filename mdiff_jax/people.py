@@ -1,8 +1,11 @@
-"""People enrolled after training: what the networks know of each is a vector, kept in one file beside the checkpoints.
+"""People enrolled after training: what the networks are told of each, kept in one file beside the checkpoints.
 
-A network looks users up in a table, a row each and the null user last. A person enrolled is one more row before that.
+A network looks users up in a table, a row each and the null user last; a person enrolled is one more row before that.
+Since few users span little of what the decoder can draw, each of its blocks is told of a person directly, too: by what
+is added to the scale and shift of its norm.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,26 +23,44 @@ class Person(NamedTuple):
 
     prior: Float[np.ndarray, " width"]  # row of the prior's table
     decoder: Float[np.ndarray, " cond_width"]  # row of the decoder's table; empty where it is told no users
+    modulations: dict[str, np.ndarray]  # of each block of the decoder, (2 channels,)
     windows: Float[np.ndarray, "windows freq time channels"]  # given ones, to be shown beside generated ones
-    steps: tuple[int, int]  # of the checkpoints of prior and decoder that the rows belong to
+    steps: tuple[int, int]  # of the checkpoints of prior and decoder that the rest belongs to
+
+
+BLOCK = "modulations."  # begins the names of a file's arrays that are such
 
 
 def write(path: Path, person: Person) -> None:
     """Whole or not at all."""
+    values = person._replace(windows=np.float16(person.windows))._asdict()
+    blocks = {f"{BLOCK}{name}": value for name, value in values.pop("modulations").items()}
     with whole(path) as temporary:
-        np.savez_compressed(temporary, **person._replace(windows=np.float16(person.windows))._asdict())
+        np.savez_compressed(temporary, **values, **blocks)
 
 
 def read(path: Path) -> Person:
     """InputError if it is not what `write` wrote."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            values = {name: file[name] for name in Person._fields}
+            values = {name: file[name] for name in file.files}
         steps = tuple(map(int, values.pop("steps")))
-        return Person(**{name: x.astype(np.float32) for name, x in values.items()}, steps=steps)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        values = {name: x.astype(np.float32) for name, x in values.items()}
+        blocks = {name.removeprefix(BLOCK): values.pop(name) for name in [*values] if name.startswith(BLOCK)}
+        if not blocks:
+            raise KeyError("no modulations")
+        return Person(**values, modulations=blocks, steps=steps)
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"'{path}' cannot be read ({reason}): remove it and enrol that person again") from None
+
+
+def enrolled(params: dict[str, Any], users: int, people: Sequence[Person]) -> dict[str, Any]:
+    """Parameters of prior and decoder that know these people after the first `users`."""
+    rows = {name: np.stack([getattr(person, name) for person in people]) for name in ("prior", "decoder")}
+    blocks = {name: np.stack([person.modulations[name] for person in people]) for name in people[0].modulations}
+    told = {name: with_rows(params[name], rows[name]) for name in rows}
+    return told | {"decoder": with_modulations(told["decoder"], users, blocks)}
 
 
 def with_rows(params: dict[str, Any], rows: Float[Array, "people width"]) -> dict[str, Any]:
@@ -48,3 +69,11 @@ def with_rows(params: dict[str, Any], rows: Float[Array, "people width"]) -> dic
         return params
     table = params["user"]["embedding"]
     return params | {"user": {"embedding": jnp.concatenate([table[:-1], rows, table[-1:]])}}
+
+
+def with_modulations(params: dict[str, Any], users: int, rows: Mapping[str, Array]) -> dict[str, Any]:
+    """Parameters of a decoder that tells its blocks this (people, 2 channels) of people more, after the first `users`;
+    of these nothing, where it has no tables yet.
+    """
+    tables = params.get("modulations") or {name: jnp.zeros((users, row.shape[1])) for name, row in rows.items()}
+    return params | {"modulations": {name: jnp.concatenate([tables[name], row]) for name, row in rows.items()}}

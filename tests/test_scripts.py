@@ -42,6 +42,11 @@ def test_training_on_a_bad_folder(tmp_path, prepare, says):
     assert not workdir.exists()
 
 
+def test_sampling_with_an_interval_that_is_no_two_numbers(tmp_path):
+    done = run("sample.py", f"--workdir={tmp_path}", "--guidance_interval=low,high")
+    assert done.returncode == 2 and "give LOW,HIGH" in done.stderr, done.stderr
+
+
 def test_sampling_without_a_working_directory(tmp_path):
     done = run("sample.py", f"--workdir={tmp_path / 'nothing'}", "--user_ids=ID_1")
     assert done.returncode == 2 and "train.py" in done.stderr and len(done.stderr.strip().splitlines()) == 1

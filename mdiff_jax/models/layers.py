@@ -114,21 +114,22 @@ class GroupNorm(nn.Module):
 class ResBlock(nn.Module):
     """Residual block: norm, SiLU, 3x3, adaptive norm, SiLU, 3x3 from zero (Dhariwal and Nichol 2021, appendix A).
 
-    Without `cond` (B, K) the second norm is a plain one.
+    Without `cond` (B, K) the second norm is a plain one. `extra` (B, 2 channels) is added to its scale and shift.
     """
 
     channels: int
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Array, cond: Array | None = None) -> Array:
+    def __call__(self, x: Array, cond: Array | None = None, extra: Array | None = None) -> Array:
         h = nn.silu(GroupNorm(self.dtype, name="norm_in")(x))
         h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(h)
         modulation = (None, None)
         if cond is not None:
             zeros = nn.initializers.zeros
             both = nn.Dense(2 * self.channels, kernel_init=zeros, dtype=self.dtype, name="modulation")(nn.silu(cond))
-            modulation = jnp.split(both.astype(jnp.float32), 2, axis=-1)
+            both = both.astype(jnp.float32) if extra is None else both.astype(jnp.float32) + extra
+            modulation = jnp.split(both, 2, axis=-1)
         h = nn.silu(GroupNorm(self.dtype, name="norm_out")(h, *modulation))
         h = nn.Conv(self.channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="conv_out")(h)
         if x.shape[-1] != self.channels:

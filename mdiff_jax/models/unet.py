@@ -15,6 +15,9 @@ class UNet(nn.Module):
     before; rows and frames must divide by `patch * 2 ** (levels - 1)`. `attention` says at which levels positions
     attend to each other. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
     `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022).
+
+    Parameters may hold 'modulations', a table (users, 2 channels) a block, which no training makes: what each block is
+    told of users beyond the condition (`people`).
     """
 
     channels: tuple[int, ...]
@@ -30,12 +33,12 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Spectrogram:
-        cond = self.condition(log_snr, embedding, user, keep)
+        cond, extra = self.condition(log_snr, embedding, user, keep), self.modulations(user, keep)
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         attend = nn.remat(layers.AttentionBlock) if self.remat != "none" else layers.AttentionBlock
 
         def level_block(h, level, name):
-            h = block(self.channels[level], self.dtype, name=name)(h, cond)
+            h = block(self.channels[level], self.dtype, name=name)(h, cond, extra.get(name))
             if self.attention[level]:
                 h = attend(self.head_width, self.dtype, self.attention_implementation, name=f"{name}_attention")(h)
             return h
@@ -94,3 +97,10 @@ class UNet(nn.Module):
             index = jnp.where(keep[:, 0], user, self.num_users)
             cond = cond + nn.Embed(self.num_users + 1, width, dtype=self.dtype, name="user")(index)
         return cond
+
+    def modulations(self, user: UserId, keep: Array) -> dict[str, Array]:
+        """(B, 2 channels) for each block where there is a table for it."""
+        if not self.has_variable("params", "modulations"):
+            return {}
+        tables = self.get_variable("params", "modulations")
+        return {name: jnp.where(keep[:, None], table[user], 0.0) for name, table in tables.items()}
