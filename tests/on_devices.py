@@ -1,4 +1,4 @@
-"""Run by test_parallel.py in its own process, or in several: fifty training steps and five samples, as JSON.
+"""Run by test_parallel.py in its own process, or in several: fifty training steps, five samples, what is told.
 
 python on_devices.py [COORDINATOR PROCESSES PROCESS]
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from mdiff_jax import generate, objectives, optim, parallel, schedules, state
 from mdiff_jax.augment import Augmentation
+from mdiff_jax.errors import InputError
 
 jax.config.update("jax_disable_most_optimizations", True)
 RNG = np.random.default_rng(0)
@@ -51,6 +52,16 @@ def draw(params, batch):
     return {"spectrogram": noise * params + batch["user"][:, None]}
 
 
+def refused() -> str:
+    def call() -> None:
+        raise InputError(f"said by {jax.process_index()}")
+
+    try:
+        return parallel.told(call)
+    except InputError as error:
+        return str(error)
+
+
 def main() -> None:
     if len(sys.argv) > 1:
         parallel.start(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
@@ -78,6 +89,8 @@ def main() -> None:
         "encoder": train(encoder, {"w": (16, 5), "c": (5, 3)}),
         "prior": train(prior, {"w": (5, 5)}),
         "samples": np.concatenate(chunks).tolist(),
+        "told": parallel.told(lambda: {"by": jax.process_index()}),
+        "refused": refused(),
     }
     print(json.dumps(result))
 
