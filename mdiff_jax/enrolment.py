@@ -28,7 +28,7 @@ WINDOWS = (5, 20)
 SEED = 0
 BATCH = {"prior": 64, "decoder": 8}  # noised windows a step
 STEPS = 400
-LEARNING_RATE = 0.03
+LEARNING_RATE = 0.1
 PENALTY = 1e-2  # of the deviation's mean square, in units of the trained rows' variance
 
 Params = dict[str, Any]  # of a network
