@@ -13,7 +13,6 @@ from mdiff_jax.errors import InputError
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
 NAME = flags.DEFINE_string("name", None, "Of the new user.")
 PATH = flags.DEFINE_string("path", None, "Folder or file with the windows of that person, drawn as the recordings are.")
-GUIDANCE = "--cond_scale=2 --guidance_interval=-3,3"  # that new people were best drawn with: docs/results.md
 
 
 def main() -> None:
@@ -22,7 +21,7 @@ def main() -> None:
             raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
     target = enrolment.enrol(WORKDIR.value, NAME.value, Path(PATH.value))
     print(f"{NAME.value} is enrolled in {target}; remove the file to forget")
-    print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} {GUIDANCE}")
+    print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale=2")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""A person the model has not seen: trained on all others, enrolled from twenty windows, judged by judges that know all.
+
+python benchmarks/newcomer.py --workdir=runs/quickstart --user=walker_06 --output=runs/without_06 [--windows=32]
+
+The judges and the real windows are those of --workdir; the model is trained anew, as that one was, on its other users.
+The same command goes on after an interruption.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from mdiff_jax import build, enrolment, evaluate, judging, load, sampling, trainer
+from mdiff_jax.data import export
+from mdiff_jax.errors import InputError
+from mdiff_jax.metrics import yardstick
+from mdiff_jax.metrics.compare import Figure
+from mdiff_jax.metrics.yardstick import Measured
+from mdiff_jax.model import Model
+from mdiff_jax.workdir import Workdir
+
+GIVEN = 20  # windows to enrol from
+GUIDANCE = ((1.0, ()), (1.5, ()), (2.0, (-3.0, 3.0)), (2.0, ()))  # scale, interval of log-SNR
+COLUMNS = ("accuracy", "plausible", "kernel distance", "suspected copies")
+
+
+def take_apart(known: Model, user: int, output: Path) -> None:
+    """Windows of the others, and some that training may see of the user, as folders of images."""
+    users, position = known.dataset.user_ids, {file: i for i, file in enumerate(known.dataset.files)}
+    mine = [position[file] for file in known.split["train"] if users[position[file]] == user]
+    if len(mine) < GIVEN:
+        raise InputError(f"'{known.users[user]}' has {len(mine)} training windows: give a user of {GIVEN} at least")
+    rows = {"others": np.flatnonzero(users != user), "given": np.array(mine[:: len(mine) // GIVEN][:GIVEN])}
+    for name, chosen in rows.items():
+        if not (output / name).exists():
+            export.write(known.dataset, chosen, output / name, "images")
+
+
+def train(root: Path, output: Path) -> Path:
+    """A working directory as the one at `root`, without the user."""
+    config = build.from_plain(Workdir(root).read_config())
+    config.data.update(kind="folder", path=str((output / "others").absolute()))
+    trainer.train(config, output / "run")
+    return output / "run"
+
+
+def cell(value: float, ends: tuple[float, float] | None) -> str:
+    return f"{value:.2f} ({ends[0]:.2f} to {ends[1]:.2f})" if ends else f"{value:.2f}"
+
+
+def figures(test: Measured, generated: Measured, user: int) -> dict[str, Figure]:
+    return {f.name: f for f in evaluate.of_users(test, generated)[user] if f.name in COLUMNS}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("workdir", "user", "output"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--windows", type=int, default=32, help="to draw with each guidance")
+    given = parser.parse_args()
+    known, output = load(given.workdir), Path(given.output)
+    user = known.index(given.user)
+    take_apart(known, user, output)
+    run = train(Path(given.workdir), output)
+
+    # ------------------------------------------------------------------- enrol
+    began = time.perf_counter()
+    if given.user not in load(run).enrolled:
+        enrolment.enrol(run, given.user, output / "given")
+        print(f"enrolled in {time.perf_counter() - began:.0f} s")
+
+    # ------------------------------------------------------------------- draw and judge
+    real = judging.real_set(known, "train").in_order()
+    stick = yardstick.make(real, known.dataset.metadata["zero_doppler"])
+    test, lines = stick.measure(judging.real_set(known, "test").in_order()), []
+    for scale, interval in GUIDANCE:
+        model = load(run, {"sample.cond_scale": scale, "sample.guidance_interval": interval})
+        title = f"{scale:g}, log-SNR {interval[0]:g} to {interval[1]:g}" if interval else f"{scale:g}"
+        folder = output / f"guidance {title}"
+        sampling.write_samples(model, [given.user], given.windows, 0, folder)
+        found = figures(test, stick.measure(judging.read_set(known, folder).in_order()), user)
+        lines.append([title, *(cell(f.generated, f.generated_range) for f in found.values())])
+    lines.append(["real unseen windows", *(cell(f.real, f.real_range) for f in found.values())])
+    for line in (["guidance", *found], ["---"] * (len(found) + 1), *lines):
+        print(f"| {' | '.join(line)} |")
+
+
+if __name__ == "__main__":
+    main()
