@@ -5,10 +5,12 @@ Since few users span little of what the decoder can draw, each of its blocks is 
 is added to the scale and shift of its norm.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -53,6 +55,12 @@ def read(path: Path) -> Person:
     except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"'{path}' cannot be read ({reason}): remove it and enrol that person again") from None
+
+
+def digest(person: Person) -> str:
+    """Of what the networks are told."""
+    told = jax.tree.leaves((person.prior, person.decoder, person.modulations))
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in told)).hexdigest()[:16]
 
 
 def enrolled(params: dict[str, Any], users: int, people: Sequence[Person]) -> dict[str, Any]:

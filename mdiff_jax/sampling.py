@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax import __version__, build, checks, modes, parallel, pictures
+from mdiff_jax import __version__, build, checks, modes, parallel, people, pictures
 from mdiff_jax.data import builders, export, sources
 from mdiff_jax.errors import InputError
 from mdiff_jax.model import Model
@@ -127,7 +127,7 @@ class Place(NamedTuple):
 
 def look(job: Job, place: Place, settings: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """The samples that are there already, and what is on record of the folder."""
-    record = earlier(place.folder, settings)
+    record = earlier(place.folder, settings, people_of(job))
     if place.arrays:
         unpack(place.folder)
     tasks = [t for t in job.tasks if place.image(t).is_file() and (not place.arrays or place.array(t).is_file())]
@@ -228,20 +228,32 @@ def describe(model: Model, seed: int) -> dict[str, Any]:
     }
 
 
-def earlier(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """'files' and 'rejected' of an earlier call with the same settings; InputError if the settings were others."""
+def people_of(job: Job) -> dict[str, str]:
+    """The enrolled people that a job draws, with a digest of what is known of each."""
+    names = {task.about["user"] for task in job.tasks}.union(job.settings.get("interpolate", ()))
+    return {name: people.digest(person) for name, person in job.model.enrolled.items() if name in names}
+
+
+def earlier(folder: Path, settings: dict[str, Any], enrolled: dict[str, str]) -> dict[str, Any]:
+    """'files', 'rejected' and 'enrolled' of an earlier call; InputError if the settings were others, or a person was
+    enrolled anew.
+    """
     path = folder / "provenance.json"
     if not path.is_file():
-        return {"files": {}, "rejected": []}
+        return {"files": {}, "rejected": [], "enrolled": enrolled}
     before = json.loads(path.read_text())
-    ours = {"complete", "files", "rejected", "share_rejected"}
+    ours = {"complete", "files", "rejected", "share_rejected", "enrolled"}
     for key in dict.fromkeys([*settings, *before]):
         if key not in ours and before.get(key) != settings.get(key):
             raise InputError(
                 f"{folder} holds samples with {key}={before.get(key)!r}, now it is {settings.get(key)!r}: "
                 "give another --output_dir"
             )
-    return {"files": before["files"], "rejected": before["rejected"]}
+    earlier_people = before.get("enrolled", {})
+    for name, now in enrolled.items():
+        if earlier_people.get(name, now) != now:
+            raise InputError(f"{folder} holds samples of '{name}' as enrolled before: give another --output_dir")
+    return {"files": before["files"], "rejected": before["rejected"], "enrolled": earlier_people | enrolled}
 
 
 def save(folder: Path, settings: dict[str, Any], record: dict[str, Any], *, complete: bool) -> None:

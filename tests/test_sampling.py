@@ -437,6 +437,16 @@ def test_people_are_read_as_they_were_written(enrolled, tmp_path):
         people.read(tmp_path / "NEW.npz")
 
 
+def test_samples_of_a_person_enrolled_anew_do_not_join_the_old_ones(enrolled, tmp_path):
+    person = enrolled.enrolled["NEW"]
+    anew = enrolled._replace(enrolled={"NEW": person._replace(prior=person.prior + 1)})
+    sampling.write_samples(enrolled, ["NEW"], 1, 0, tmp_path)
+    sampling.write_samples(anew, ["walker_01"], 1, 0, tmp_path)
+    sampling.write_samples(enrolled, ["NEW"], 2, 0, tmp_path)
+    with pytest.raises(InputError, match="'NEW' as enrolled before"):
+        sampling.write_samples(anew, ["NEW"], 2, 0, tmp_path)
+
+
 def test_a_strip_between_a_user_and_a_new_person_ends_at_both(enrolled, tmp_path):
     """The decoder hears of the last window of the strip what it hears of the person."""
     job = modes.between(enrolled, ("walker_01", "NEW"), 3, 1, 0)
