@@ -42,9 +42,8 @@ def accuracies(given: argparse.Namespace, seed: int) -> tuple[int, int, dict[str
         split = splits.make_split(
             dataset, fractions=(0.7, 0.1, 0.2), by="auto", gap=3, seed=seed, windows_per_user=given.windows
         )
-        position = {file: i for i, file in enumerate(dataset.files)}
-        rows = {name: np.array([position[file] for file in split[name]]) for name in ("train", "test")}
-        (x, users), (unseen, theirs) = ((dataset.load(r)[..., 0], dataset.user_ids[r]) for r in rows.values())
+        rows = [dataset.rows(split[name]) for name in ("train", "test")]
+        (x, users), (unseen, theirs) = ((dataset.load(r)[..., 0], dataset.user_ids[r]) for r in rows)
     judges = {
         "linear": identity.fit_linear(x, users, seed=seed),
         "convolutional": cnn.fit(x, users, seed=seed, disturbed=False),

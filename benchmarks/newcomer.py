@@ -31,11 +31,11 @@ COLUMNS = ("accuracy", "plausible", "kernel distance", "suspected copies")
 
 def take_apart(known: Model, user: int, output: Path) -> None:
     """Windows of the others, and some that training may see of the user, as folders of images."""
-    users, position = known.dataset.user_ids, {file: i for i, file in enumerate(known.dataset.files)}
-    mine = [position[file] for file in known.split["train"] if users[position[file]] == user]
+    users, train = known.dataset.user_ids, known.dataset.rows(known.split["train"])
+    mine = train[users[train] == user]
     if len(mine) < GIVEN:
         raise InputError(f"'{known.users[user]}' has {len(mine)} training windows: give a user of {GIVEN} at least")
-    rows = {"others": np.flatnonzero(users != user), "given": np.array(mine[:: len(mine) // GIVEN][:GIVEN])}
+    rows = {"others": np.flatnonzero(users != user), "given": mine[:: len(mine) // GIVEN][:GIVEN]}
     for name, chosen in rows.items():
         if not (output / name).exists():
             export.write(known.dataset, chosen, output / name, "images")
@@ -70,7 +70,7 @@ def main() -> None:
 
     # ------------------------------------------------------------------- enrol
     began = time.perf_counter()
-    if given.user not in load(run).enrolled:
+    if not (Workdir(run).enrolled / f"{given.user}.npz").is_file():
         enrolment.enrol(run, given.user, output / "given")
         print(f"enrolled in {time.perf_counter() - began:.0f} s")
 

@@ -164,7 +164,6 @@ def real(model: Model, name: str) -> tuple[Windows, np.ndarray]:
 
 def real_set(model: Model, name: str) -> WindowSet:
     """The same with what is known of their walks."""
-    position = {file: i for i, file in enumerate(model.dataset.files)}
-    rows = np.array([position[file] for file in model.split[name]], int)
+    rows = model.dataset.rows(model.split[name])
     recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
     return WindowSet(*real(model, name), recordings, indices, np.array(model.split[name]))

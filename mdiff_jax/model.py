@@ -88,8 +88,7 @@ class Model(NamedTuple):
 
     def windows(self, name: str) -> tuple[Windows, np.ndarray]:
         """Real windows of a split and their users' indices."""
-        position = {file: i for i, file in enumerate(self.dataset.files)}
-        rows = np.array([position[file] for file in self.split[name]], int)
+        rows = self.dataset.rows(self.split[name])
         x = self.dataset.load(rows)
         return (x if x.shape[-1] == 3 else x[..., 0]), self.dataset.user_ids[rows]
 

@@ -121,8 +121,7 @@ def prepare(config: ConfigDict, workdir: Workdir) -> Data:
     """The data set, prepared once below the working directory, and its split."""
     parallel.told(lambda: write_data(config, workdir))
     dataset, split = builders.open_prepared(workdir.data), splits.read(workdir.split)
-    position = {file: i for i, file in enumerate(dataset.files)}
-    return Data(dataset, {name: np.array([position[f] for f in split[name]], int) for name in splits.NAMES})
+    return Data(dataset, {name: dataset.rows(split[name]) for name in splits.NAMES})
 
 
 def write_data(config: ConfigDict, workdir: Workdir) -> None:

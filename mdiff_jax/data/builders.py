@@ -14,7 +14,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def rows(self, files: Sequence[str]) -> Int[np.ndarray, " n"]:
+        """Positions of files; KeyError for one it does not hold."""
+        position = {file: i for i, file in enumerate(self.files)}
+        return np.array([position[file] for file in files], int)
 
     def load(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n freq time channels"]:
         """Windows at these positions, float32 in [-1, 1]."""
