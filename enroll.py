@@ -7,8 +7,9 @@ from pathlib import Path
 
 from absl import flags
 
-from mdiff_jax import cli, enrolment
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime import cli
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.training import enrollment
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
 NAME = flags.DEFINE_string("name", None, "Of the new user.")
@@ -19,7 +20,7 @@ def main() -> None:
     for flag in (WORKDIR, NAME, PATH):
         if flag.value is None:
             raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
-    target = enrolment.enrol(WORKDIR.value, NAME.value, Path(PATH.value))
+    target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value))
     print(f"{NAME.value} is enrolled in {target}; remove the file to forget")
     print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale=2")
 

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from absl import flags
 
-from mdiff_jax import cli, judging, samplers, sweeps
-from mdiff_jax.errors import InputError
+from mdiff_jax.diffusion import samplers
+from mdiff_jax.evaluation import run, sweep
+from mdiff_jax.runtime import cli
+from mdiff_jax.runtime.errors import InputError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
-SWEEP = flags.DEFINE_enum("sweep", None, list(sweeps.SWEEPS), "Compares settings of sampling on validation windows.")
+SWEEP = flags.DEFINE_enum("sweep", None, list(sweep.SWEEPS), "Compares settings of sampling on validation windows.")
 SWEEP_STEPS = flags.DEFINE_list("sweep_steps", ["4", "8", "16", "32", "64", "128", "250"], "Of the sweep of steps.")
 SWEEP_SAMPLERS = flags.DEFINE_list("sweep_samplers", list(samplers.METHODS), "Of the sweep of steps.")
 SWEEP_SCALES = flags.DEFINE_list("sweep_scales", ["1", "1.5", "2", "3"], "Of the sweep of guidance.")
@@ -24,7 +26,7 @@ SAMPLES = flags.DEFINE_string("samples", None, "Folder with a folder of images p
 AUGMENTATION = flags.DEFINE_enum(
     "augmentation",
     "none",
-    list(judging.AUGMENTATION),
+    list(run.AUGMENTATION_JUDGES),
     "Judge to teach with real windows and others, to see whether adding them helps: linear (minutes), convolutional "
     "(hours).",
 )
@@ -38,11 +40,11 @@ def main() -> None:
         raise InputError("give --workdir=DIR, the working directory of train.py")
     if SWEEP.value is not None:
         steps, scales = [int(n) for n in SWEEP_STEPS.value], [float(s) for s in SWEEP_SCALES.value]
-        print(sweeps.sweep(WORKDIR.value, SWEEP.value, steps, SWEEP_SAMPLERS.value, scales, SWEEP_COUNT.value))
+        print(sweep.run_sweep(WORKDIR.value, SWEEP.value, steps, SWEEP_SAMPLERS.value, scales, SWEEP_COUNT.value))
         return
     samples = None if SAMPLES.value is None else Path(SAMPLES.value)
     own = None if FEATURES.value is None else function(FEATURES.value)
-    print(judging.judge(WORKDIR.value, samples, AUGMENTATION.value, own))
+    print(run.judge_samples(WORKDIR.value, samples, AUGMENTATION.value, own))
 
 
 def function(name: str) -> Callable:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
-from mdiff_jax import cli, given, load, modes, parallel, sampling
-from mdiff_jax.errors import InputError
-from mdiff_jax.model import Model
-from mdiff_jax.workdir import Workdir
+from mdiff_jax import load
+from mdiff_jax.inference import sample_writer, sampling_jobs, user_windows
+from mdiff_jax.inference.model import Model
+from mdiff_jax.runtime import cli, parallel
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir
 
 # --- who and how many
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
@@ -63,27 +65,28 @@ def main() -> None:
     asked = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
     if len(asked) > 1:
         raise InputError(f"{asked[0]} and {asked[1]} do not go together: give one of them")
-    parallel.start(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     model = load(WORKDIR.value, {key: value for key, value in settings().items() if value is not None})
 
     # ------------------------------------------------------------------- draw
     count, seed = model.config.sample.num_samples_per_user, SEED.value
-    output = sampling.Output(FORMAT.value, NPZ.value, TFDS.value)
-    folder = sampling.folder_of(model, Workdir(WORKDIR.value).samples, seed, kind())
+    output = sample_writer.OutputFormats(FORMAT.value, NPZ.value, TFDS.value)
+    folder = sample_writer.default_folder(model, Workdir(WORKDIR.value).samples, seed, kind())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
     if INTERPOLATE.value or LIKE.value or SECONDS.value is not None:
         job = job_of(model, count, seed)
-        files, sheet = sampling.write(job, seed, folder, output), job.sheet
+        files, sheet = sample_writer.write_job(job, seed, folder, output), job.sheet
     else:
         users = users_of(model)
-        files, sheet = sampling.write_samples(model, users, count, seed, folder, output, FILTER.value), "grid.png"
+        files, sheet = sample_writer.write_samples(model, users, count, seed, folder, output, FILTER.value), "grid.png"
 
     # ------------------------------------------------------------------- say
     if not parallel.is_first():
         return
     print(f"{len(files)} images in {folder}; sheet {folder / sheet}")
     if FILTER.value:
-        print(f"{sampling.share_rejected(folder):.1%} of what was drawn did not pass --filter={','.join(FILTER.value)}")
+        share = sample_writer.read_share_rejected(folder)
+        print(f"{share:.1%} of the samples drawn were rejected by --filter={','.join(FILTER.value)}")
 
 
 def settings() -> dict:
@@ -115,17 +118,19 @@ def interval() -> tuple[float, ...] | None:
         raise InputError(f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give LOW,HIGH, as -3,5") from None
 
 
-def job_of(model: Model, count: int, seed: int) -> modes.Job:
+def job_of(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:
     """What a flag asks for in place of plain samples."""
     if INTERPOLATE.value:
         ends = tuple(INTERPOLATE.value.split(","))
         if len(ends) != 2:
             raise InputError(f"--interpolate={INTERPOLATE.value}: give two users by a comma, --interpolate=ID_1,ID_5")
-        return modes.between(model, ends, INTERPOLATE_STEPS.value, count, seed)
+        return sampling_jobs.interpolate(model, ends, INTERPOLATE_STEPS.value, count, seed)
     if LIKE.value:
         user = None if USER_IDS.value == "all" else USER_IDS.value
-        return modes.like(model, given.read(model, Path(LIKE.value), user), STRENGTH.value, count, seed)
-    return modes.walks(model, users_of(model), count, seed, SECONDS.value, WINDOW_SECONDS.value)
+        return sampling_jobs.variations(
+            model, user_windows.read_user_windows(model, Path(LIKE.value), user), STRENGTH.value, count, seed
+        )
+    return sampling_jobs.long_walks(model, users_of(model), count, seed, SECONDS.value, WINDOW_SECONDS.value)
 
 
 def users_of(model: Model) -> Sequence[str]:

@@ -8,8 +8,10 @@ The same command resumes an interrupted run.
 from absl import flags
 from ml_collections import config_flags
 
-from mdiff_jax import cli, parallel, summary, trainer
-from mdiff_jax.errors import InputError
+from mdiff_jax.evaluation import summary
+from mdiff_jax.runtime import cli, parallel
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.training import train_loop
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, for example configs/gait.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics, samples; made if absent.")
@@ -21,10 +23,10 @@ PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 
 def main() -> None:
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
-    parallel.start(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    trainer.train(CONFIG.value, WORKDIR.value)
+    parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    train_loop.train(CONFIG.value, WORKDIR.value)
     if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run:
-        summary.report(WORKDIR.value)
+        summary.summarize_run(WORKDIR.value)
 
 
 if __name__ == "__main__":

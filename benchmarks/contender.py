@@ -33,21 +33,26 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     """Our training step or sampler, as `trainer` and `sample.py` run it."""
     import jax
 
-    from mdiff_jax import build, keys, parallel, trainer
+    from mdiff_jax.config import spectrogram_shape
+    from mdiff_jax.inference import denoisers
+    from mdiff_jax.runtime import parallel, prng
+    from mdiff_jax.training import train_loop
 
     jax.config.update("jax_compilation_cache_dir", given.cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     config, users, rng = config_of(given.config, given.precision), 6, np.random.default_rng(0)
-    key = keys.purpose_key(0, "train")
-    now = parallel.replicate(jax.jit(functools.partial(trainer.fresh_state, config, "decoder", users, 1000, {}))())
+    key = prng.purpose_key(0, "train")
+    now = parallel.replicate(
+        jax.jit(functools.partial(train_loop.init_train_state, config, "decoder", users, 1000, {}))()
+    )
     embedding = rng.normal(size=(given.batch, config.encoder.embedding_dim)).astype(np.float32)
     user, example = np.arange(given.batch, dtype=np.int32) % users, np.arange(given.batch, dtype=np.int32)
     began = time.perf_counter()
     if given.task == "train":
-        shape = (given.batch, *build.spectrogram_shape(config))
+        shape = (given.batch, *spectrogram_shape(config))
         batch = {"spectrogram": rng.uniform(-1, 1, shape).astype(np.float32), "embedding": embedding}
         batch = next(parallel.prefetch(iter([batch | {"user": user, "example": example}])))
-        step = trainer.compile_step(config, "decoder", users, 1000, config.decoder.timesteps)
+        step = train_loop.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps)
         cost, box = step.cost(now, batch, key), [now]
 
         def repeat() -> None:
@@ -56,8 +61,11 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     else:
         config.decoder.sample_timesteps = given.steps
         names = [f"user_{u}" for u in user]
-        batch = {"embedding": embedding, "user": user, "decoder_key": keys.per_sample(0, "decoder", names, example)}
-        decode, cost = parallel.compile_map(build.decode(config, users)), parallel.Cost(None, None)
+        batch = {"embedding": embedding, "user": user, "decoder_key": prng.sample_keys(0, "decoder", names, example)}
+        decode, cost = (
+            parallel.compile_map(denoisers.make_embedding_decoder(config, users)),
+            parallel.StepCost(None, None),
+        )
         params = now.params
         repeat = functools.partial(decode, params, batch)
     repeat()
@@ -151,13 +159,13 @@ def our_forward_flops(path: str) -> float:
     """Of our decoder for one window, by the compiler's count."""
     import jax
 
-    from mdiff_jax import build
+    from mdiff_jax.config import apply_function, build_decoder, parameter_shapes, spectrogram_shape
 
     config = config_of(path, "float32")
-    params = jax.eval_shape(build.stage(config, "decoder", 6).init, jax.random.key(0))
-    one, x = np.zeros(1, np.float32), np.zeros((1, *build.spectrogram_shape(config)), np.float32)
+    params = parameter_shapes(config, "decoder", 6)
+    one, x = np.zeros(1, np.float32), np.zeros((1, *spectrogram_shape(config)), np.float32)
     z = np.zeros((1, config.encoder.embedding_dim), np.float32)
-    network = jax.jit(build.apply(build.decoder(config, 6)))
+    network = jax.jit(apply_function(build_decoder(config, 6)))
     said = network.lower(params, x, one, z, one.astype(np.int32), one > 0).compile().cost_analysis()
     return float(said["flops"])
 

@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from mdiff_jax.data import arrays, builders, splits
-from mdiff_jax.metrics import cnn, identity
+from mdiff_jax.metrics import cnn_classifier, identity
 
 
 def prepared(given: argparse.Namespace, seed: int, folder: str) -> builders.Dataset:
     """Ten walks of eight windows for each walker, or the recordings at --path."""
     walkers = dict(num_users=given.users, recordings_per_user=10, windows_per_recording=8)
     walkers |= dict(difficulty=given.difficulty, seed=seed)
-    return builders.prepare(
+    return builders.prepare_dataset(
         kind="folder" if given.path else "walkers",
         path=given.path,
         image_size=(64, 64),
@@ -30,7 +30,7 @@ def prepared(given: argparse.Namespace, seed: int, folder: str) -> builders.Data
         channels="scalar",
         colormap_name="auto",
         native_frames=False,
-        stft=arrays.STFT._asdict(),
+        stft=arrays.DEFAULT_STFT._asdict(),
         walkers=walkers,
     )
 
@@ -46,11 +46,13 @@ def accuracies(given: argparse.Namespace, seed: int) -> tuple[int, int, dict[str
         (x, users), (unseen, theirs) = ((dataset.load(r)[..., 0], dataset.user_ids[r]) for r in rows)
     judges = {
         "linear": identity.fit_linear(x, users, seed=seed),
-        "convolutional": cnn.fit(x, users, seed=seed, disturbed=False),
-        "convolutional, disturbed windows": cnn.fit(x, users, seed=seed),
+        "convolutional": cnn_classifier.fit_cnn(x, users, seed=seed, disturbed=False),
+        "convolutional, disturbed windows": cnn_classifier.fit_cnn(x, users, seed=seed),
     }
-    scores = {name: identity.score(judge, unseen, theirs)["accuracy"] for name, judge in judges.items()}
-    scores["convolutional, on its training windows"] = identity.score(judges["convolutional"], x, users)["accuracy"]
+    scores = {name: identity.score_identity(judge, unseen, theirs)["accuracy"] for name, judge in judges.items()}
+    scores["convolutional, on its training windows"] = identity.score_identity(judges["convolutional"], x, users)[
+        "accuracy"
+    ]
     return len(x), len(unseen), scores
 
 

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import tiny
-from mdiff_jax import build, keys, parallel, trainer
 from mdiff_jax.data import loader
-from mdiff_jax.workdir import Workdir
+from mdiff_jax.runtime import parallel, prng
+from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.training import stages, train_loop
 
 LAST = 200  # steps that the loss is averaged over
 
@@ -33,15 +34,15 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def train(precision: str, steps: int, data: trainer.Data) -> None:
+def train(precision: str, steps: int, data: train_loop.PreparedData) -> None:
     config = tiny.get_config()
     config.precision = "float16" if precision == "overflow" else precision
     users, table = len(data.dataset.users), np.zeros((len(data.dataset), config.encoder.embedding_dim), np.float32)
-    now = jax.jit(functools.partial(trainer.fresh_state, config, "decoder", users, steps, {}))()
+    now = jax.jit(functools.partial(train_loop.init_train_state, config, "decoder", users, steps, {}))()
     if precision == "overflow":
         now = now.replace(loss_scale=jnp.float32(2.0**24))
     now = parallel.replicate(now)
-    step = trainer.compile_step(config, "decoder", users, steps, config.decoder.timesteps)
+    step = train_loop.compile_train_step(config, "decoder", users, steps, config.decoder.timesteps)
     batches = loader.train_batches(
         data.dataset,
         data.rows["train"],
@@ -49,7 +50,7 @@ def train(precision: str, steps: int, data: trainer.Data) -> None:
         seed=0,
         start_step=0,
         balanced=True,
-        fields=build.stage(config, "decoder", users).fields,
+        fields=stages.make_stage(config, "decoder", users).fields,
         tables={"embedding": table},
     )
 
@@ -59,7 +60,7 @@ def train(precision: str, steps: int, data: trainer.Data) -> None:
                 batch = batch | {"spectrogram": np.full_like(batch["spectrogram"], np.inf)}
             yield batch
 
-    key, losses, early = keys.purpose_key(0, "train", "decoder"), [], 0.0
+    key, losses, early = prng.purpose_key(0, "train", "decoder"), [], 0.0
     for i, batch in zip(range(steps), parallel.prefetch(spoiled()), strict=False):
         now, metrics = step(now, batch, key)
         if i >= steps - LAST:
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--precisions", default="float32,bfloat16,float16,overflow")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = trainer.prepare(tiny.get_config(), Workdir(folder))
+        data = train_loop.prepare_data(tiny.get_config(), Workdir(folder))
         for precision in given.precisions.split(","):
             train(precision, given.steps, data)
 

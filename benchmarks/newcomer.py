@@ -15,14 +15,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from mdiff_jax import build, enrolment, evaluate, judging, load, sampling, trainer
+from mdiff_jax import load
+from mdiff_jax.config import from_plain_dict
 from mdiff_jax.data import export
-from mdiff_jax.errors import InputError
-from mdiff_jax.metrics import yardstick
-from mdiff_jax.metrics.compare import Figure
-from mdiff_jax.metrics.yardstick import Measured
-from mdiff_jax.model import Model
-from mdiff_jax.workdir import Workdir
+from mdiff_jax.evaluation import measures, run
+from mdiff_jax.inference import sample_writer
+from mdiff_jax.inference.model import Model
+from mdiff_jax.metrics import reference
+from mdiff_jax.metrics.comparison import Figure
+from mdiff_jax.metrics.reference import MeasuredSet
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.training import enrollment, train_loop
 
 GIVEN = 20  # windows to enrol from
 GUIDANCE = ((1.0, ()), (1.5, ()), (2.0, (-3.0, 3.0)), (2.0, ()))  # scale, interval of log-SNR
@@ -38,14 +42,14 @@ def take_apart(known: Model, user: int, output: Path) -> None:
     rows = {"others": np.flatnonzero(users != user), "given": mine[:: len(mine) // GIVEN][:GIVEN]}
     for name, chosen in rows.items():
         if not (output / name).exists():
-            export.write(known.dataset, chosen, output / name, "images")
+            export.export_windows(known.dataset, chosen, output / name, "images")
 
 
 def train(root: Path, output: Path) -> Path:
     """A working directory as the one at `root`, without the user."""
-    config = build.from_plain(Workdir(root).read_config())
+    config = from_plain_dict(Workdir(root).read_config())
     config.data.update(kind="folder", path=str((output / "others").absolute()))
-    trainer.train(config, output / "run")
+    train_loop.train(config, output / "run")
     return output / "run"
 
 
@@ -53,8 +57,8 @@ def cell(value: float, ends: tuple[float, float] | None) -> str:
     return f"{value:.2f} ({ends[0]:.2f} to {ends[1]:.2f})" if ends else f"{value:.2f}"
 
 
-def figures(test: Measured, generated: Measured, user: int) -> dict[str, Figure]:
-    return {f.name: f for f in evaluate.of_users(test, generated)[user] if f.name in COLUMNS}
+def figures(test: MeasuredSet, generated: MeasuredSet, user: int) -> dict[str, Figure]:
+    return {f.name: f for f in measures.figures_by_user(test, generated)[user] if f.name in COLUMNS}
 
 
 def main() -> None:
@@ -66,24 +70,24 @@ def main() -> None:
     known, output = load(given.workdir), Path(given.output)
     user = known.index(given.user)
     take_apart(known, user, output)
-    run = train(Path(given.workdir), output)
+    workdir = train(Path(given.workdir), output)
 
     # ------------------------------------------------------------------- enrol
     began = time.perf_counter()
-    if not (Workdir(run).enrolled / f"{given.user}.npz").is_file():
-        enrolment.enrol(run, given.user, output / "given")
+    if not (Workdir(workdir).enrolled / f"{given.user}.npz").is_file():
+        enrollment.enroll(workdir, given.user, output / "given")
         print(f"enrolled in {time.perf_counter() - began:.0f} s")
 
     # ------------------------------------------------------------------- draw and judge
-    real = judging.real_set(known, "train").in_order()
-    stick = yardstick.make(real, known.dataset.metadata["zero_doppler"])
-    test, lines = stick.measure(judging.real_set(known, "test").in_order()), []
+    real = run.real_window_set(known, "train").in_order()
+    stick = reference.make_reference(real, known.dataset.metadata["zero_doppler"])
+    test, lines = stick.measure(run.real_window_set(known, "test").in_order()), []
     for scale, interval in GUIDANCE:
-        model = load(run, {"sample.cond_scale": scale, "sample.guidance_interval": interval})
+        model = load(workdir, {"sample.cond_scale": scale, "sample.guidance_interval": interval})
         title = f"{scale:g}, log-SNR {interval[0]:g} to {interval[1]:g}" if interval else f"{scale:g}"
         folder = output / f"guidance {title}"
-        sampling.write_samples(model, [given.user], given.windows, 0, folder)
-        found = figures(test, stick.measure(judging.read_set(known, folder).in_order()), user)
+        sample_writer.write_samples(model, [given.user], given.windows, 0, folder)
+        found = figures(test, stick.measure(run.read_sample_set(known, folder).in_order()), user)
         lines.append([title, *(cell(f.generated, f.generated_range) for f in found.values())])
     lines.append(["real unseen windows", *(cell(f.real, f.real_range) for f in found.values())])
     for line in (["guidance", *found], ["---"] * (len(found) + 1), *lines):

@@ -21,8 +21,11 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mdiff_jax import build, cli, generate, keys, parallel, state
-from mdiff_jax.errors import InputError
+from mdiff_jax.config import init_parameters, spectrogram_shape, validate
+from mdiff_jax.inference import denoisers, pipeline
+from mdiff_jax.runtime import cli, parallel, prng
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.training import stages, train_state
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Each of float32, bfloat16, float16.")
@@ -43,21 +46,27 @@ def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
 
 def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
     """The decoder's step on random windows."""
-    stage = build.stage(config, "decoder", users)
-    optimizer = build.optimizer(config, "decoder", 1000)
+    stage = stages.make_stage(config, "decoder", users)
+    optimizer = stages.make_stage_optimizer(config, "decoder", 1000)
     scaled = config.precision == "float16"
     rng = np.random.default_rng(0)
     batch = {
-        "spectrogram": rng.uniform(-1, 1, (size, *build.spectrogram_shape(config))).astype(np.float32),
+        "spectrogram": rng.uniform(-1, 1, (size, *spectrogram_shape(config))).astype(np.float32),
         "embedding": rng.normal(size=(size, config.encoder.embedding_dim)).astype(np.float32),
         "user": rng.integers(0, users, size).astype(np.int32),
         "example": np.arange(size, dtype=np.int32),
     }
-    key = keys.purpose_key(0, "train")
+    key = prng.purpose_key(0, "train")
     decays = tuple(config.ema_decays)
-    now = parallel.replicate(jax.jit(lambda: state.create(stage.init(key), optimizer, decays, {}, scaled))())
+    now = parallel.replicate(
+        jax.jit(
+            lambda: train_state.create_train_state(
+                init_parameters(config, "decoder", users, key), optimizer, decays, {}, scaled
+            )
+        )()
+    )
     parameters = sum(x.size for x in jax.tree.leaves(now.params))
-    step = functools.partial(state.train_step, loss=stage.loss, optimizer=optimizer, dynamic_scale=scaled)
+    step = functools.partial(train_state.train_step, loss=stage.loss, optimizer=optimizer, dynamic_scale=scaled)
     step, box = parallel.compile_step(step), [now]
 
     def call() -> Any:
@@ -70,11 +79,13 @@ def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[st
 
 def sampling(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
     """Prior and decoder, with guidance."""
-    key = keys.purpose_key(0, "init")
-    params = {name: jax.jit(build.stage(config, name, users).init)(key) for name in ("prior", "decoder")}
-    requests = [generate.Request("user", 0, i) for i in range(size)]
-    function = parallel.compile_map(build.draw(config, users))
-    batch = generate.batch_of(requests, seed=0)
+    key = prng.purpose_key(0, "init")
+    params = {
+        name: jax.jit(functools.partial(init_parameters, config, name, users))(key) for name in ("prior", "decoder")
+    }
+    requests = [pipeline.SampleRequest("user", 0, i) for i in range(size)]
+    function = parallel.compile_map(denoisers.make_window_sampler(config, users))
+    batch = pipeline.make_batch(requests, seed=0)
     first, each = timed(lambda: function(parallel.replicate(params), batch), repeats)
     return {"compile_s": first - each, "s_per_image": each / size, "images_per_s": size / each}
 
@@ -93,7 +104,7 @@ def main() -> None:
         for size in map(int, BATCH_SIZES.value):
             config = CONFIG.value.copy_and_resolve_references()
             config.precision, config.decoder.batch_size = precision, size
-            build.validate(config)
+            validate(config)
             for name, measure in (("train", training), ("sample", sampling)):
                 row = {"what": name, "precision": precision, "batch": size}
                 row |= measure(config, USERS.value, size, REPEATS.value)

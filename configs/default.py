@@ -80,7 +80,7 @@ def encoder() -> dict:
         "temperature": 0.1,  # of the supervised-contrastive loss
         "contrastive_weight": 1.0,  # of that loss
         "classification_weight": 1.0,  # of the cross-entropy over users
-        "augment": {  # strengths; see mdiff_jax/augment.py
+        "augment": {  # strengths; see mdiff_jax/training/augmentation.py
             "shift": 0.5,  # circular, in time, share of the window
             "gain": 0.15,  # of the level above the floor
             "noise": 0.1,  # deviation
@@ -125,7 +125,7 @@ def decoder() -> dict:
         "cond_width": 512,  # width of the joined condition
         "user_conditioning": True,  # tell the decoder the user beside the embedding
         "conditioning_noise": 0.5,  # largest deviation of noise on embeddings (of unit scale) in training
-        "floor_margin": 0.25,  # how far below -1 the decoder sees the empty floor; mdiff_jax/floor.py
+        "floor_margin": 0.25,  # how far below -1 the decoder sees the empty floor; mdiff_jax/diffusion/noise_floor.py
         "cond_drop_prob": 0.1,  # share of training examples without a condition, for guidance
         "epochs": 300,  # passes over the training windows
         "curriculum": (),  # (timesteps, epochs) one after the other, ((250, 10), (1000, 100)), in place of epochs

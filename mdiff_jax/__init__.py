@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`load`, and JAX with it, once it is asked for."""
     if name == "load":
-        from mdiff_jax.model import load
+        from mdiff_jax.inference.model import load
 
         return load
     raise AttributeError(f"module 'mdiff_jax' has no attribute '{name}'")

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("schedules", "diffusion", "samplers", "guidance", "editing")
+MODULES = ("schedules", "gaussian", "samplers", "guidance", "editing")
 NOTICED = 0.95
 
 SCHEDULES = [
@@ -55,14 +55,17 @@ SCHEDULES = [
     ("(np.diff(abar) < 0).all()", "True"),
 ]
 
-DIFFUSION = [
-    ("at(np.sqrt(abar), t).reshape(shape)", "at(abar, t).reshape(shape)"),  # missing square root
-    ("at(np.sqrt(1.0 - abar), t)", "at(1.0 - abar, t)"),  # variance for deviation
-    ("at(np.sqrt(1.0 - abar), t)", "at(1.0 - np.sqrt(abar), t)"),
+GAUSSIAN = [
+    (
+        "gather_schedule(np.sqrt(abar), t).reshape(shape)",
+        "gather_schedule(abar, t).reshape(shape)",
+    ),  # missing square root
+    ("gather_schedule(np.sqrt(1.0 - abar), t)", "gather_schedule(1.0 - abar, t)"),  # variance for deviation
+    ("gather_schedule(np.sqrt(1.0 - abar), t)", "gather_schedule(1.0 - np.sqrt(abar), t)"),
     ("return table[t] if", "return table[t - 1] if"),
     ("jnp.asarray(table, float)[t]", "jnp.asarray(table, float)[t - 1]"),
     ("jnp.asarray(table, float)[t]", "jnp.asarray(table, jnp.bfloat16)[t]"),
-    ("return at(schedule.log_snr, t)", "return at(schedule.alphas_cumprod, t)"),
+    ("return gather_schedule(schedule.log_snr, t)", "return gather_schedule(schedule.alphas_cumprod, t)"),
     ("return alpha * x0 + sigma * noise", "return alpha * x0 + sigma**2 * noise"),
     ("return alpha * noise - sigma * x0", "return alpha * noise + sigma * x0"),
     ("return alpha * noise - sigma * x0", "return alpha * x0 - sigma * noise"),
@@ -135,7 +138,7 @@ SAMPLERS = [
     ("elif keys is None:", "elif False:"),
     ('heun=method == "heun", keys=keys)', "heun=False, keys=keys)"),
     ("if not 0 <= eta <= 1 or", "if not 0 <= eta or"),
-    ("INITIAL = 2**31 - 1", "INITIAL = 999"),
+    ("INITIAL_NOISE_SALT = 2**31 - 1", "INITIAL_NOISE_SALT = 999"),
 ]
 
 GUIDANCE = [
@@ -173,8 +176,8 @@ EDITING = [
 ]
 
 MUTANTS = [
-    (f"mdiff_jax/{name}.py", old, new)
-    for name, changes in zip(MODULES, (SCHEDULES, DIFFUSION, SAMPLERS, GUIDANCE, EDITING), strict=True)
+    (f"mdiff_jax/diffusion/{name}.py", old, new)
+    for name, changes in zip(MODULES, (SCHEDULES, GAUSSIAN, SAMPLERS, GUIDANCE, EDITING), strict=True)
     for old, new in changes
 ]
 
@@ -187,7 +190,7 @@ def run_tests(folder: Path, cache: Path, first: str) -> str:
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    tests = [f"tests/test_{name}.py" for name in sorted(MODULES, key=lambda name: name != first)]
+    tests = [f"tests/diffusion/test_{name}.py" for name in sorted(MODULES, key=lambda name: name != first)]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)

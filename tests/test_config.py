@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from mdiff_jax import build, cli
+from mdiff_jax.config import flatten, from_plain_dict, to_plain_dict, validate
 from mdiff_jax.data import arrays
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime import cli
+from mdiff_jax.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
 
 
@@ -25,18 +25,18 @@ def config(name: str = "tiny") -> ConfigDict:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_configuration_is_valid_and_has_the_default_keys(name):
     values = config(name)
-    build.validate(values)
-    assert build.flatten(build.plain(values)).keys() == build.flatten(build.plain(config("default"))).keys()
+    validate(values)
+    assert flatten(to_plain_dict(values)).keys() == flatten(to_plain_dict(config("default"))).keys()
     assert importlib.import_module(f"configs.{name}").__doc__.strip()
 
 
 def test_samples_are_cut_alike_with_and_without_a_configuration():
-    assert arrays.Stft(**config("default").data.stft) == arrays.STFT
+    assert arrays.Stft(**config("default").data.stft) == arrays.DEFAULT_STFT
 
 
 def test_plain_and_back():
     values = config("quickstart")
-    again = build.from_plain(build.plain(values))
+    again = from_plain_dict(to_plain_dict(values))
     assert again.to_dict() == values.to_dict()
 
 
@@ -76,7 +76,7 @@ def test_a_value_that_cannot_work_is_refused_by_its_key(key, value, says):
     values = config().unlock()
     values.update_from_flattened_dict({key: value})
     with pytest.raises(InputError, match=says) as error:
-        build.validate(values)
+        validate(values)
     assert "\n" not in str(error.value)
 
 
@@ -99,4 +99,4 @@ def test_a_wrong_argument_is_one_line_and_exit_status_2(argument, says, tmp_path
 
 
 def test_all_dotted_keys():
-    assert cli.flags_of({"a": {"b": 1}, "c": 2}) == ["a", "a.b", "c"]
+    assert cli.dotted_keys({"a": {"b": 1}, "c": 2}) == ["a", "a.b", "c"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mdiff_jax import build
+from mdiff_jax.config import flatten, to_plain_dict
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -22,7 +22,7 @@ def module(path: Path):
 def test_the_configuration_reference_is_that_of_the_code():
     maker = module(ROOT / "docs" / "make_configuration.py")
     assert maker.TARGET.read_text() == maker.text(), "run python docs/make_configuration.py"
-    keys = build.flatten(build.plain(module(maker.SOURCE).get_config()))
+    keys = flatten(to_plain_dict(module(maker.SOURCE).get_config()))
     assert {re.match(r"\| `([\w.]+)`", line)[1] for line in maker.text().splitlines() if line[:3] == "| `"} == set(keys)
 
 
@@ -39,7 +39,7 @@ def test_what_a_document_names_is_there(document):
             assert (ROOT / script).is_file(), script
     for config in re.findall(r"configs/\w+\.py", text):
         assert (ROOT / config).is_file() or "NAME" in config, config
-    known = build.flatten(build.plain(module(ROOT / "configs" / "default.py").get_config()))
+    known = flatten(to_plain_dict(module(ROOT / "configs" / "default.py").get_config()))
     for key in re.findall(r"--config\.([\w.]+)=", text):
         assert key in known or key in ("KEY", "key"), key
     flags = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", "".join(p.read_text() for p in ROOT.glob("*.py"))))

@@ -21,13 +21,13 @@ import numpy as np
 from jaxtyping import Float
 
 from mdiff_jax.data import spectrogram
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 MAX_BYTES = 4 * 2**30  # of one file's arrays, decoded
 LIGHT = 299_792_458.0  # m/s
-ASIDE = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
-CHILD = """
+METADATA_ARRAYS = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
+MATLAB_READER = """
 import io, sys, numpy as np, scipy.io
 size = sum(16 * int(np.prod(shape)) for _, shape, _ in scipy.io.whosmat(sys.argv[1]))
 if size > int(sys.argv[2]):
@@ -53,7 +53,7 @@ class Stft(NamedTuple):
     zero_row: float = 0.8125  # row of zero Doppler, share of the height; the velocity axis wraps there
 
 
-class Table(NamedTuple):
+class FileDescription(NamedTuple):
     """The windows of a file."""
 
     count: int
@@ -62,14 +62,14 @@ class Table(NamedTuple):
     index: list[int] | None
 
 
-class Windows(NamedTuple):
+class FileWindows(NamedTuple):
     """Spectrograms of one file, in model space, and the velocity of each row in m/s."""
 
     spectrograms: Float[np.ndarray, "windows freq time"]
     velocities: Float[np.ndarray, " freq"] | None
 
 
-STFT = Stft()
+DEFAULT_STFT = Stft()
 
 
 def make_stft(values: dict[str, float]) -> Stft:
@@ -82,10 +82,10 @@ def make_stft(values: dict[str, float]) -> Stft:
     return stft
 
 
-def describe(path: Path, stft: Stft) -> Table:
+def describe_file(path: Path, stft: Stft) -> FileDescription:
     """How many windows a file holds, and what it says of them."""
-    count, arrays = len(read(path, stft).spectrograms), load(path)
-    columns = {name: strings(arrays[name]) if name in arrays else None for name in ("user", "recording", "index")}
+    count, arrays = len(read_windows(path, stft).spectrograms), load_arrays(path)
+    columns = {name: to_strings(arrays[name]) if name in arrays else None for name in ("user", "recording", "index")}
     for name, column in columns.items():
         if column is not None and len(column) != count:
             raise InputError(f"'{path}' has {count} windows but {len(column)} entries in '{name}': give one each")
@@ -93,18 +93,18 @@ def describe(path: Path, stft: Stft) -> Table:
         index = None if columns["index"] is None else [int(float(x)) for x in columns["index"]]
     except ValueError:
         raise InputError(f"'{path}': 'index' holds {columns['index'][:3]}: give whole numbers") from None
-    return Table(count, columns["user"], columns["recording"], index)
+    return FileDescription(count, columns["user"], columns["recording"], index)
 
 
-def read(path: Path, stft: Stft = STFT) -> Windows:
+def read_windows(path: Path, stft: Stft = DEFAULT_STFT) -> FileWindows:
     """The windows of a file; the last file read is kept. InputError for anything that is no such file."""
-    return _read(path, path.stat().st_mtime_ns, stft)
+    return _read_cached(path, path.stat().st_mtime_ns, stft)
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path, _: int, stft: Stft) -> Windows:
-    arrays = load(path)
-    kind, array = main_array(arrays, path)
+def _read_cached(path: Path, _: int, stft: Stft) -> FileWindows:
+    arrays = load_arrays(path)
+    kind, array = select_main_array(arrays, path)
     array = np.squeeze(array) if kind == "iq" else array[None] if array.ndim == 2 else array
     if array.ndim != (1 if kind == "iq" else 3):
         wanted = "(samples,), one range bin" if kind == "iq" else "(rows, frames) or (windows, rows, frames)"
@@ -114,7 +114,9 @@ def _read(path: Path, _: int, stft: Stft) -> Windows:
             f"'{path}' holds {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them"
         )
     if kind == "iq":
-        return from_iq(array, scalar_of(arrays, "prf", path), scalar_of(arrays, "carrier", path), stft, path)
+        return windows_from_iq(
+            array, require_scalar(arrays, "prf", path), require_scalar(arrays, "carrier", path), stft, path
+        )
     if min(array.shape[1:]) < 8 or not len(array):
         raise InputError(f"'{path}' has windows of {array.shape[1]}x{array.shape[2]}: give at least 8 rows and frames")
     if kind == "spectrogram" and abs(array).max() > 1.001:
@@ -122,10 +124,10 @@ def _read(path: Path, _: int, stft: Stft) -> Windows:
     if kind == "db":
         top = float(np.percentile(array, 99.7))
         array = np.stack([spectrogram.from_db(window, top, stft.span_db) for window in array])
-    return upright(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
+    return order_rows(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
 
 
-def from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) -> Windows:
+def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) -> FileWindows:
     """Slow time → windows of `frames` frames, one every `hop_frames`; the top is that of the recording."""
     size, hop = round(stft.window_seconds * prf), round(stft.hop_seconds * prf)
     frames = (len(iq) - size) // hop + 1 if len(iq) >= size > 1 <= hop else 0
@@ -135,25 +137,25 @@ def from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) 
     db = spectrogram.to_db(spectrogram.stft(iq, size, hop, zero))
     long = spectrogram.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
     starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
-    velocities = spectrogram.velocities(size, prf, LIGHT / carrier, zero)
-    return Windows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
+    velocities = spectrogram.row_velocities(size, prf, LIGHT / carrier, zero)
+    return FileWindows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
 
 
-def upright(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> Windows:
+def order_rows(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> FileWindows:
     """Rows from the highest velocity down, where velocities are known."""
     if velocity is None:
-        return Windows(array, None)
+        return FileWindows(array, None)
     velocity = np.asarray(velocity, float).ravel()
     steps = np.sign(np.diff(velocity))
     if len(velocity) != array.shape[1] or abs(steps.sum()) != len(steps):
         raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows: mend it")
-    return Windows(array, velocity) if steps[0] < 0 else Windows(array[:, ::-1].copy(), velocity[::-1].copy())
+    return FileWindows(array, velocity) if steps[0] < 0 else FileWindows(array[:, ::-1].copy(), velocity[::-1].copy())
 
 
-def main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
+def select_main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
     """The array that the file is about, and its kind."""
     named = [k for k in ("spectrogram", "db", "iq") if k in arrays]
-    others = [k for k, v in arrays.items() if k not in ASIDE and v.size > 1 and v.dtype.kind in "fiucV"]
+    others = [k for k, v in arrays.items() if k not in METADATA_ARRAYS and v.size > 1 and v.dtype.kind in "fiucV"]
     chosen = named or others
     if len(chosen) != 1:
         raise InputError(
@@ -177,7 +179,7 @@ def main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarr
     return "db", array
 
 
-def scalar_of(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
+def require_scalar(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
     """A positive number that the file must state."""
     value = np.asarray(arrays.get(name, np.nan), float).ravel()
     if value.size != 1 or not 0 < value[0] < np.inf:
@@ -185,7 +187,7 @@ def scalar_of(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
     return float(value[0])
 
 
-def strings(array: np.ndarray) -> list[str]:
+def to_strings(array: np.ndarray) -> list[str]:
     """Names or numbers as text; whole numbers without a point."""
     values = [
         x.decode() if isinstance(x, bytes) else np.asarray(x).ravel()[0] if np.size(x) else "" for x in array.ravel()
@@ -196,10 +198,10 @@ def strings(array: np.ndarray) -> list[str]:
 # ----------------------------------------------------------------------------- files
 
 
-def load(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a file by name; the last file is kept."""
     try:
-        return _load(path, path.stat().st_mtime_ns)
+        return _load_cached(path, path.stat().st_mtime_ns)
     except InputError:
         raise
     except Exception as error:  # readers of these formats raise anything on damaged files
@@ -210,20 +212,20 @@ def load(path: Path) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(path: Path, _: int) -> dict[str, np.ndarray]:
+def _load_cached(path: Path, _: int) -> dict[str, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return load_numpy(path)
     if suffix == ".mat" and not h5py.is_hdf5(path):
         return load_matlab(path)
     with h5py.File(path, "r") as file:
-        bounded(sum(d.size * d.dtype.itemsize for d in file.values() if isinstance(d, h5py.Dataset)), path)
-        return {k: from_hdf5(file, d) for k, d in file.items() if isinstance(d, h5py.Dataset)}
+        check_size(sum(d.size * d.dtype.itemsize for d in file.values() if isinstance(d, h5py.Dataset)), path)
+        return {k: decode_hdf5(file, d) for k, d in file.items() if isinstance(d, h5py.Dataset)}
 
 
 def load_matlab(path: Path) -> dict[str, np.ndarray]:
     """.mat up to v7, read by a child process, since scipy's reader can crash on a damaged file."""
-    done = subprocess.run([sys.executable, "-c", CHILD, path, str(MAX_BYTES)], capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", MATLAB_READER, path, str(MAX_BYTES)], capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["the reader crashed"]
         raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or take it out")
@@ -241,12 +243,12 @@ def load_numpy(path: Path) -> dict[str, np.ndarray]:
                 version = np.lib.format.read_magic(member)
                 header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
                 shape, _, dtype = header[version](member)
-                bounded(int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize, path)
+                check_size(int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize, path)
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def from_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
+def decode_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
     """MATLAB writes columns first, complex numbers as pairs, text as numbers, and cells as references."""
     array, kind = np.asarray(dataset[()]), dataset.attrs.get("MATLAB_class", b"")
     if kind == b"cell":
@@ -258,6 +260,6 @@ def from_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
     return array.T if kind else array
 
 
-def bounded(size: Any, path: Path) -> None:
+def check_size(size: Any, path: Path) -> None:
     if size > MAX_BYTES:
         raise InputError(f"'{path}' claims {size / 2**30:.1f} GiB of numbers: at most {MAX_BYTES / 2**30:.0f} a file")

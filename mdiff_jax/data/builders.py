@@ -23,12 +23,13 @@ from jaxtyping import Float, Int
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax.data import arrays, colormap, sources, spectrogram, walker
-from mdiff_jax.errors import InputError
+from mdiff_jax.data import arrays, colormap, sources, spectrogram
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.simulator import walkers
 
 VERSION = "1.2.0"  # raised whenever the same recordings give other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
-LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
+STORED_LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
 Example = dict[str, Any]
 
 
@@ -57,10 +58,10 @@ class Dataset:
     def load(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n freq time channels"]:
         """Windows at these positions, float32 in [-1, 1]."""
         stored = np.stack([self.source[int(row)]["window"] for row in rows])
-        return stored.astype(np.float32) * np.float32(2 / LEVELS) - 1
+        return stored.astype(np.float32) * np.float32(2 / STORED_LEVELS) - 1
 
 
-def prepare(
+def prepare_dataset(
     *,
     kind: str,
     path: str,
@@ -84,17 +85,17 @@ def prepare(
         if not path:
             raise InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
         root, cut = Path(path), arrays.make_stft(stft)
-        items = sources.scan(root, cut)
-        options |= {"colormap": colormap_name, "content": content_hash(root, items)}
+        items = sources.scan_windows(root, cut)
+        options |= {"colormap": colormap_name, "content": hash_contents(root, items)}
         options |= {"native_frames": True} if native_frames else {}
         options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
         examples = functools.partial(
-            folder_examples, root, items, image_size, channels, colormap_name, cut, native_frames
+            read_examples, root, items, image_size, channels, colormap_name, cut, native_frames
         )
         count = len(items)
     fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
     if not (cache_dir / "dataset.json").is_file():
-        write(cache_dir, image_size, channels, fingerprint, count, examples)
+        write_prepared(cache_dir, image_size, channels, fingerprint, count, examples)
     dataset = open_prepared(cache_dir)
     if dataset.fingerprint != fingerprint:
         raise InputError(
@@ -110,7 +111,7 @@ def open_prepared(cache_dir: Path) -> Dataset:
     if not description.is_file():
         raise InputError(f"{cache_dir} holds no prepared data set: run train.py")
     d = json.loads(description.read_text())
-    with quiet():
+    with silence_tfds():
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(cache_dir / d["directory"])
@@ -131,28 +132,28 @@ def open_prepared(cache_dir: Path) -> Dataset:
 # ----------------------------------------------------------------------------- examples
 
 
-def folder_examples(
+def read_examples(
     root: Path,
-    items: list[sources.Item],
+    items: list[sources.WindowSource],
     image_size: tuple[int, int],
     channels: str,
     name: str,
-    stft: arrays.Stft = arrays.STFT,
+    stft: arrays.Stft = arrays.DEFAULT_STFT,
     native_frames: bool = False,
-) -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
+) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
     """Each window with its file, and what is common to the data set. `name` is a colour map or 'auto'."""
     size, first, velocities = None, "", None
     for item in tqdm(items, desc="reading", unit="window", mininterval=1):
-        path = sources.path_of(root, item)
+        path = sources.file_path(root, item)
         if item.row >= 0:
-            window, velocities = array_window(path, item.row, channels, stft)
+            window, velocities = read_array_window(path, item.row, channels, stft)
             name = "jet"  # to be drawn in
         else:
             image = sources.read_image(path)
             if size is None and channels == "scalar" and name == "auto":
                 name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
             window = (
-                scalar_of(image, name, path) if channels == "scalar" else sources.in_colour(image) / np.float32(255)
+                image_to_scalar(image, name, path) if channels == "scalar" else sources.to_rgb(image) / np.float32(255)
             )
         if size is None:
             size, first = window.shape[:2], item.file
@@ -162,12 +163,12 @@ def folder_examples(
                 "needed, since rows and columns are velocities and times"
             )
         if native_frames and item.row < 0:
-            window = on_native_frames(window, image_size[1], path)
+            window = to_native_frames(window, image_size[1], path)
         common = {"colormap": name if channels == "scalar" else None, "original_size": list(size)}
-        yield item, resize(window, image_size) * 2 - 1, common | axis(velocities, image_size[0])
+        yield item, resize(window, image_size) * 2 - 1, common | describe_velocity_axis(velocities, image_size[0])
 
 
-def scalar_of(image: np.ndarray, name: str, path: Path) -> np.ndarray:
+def image_to_scalar(image: np.ndarray, name: str, path: Path) -> np.ndarray:
     """An image → (H, W, 1) in [0, 1]; InputError if it is not drawn in the map that the data set is drawn in."""
     if image.ndim == 2 and name != "gray":
         raise InputError(f"'{path}' is grey, the data set is drawn in {name}: redraw it, or take it out")
@@ -183,7 +184,7 @@ def scalar_of(image: np.ndarray, name: str, path: Path) -> np.ndarray:
     return colormap.to_scalar(image, name)[..., None]
 
 
-def on_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
+def to_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
     """(H, W, 1) → the frames that the image was drawn from, each once or more where there are `columns` for all."""
     frames = spectrogram.native_frames(window[..., 0])
     if not frames:
@@ -192,15 +193,15 @@ def on_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray
     return (native if frames > columns else spectrogram.stretch(native, columns))[..., None]
 
 
-def array_window(path: Path, row: int, channels: str, stft: arrays.Stft) -> tuple[np.ndarray, np.ndarray | None]:
+def read_array_window(path: Path, row: int, channels: str, stft: arrays.Stft) -> tuple[np.ndarray, np.ndarray | None]:
     """One window of an array file, (H, W, 1) in [0, 1], and the velocity of its rows where known."""
     if channels != "scalar":
         raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
-    spectrograms, velocities = arrays.read(path, stft)
+    spectrograms, velocities = arrays.read_windows(path, stft)
     return (spectrograms[row][..., None] + 1) / 2, velocities
 
 
-def axis(velocities: np.ndarray | None, rows: int) -> dict[str, Any]:
+def describe_velocity_axis(velocities: np.ndarray | None, rows: int) -> dict[str, Any]:
     """What is known of a velocity axis (highest first): 'velocity' in m/s of each of `rows`, 'zero_doppler' as a share
     of the height from the top.
     """
@@ -213,18 +214,18 @@ def axis(velocities: np.ndarray | None, rows: int) -> dict[str, Any]:
 
 def walker_examples(
     image_size: tuple[int, int], channels: str, options: dict[str, Any]
-) -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
+) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
     """Windows of synthetic users, named as files would be."""
     if channels != "scalar":
         raise InputError("data.channels='rgb' is for folders of images: walkers are scalar")
     total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
-    windows = walker.make_windows(**options, size=image_size)
+    windows = walkers.make_windows(**options, size=image_size)
     seconds = 0.0
     for count, w in enumerate(tqdm(windows, desc="walking", unit="window", total=total, mininterval=1), 1):
         seconds += w.seconds
-        item = sources.Item(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
+        item = sources.WindowSource(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
         common = {"colormap": "jet", "original_size": [256, 256], "window_seconds": round(seconds / count, 4)}
-        common |= axis(w.velocities, image_size[0])
+        common |= describe_velocity_axis(w.velocities, image_size[0])
         yield item, w.spectrogram[..., None], common
 
 
@@ -236,12 +237,12 @@ def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([np.asarray(plane.resize(size[::-1], how)) for plane in planes], axis=-1)
 
 
-def content_hash(root: Path, items: list[sources.Item]) -> str:
+def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
     """Changes when any file's name or bytes do."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(repr(item).encode())
-    for path in dict.fromkeys(sources.path_of(root, item) for item in items):
+    for path in dict.fromkeys(sources.file_path(root, item) for item in items):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -250,22 +251,22 @@ def content_hash(root: Path, items: list[sources.Item]) -> str:
 # ----------------------------------------------------------------------------- writing
 
 
-def write(
+def write_prepared(
     cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, count: int, examples: Callable
 ) -> None:
     """Prepares `count` examples into `cache_dir`; dataset.json comes last: interrupted, it is begun again."""
     shape = (*image_size, {"scalar": 1, "rgb": 3}[channels])
-    lines: list[sources.Item] = []
+    lines: list[sources.WindowSource] = []
     common: dict[str, Any] = {}
 
     def stored() -> Iterator[tuple[int, Example]]:
         for i, (item, window, metadata) in enumerate(examples()):
             lines.append(item)
             common.update(metadata)
-            yield i, {"window": np.round((window + 1) * (LEVELS / 2)).clip(0, LEVELS).astype(np.uint16)}
+            yield i, {"window": np.round((window + 1) * (STORED_LEVELS / 2)).clip(0, STORED_LEVELS).astype(np.uint16)}
 
-    with whole_or_nothing(cache_dir), quiet():
-        builder = make_builder(cache_dir, shape, count, stored)
+    with atomic_folder(cache_dir), silence_tfds():
+        builder = make_tfds_builder(cache_dir, shape, count, stored)
         builder.download_and_prepare()
     users = tuple(dict.fromkeys(item.user for item in lines))
     description = {
@@ -285,7 +286,7 @@ def write(
 
 
 @contextlib.contextmanager
-def whole_or_nothing(folder: Path) -> Iterator[None]:
+def atomic_folder(folder: Path) -> Iterator[None]:
     """An empty `folder`; if what follows fails, it is gone again, with parents that were made for it."""
     made = [p for p in (folder, *folder.parents) if not p.exists()]
     shutil.rmtree(folder, ignore_errors=True)
@@ -300,7 +301,7 @@ def whole_or_nothing(folder: Path) -> Iterator[None]:
         raise
 
 
-def make_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
+def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
     """A TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
     import tensorflow_datasets as tfds
 
@@ -326,7 +327,7 @@ def make_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examp
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_tfds() -> Iterator[None]:
     """Without the library's own progress bars and news: ours says more."""
     import tensorflow_datasets as tfds
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.spatial import cKDTree
 
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 # Mean distance to the curve, of 255, up to which an image counts as drawn in a map. At JPEG quality 75 and 4:2:0,
 # spectrograms measure 11 to 25 in jet, about 15 in turbo, 6 to 9 in the others and 0 in gray.

@@ -16,17 +16,20 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, sources, walker
+from mdiff_jax.data import builders, colormap, sources
 from mdiff_jax.data.builders import Dataset
-from mdiff_jax.errors import InputError
-from mdiff_jax.workdir import whole
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import atomic_write
+from mdiff_jax.simulator import walkers
 
 LAYOUTS = ("images", "npz", "tfds")
 FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
 WALKER_SIZE = (256, 256)  # rows, columns of real recordings
 
 
-def write(dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str, image_format: str = "png") -> None:
+def export_windows(
+    dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str, image_format: str = "png"
+) -> None:
     """The windows at `rows`; `target` is a folder, for 'npz' a file. It must not be there yet. `image_format`, 'png' or
     'jpg', is that of layout 'images'.
     """
@@ -44,7 +47,7 @@ def write(dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: s
 
 def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format: str) -> None:
     """FOLDER/USER/CONDITION_INDEX.FORMAT, in the data set's colour map and original size."""
-    names = [f"{name_of(dataset, int(row))}.{image_format}" for row in rows]
+    names = [f"{file_name(dataset, int(row))}.{image_format}" for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
@@ -55,7 +58,7 @@ def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format:
         write_image(folder / name, image, tuple(dataset.metadata["original_size"]))
 
 
-def name_of(dataset: Dataset, row: int) -> str:
+def file_name(dataset: Dataset, row: int) -> str:
     """USER/CONDITION_INDEX; the number at its end is the place in time."""
     user, index = dataset.users[dataset.user_ids[row]], int(dataset.indices[row])
     condition = dataset.recordings[row].rpartition("/")[0].replace("/", "_")
@@ -71,7 +74,7 @@ def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UIn
 def write_image(path: Path, image: UInt8[np.ndarray, "freq time 3"], size: tuple[int, int]) -> None:
     """A .png or .jpg of `size` (rows, columns), whole or not at all: nearest neighbour, so no colour is off the map."""
     sized = Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         sized.save(temporary, **({"format": "png"} | FORMATS[path.suffix[1:]]))
 
 
@@ -88,21 +91,21 @@ def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
     }
     if dataset.metadata["velocity"] is not None:
         columns["velocity"] = np.array(dataset.metadata["velocity"])
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **columns)
 
 
 def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
     """A prepared data set, for `builders.open_prepared`."""
 
-    def examples() -> Iterator[tuple[sources.Item, np.ndarray, dict]]:
+    def examples() -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
         for row in rows:
             user = dataset.users[dataset.user_ids[row]]
-            item = sources.Item(dataset.files[row], user, dataset.recordings[row], int(dataset.indices[row]))
+            item = sources.WindowSource(dataset.files[row], user, dataset.recordings[row], int(dataset.indices[row]))
             yield item, dataset.load(np.array([row]))[0], dataset.metadata
 
     channels = "rgb" if dataset.metadata["colormap"] is None else "scalar"
-    builders.write(folder, dataset.image_size, channels, dataset.fingerprint, len(rows), examples)
+    builders.write_prepared(folder, dataset.image_size, channels, dataset.fingerprint, len(rows), examples)
 
 
 # ----------------------------------------------------------------------------- walkers
@@ -115,7 +118,7 @@ def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
     if folder.exists():
         raise InputError(f"'{folder}' is there already: give another place")
     truth = {}
-    for w in walker.make_windows(**options, size=WALKER_SIZE):
+    for w in walkers.make_windows(**options, size=WALKER_SIZE):
         name = f"{w.user}/{w.recording}_{w.index:04d}.{image_format}"
         write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), WALKER_SIZE)
         truth[name] = w.truth | {"seconds": w.seconds}

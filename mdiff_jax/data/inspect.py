@@ -17,20 +17,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mdiff_jax.data import builders, colormap, sources, spectrogram, splits
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
-SIZE = (32, 256)  # rows, frames that windows are compared at
+COMPARISON_SIZE = (32, 256)  # rows, frames that windows are compared at
 MAX_WINDOWS = 4000  # read at most so many, the first of each user
 MAX_PAIRS = 120  # for each distance in time
-CLEAR = (
+MIN_CORRELATION_GAIN = (
     0.02  # by how much the best shift's correlation exceeds the typical one of disjoint windows, to count as overlap
 )
-TWINS = 0.98  # correlation from which windows of two users count as near-duplicates
+NEAR_DUPLICATE_CORRELATION = 0.98  # correlation from which windows of two users count as near-duplicates
 FRACTIONS = (0.7, 0.1, 0.2)
 Report = dict[str, Any]
 
 
-class Described(NamedTuple):
+class InspectedData(NamedTuple):
     """A data set as `splits` sees it, windows in memory."""
 
     files: tuple[str, ...]
@@ -44,21 +44,21 @@ class Described(NamedTuple):
         return self.windows[rows][..., None]
 
 
-def inspect(root: Path) -> tuple[Report, Described]:
+def inspect(root: Path) -> tuple[Report, InspectedData]:
     """Reads the data set at `root` and measures it; InputError where it cannot be used."""
-    items = sources.scan(root)
-    chosen = first_of_each(items)
-    windows, common = read(root, chosen)
-    data = describe(chosen, windows)
+    items = sources.scan_windows(root)
+    chosen = limit_windows(items)
+    windows, common = read_windows(root, chosen)
+    data = describe_windows(chosen, windows)
     report: Report = {"path": str(root), "windows": len(items), "windows_measured": len(chosen)}
-    report |= {"users": {user: of_user(items, user) for user in data.users}}
+    report |= {"users": {user: user_statistics(items, user) for user in data.users}}
     sizes = [u["windows"] for u in report["users"].values()]
     report |= {"imbalance": round(max(sizes) / min(sizes), 2)} | common
-    report |= {"overlap": overlap(data), "near_duplicates": near_duplicates(data)}
-    return report | {"split": split_of(data, report["overlap"])}, data
+    report |= {"overlap": measure_overlap(data), "near_duplicates": find_near_duplicates(data)}
+    return report | {"split": propose_split(data, report["overlap"])}, data
 
 
-def first_of_each(items: list[sources.Item]) -> list[sources.Item]:
+def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSource]:
     """The first windows of each user, so many that `MAX_WINDOWS` are not exceeded."""
     most = max(2, MAX_WINDOWS // len({item.user for item in items}))
     seen: Counter[str] = Counter()
@@ -70,13 +70,13 @@ def first_of_each(items: list[sources.Item]) -> list[sources.Item]:
     return chosen
 
 
-def read(root: Path, items: list[sources.Item]) -> tuple[np.ndarray, Report]:
+def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndarray, Report]:
     """Windows (n, F, T) at `SIZE`, with colour map, its residual, and sizes."""
     windows: list[np.ndarray] = []
-    for _, window, found in builders.folder_examples(root, items, SIZE, "scalar", "auto"):
+    for _, window, found in builders.read_examples(root, items, COMPARISON_SIZE, "scalar", "auto"):
         windows.append(window[..., 0])
         common = found
-    some = [sources.path_of(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
+    some = [sources.file_path(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
     images = [image for image in map(sources.read_image, some) if image.ndim == 3]
     off = [colormap.residual(image, common["colormap"]) for image in images]
     frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in images]
@@ -87,9 +87,9 @@ def read(root: Path, items: list[sources.Item]) -> tuple[np.ndarray, Report]:
     return np.stack(windows), report | {"zero_doppler": common["zero_doppler"]}
 
 
-def describe(items: list[sources.Item], windows: np.ndarray) -> Described:
+def describe_windows(items: list[sources.WindowSource], windows: np.ndarray) -> InspectedData:
     users = tuple(dict.fromkeys(item.user for item in items))
-    return Described(
+    return InspectedData(
         tuple(item.file for item in items),
         users,
         np.array([users.index(item.user) for item in items]),
@@ -99,7 +99,7 @@ def describe(items: list[sources.Item], windows: np.ndarray) -> Described:
     )
 
 
-def of_user(items: list[sources.Item], user: str) -> Report:
+def user_statistics(items: list[sources.WindowSource], user: str) -> Report:
     walks = Counter(item.recording for item in items if item.user == user)
     return {"windows": walks.total(), "walks": len(walks), "longest_walk": max(walks.values())}
 
@@ -107,16 +107,18 @@ def of_user(items: list[sources.Item], user: str) -> Report:
 # ----------------------------------------------------------------------------- overlap
 
 
-def overlap(data: Described) -> Report | None:
+def measure_overlap(data: InspectedData) -> Report | None:
     """How far a window moves from index to index, from the shift at which neighbours correlate best; None where the
     order in time is unknown or too few windows follow each other.
     """
-    curves = {d: shifted(data, d) for d in (1, 2, 3, 4)}
+    curves = {d: correlation_by_shift(data, d) for d in (1, 2, 3, 4)}
     if curves[1] is None or (data.indices < 0).any():
         return None
     hop = int(np.argmax(curves[1]))
     frames = data.windows.shape[2]
-    disjoint = math.ceil(frames / hop - 0.1) if hop and curves[1][hop] - np.median(curves[1]) > CLEAR else 1
+    disjoint = (
+        math.ceil(frames / hop - 0.1) if hop and curves[1][hop] - np.median(curves[1]) > MIN_CORRELATION_GAIN else 1
+    )
     report = {"hop_frames": hop, "frames": frames, "hop": round(hop / frames, 3), "disjoint_at": disjoint}
     best = {d: int(np.argmax(c)) for d, c in curves.items() if c is not None and d < disjoint}
     report |= {"best_shift": {str(d): round(s / frames, 3) for d, s in best.items()}}
@@ -124,7 +126,7 @@ def overlap(data: Described) -> Report | None:
     return report | {"correlation_at_wrong_shifts": round(float(np.median(curves[1])), 3)}
 
 
-def shifted(data: Described, d: int) -> Float[np.ndarray, " shifts"] | None:
+def correlation_by_shift(data: InspectedData, d: int) -> Float[np.ndarray, " shifts"] | None:
     """Median correlation of windows k and k + d of one walk, with k moved left by 0 … 7/8 of a window."""
     pairs = [
         i
@@ -138,31 +140,33 @@ def shifted(data: Described, d: int) -> Float[np.ndarray, " shifts"] | None:
     pairs = np.array(pairs)[:: math.ceil(len(pairs) / MAX_PAIRS)]
     first, second, frames = data.windows[pairs], data.windows[pairs + d], data.windows.shape[2]
     shifts = range(frames * 7 // 8)
-    return np.array([np.median(correlation(first[:, :, s:], second[:, :, : frames - s])) for s in shifts])
+    return np.array([np.median(pair_correlation(first[:, :, s:], second[:, :, : frames - s])) for s in shifts])
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " pairs"]:
+def pair_correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " pairs"]:
     """Normalised cross-correlation of pairs (n, F, T)."""
-    return (splits.standard(a) * splits.standard(b)).sum(1)
+    return (splits.standardize(a) * splits.standardize(b)).sum(1)
 
 
 # ----------------------------------------------------------------------------- duplicates, splits
 
 
-def near_duplicates(data: Described) -> list[Report]:
+def find_near_duplicates(data: InspectedData) -> list[Report]:
     """Windows of different users that are almost the same, the most alike first."""
     n, rows, frames = data.windows.shape
-    x = splits.standard(data.windows.reshape(n, rows // 4, 4, frames // 8, 8).mean((2, 4)))
+    x = splits.standardize(data.windows.reshape(n, rows // 4, 4, frames // 8, 8).mean((2, 4)))
     found = []
     for start in range(0, n, 512):
         alike = x[start : start + 512] @ x.T
         alike[data.user_ids[start : start + 512, None] >= data.user_ids[None]] = 0
-        found += [(float(alike[i, j]), start + int(i), int(j)) for i, j in np.argwhere(alike > TWINS)]
+        found += [
+            (float(alike[i, j]), start + int(i), int(j)) for i, j in np.argwhere(alike > NEAR_DUPLICATE_CORRELATION)
+        ]
     best = sorted(found, reverse=True)
     return [{"files": [data.files[i], data.files[j]], "correlation": round(c, 4)} for c, i, j in best]
 
 
-def split_of(data: Described, overlap: Report | None) -> Report:
+def propose_split(data: InspectedData, overlap: Report | None) -> Report:
     """A safe split, or why there is none."""
     gap = overlap["disjoint_at"] - 1 if overlap else 3
     try:
@@ -171,7 +175,10 @@ def split_of(data: Described, overlap: Report | None) -> Report:
         return {"gap": gap, "refused": str(error)}
     sizes = {name: len(files) for name, files in split.items()}
     random = splits.make_split(data, fractions=FRACTIONS, by="random_that_leaks", gap=gap, seed=0)
-    shares = {"leaking": splits.leaking(data, split, gap), "leaking_if_random": splits.leaking(data, random, gap)}
+    shares = {
+        "leaking": splits.leaking_share(data, split, gap),
+        "leaking_if_random": splits.leaking_share(data, random, gap),
+    }
     sizes["dropped"] = len(data.files) - sum(sizes.values())
     return {"gap": gap} | sizes | {k: None if math.isnan(v) else round(v, 3) for k, v in shares.items()}
 
@@ -179,7 +186,7 @@ def split_of(data: Described, overlap: Report | None) -> Report:
 # ----------------------------------------------------------------------------- showing
 
 
-def text(report: Report) -> str:
+def format_report(report: Report) -> str:
     lines = [f"{report['path']}: {report['windows']} windows of {len(report['users'])} users"]
     if report["windows_measured"] < report["windows"]:
         lines += [f"  measured on the first {report['windows_measured']}, equally many of each user"]
@@ -195,7 +202,7 @@ def text(report: Report) -> str:
     if report["native_frames"]:
         low, median, high = report["native_frames"]
         lines += [f"native time frames, before stretching: {low} to {high}, median {median}"]
-    lines += overlap_lines(report["overlap"])
+    lines += format_overlap(report["overlap"])
     twins = report["near_duplicates"]
     lines += [f"near-duplicates across users: {len(twins)}"]
     lines += [f"  {a} and {b}: {t['correlation']}" for t in twins[:5] for a, b in [t["files"]]]
@@ -209,7 +216,7 @@ def text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def overlap_lines(o: Report | None) -> list[str]:
+def format_overlap(o: Report | None) -> list[str]:
     if o is None:
         return ["overlap: not measured, since the order in time is unknown or no windows follow each other"]
     if o["disjoint_at"] == 1:
@@ -222,7 +229,7 @@ def overlap_lines(o: Report | None) -> list[str]:
     ]
 
 
-def figures(path: Path, report: Report, data: Described) -> None:
+def plot_report(path: Path, report: Report, data: InspectedData) -> None:
     """One page: a window of each user, windows per user, and correlation by shift."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     top, bottom = figure.subfigures(2, 1)
@@ -238,9 +245,9 @@ def figures(path: Path, report: Report, data: Described) -> None:
     left.bar(range(len(data.users)), [u["windows"] for u in report["users"].values()])
     left.set(xlabel="user", ylabel="windows")
     for d in (1, 2, 3, 4):
-        curve = shifted(data, d) if (data.indices >= 0).all() else None
+        curve = correlation_by_shift(data, d) if (data.indices >= 0).all() else None
         if curve is not None:
-            right.plot(np.arange(len(curve)) / SIZE[1], curve, label=f"{d} apart")
+            right.plot(np.arange(len(curve)) / COMPARISON_SIZE[1], curve, label=f"{d} apart")
     right.set(xlabel="shift, share of a window", ylabel="median correlation")
     right.legend(fontsize=8)
     FigureCanvasAgg(figure)
@@ -258,11 +265,11 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write(text(report) + "\n")
+    sys.stdout.write(format_report(report) + "\n")
     if given.json:
         given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     if given.figures:
-        figures(given.figures, report, data)
+        plot_report(given.figures, report, data)
     return 0
 
 

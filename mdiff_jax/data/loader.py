@@ -31,7 +31,7 @@ def train_batches(
     'example' is the global index, step times `batch_size` plus the place in the global batch; each process gets every
     `process_count`-th of a batch. `balanced` draws users equally often.
     """
-    fetch = fetcher(dataset, rows, fields, tables)
+    fetch = make_fetcher(dataset, rows, fields, tables)
     order = balanced_rows(dataset.user_ids[rows], seed) if balanced else np.arange(len(rows))
     places = grain.MapDataset.source(order).seed(seed).shuffle().repeat()
     examples = places.map_with_index(lambda i, place: {"example": np.int32(i), **fetch(int(place))})
@@ -40,7 +40,7 @@ def train_batches(
     return iter(mine.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
 
 
-def fetcher(dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tables: dict[str, np.ndarray]) -> Any:
+def make_fetcher(dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tables: dict[str, np.ndarray]) -> Any:
     """Place among `rows` → one example."""
     columns = {name: tables[name][rows] for name in fields if name != "spectrogram"}
     columns["user"] = dataset.user_ids[rows]

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from mdiff_jax.data import arrays
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 4096 * 4096  # of one image: checked before it is decoded
@@ -29,7 +29,7 @@ MIN_WINDOWS = 2
 Image_ = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns"]
 
 
-class Item(NamedTuple):
+class WindowSource(NamedTuple):
     """One window, not read yet."""
 
     file: str  # relative to the folder, with '/'; 'walk.npz#12' is window 12 of a file
@@ -39,10 +39,10 @@ class Item(NamedTuple):
     row: int = -1  # in its file; -1 where the file is one image
 
 
-def scan(root: Path, stft: arrays.Stft = arrays.STFT) -> list[Item]:
+def scan_windows(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> list[WindowSource]:
     """All windows of `root`, users and times in natural order; InputError for what cannot be used."""
     if root.is_file():
-        items = scan_array(root, stft)
+        items = scan_single_file(root, stft)
     elif not root.is_dir():
         raise InputError(f"data.path '{root}' is not there: give a folder that holds a folder per user")
     elif (root / "metadata.json").is_file():
@@ -53,7 +53,7 @@ def scan(root: Path, stft: arrays.Stft = arrays.STFT) -> list[Item]:
     return items
 
 
-def path_of(root: Path, item: Item) -> Path:
+def file_path(root: Path, item: WindowSource) -> Path:
     """The file that holds a window."""
     base = root if root.is_dir() else root.parent
     return base / (item.file.rpartition("#")[0] if item.row >= 0 else item.file)
@@ -62,24 +62,24 @@ def path_of(root: Path, item: Item) -> Path:
 # ----------------------------------------------------------------------------- layouts
 
 
-def scan_folders(root: Path, stft: arrays.Stft) -> list[Item]:
+def scan_folders(root: Path, stft: arrays.Stft) -> list[WindowSource]:
     """A folder per user. Files beside the folders are no windows."""
-    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
+    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_sort_key)
     if not folders:
         raise InputError(f"data.path '{root}' holds no folders: it needs one per user, with that user's images")
     return [item for folder in folders for item in scan_user(root, folder, stft)]
 
 
-def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.STFT) -> list[Item]:
+def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> list[WindowSource]:
     """One user's windows in order of time; folders in it are recordings."""
     files: list[Path] = []
-    for path in visible(folder):
-        files += visible(path) if path.is_dir() and inside(root, path) else [path]
+    for path in list_visible(folder):
+        files += list_visible(path) if path.is_dir() and check_inside(root, path) else [path]
     images = [p for p in files if p.suffix.lower() in IMAGES]
     for path in files:
         if path.is_dir() or path.suffix.lower() not in IMAGES + arrays.SUFFIXES:
             raise InputError(f"'{path}' is no image ({', '.join(IMAGES)}) or array: move it out of the user's folder")
-        inside(root, path)
+        check_inside(root, path)
     if images and len(images) < len(files):
         raise InputError(
             f"'{folder}' mixes images with arrays ({next(p for p in files if p not in images).name}): keep one"
@@ -87,37 +87,37 @@ def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.STFT) -> list
     found: list[tuple[str, str, int, int]] = []
     for path in files:
         above = "" if path.parent == folder else f"{path.parent.name}/"
-        name, condition = path.relative_to(root).as_posix(), number(path.stem)
+        name, condition = path.relative_to(root).as_posix(), split_trailing_number(path.stem)
         if path in images:
             found.append((name, above + condition[0], condition[1], -1))
         else:
-            found += [(f"{name}#{i}", above + c, k, i) for i, (c, k) in enumerate(within(path, stft))]
-    walk = walks([(condition, index) for _, condition, index, _ in found])
-    return [Item(f, folder.name, w, index, row) for (f, _, index, row), w in zip(found, walk, strict=True)]
+            found += [(f"{name}#{i}", above + c, k, i) for i, (c, k) in enumerate(scan_array_file(path, stft))]
+    walk = name_walks([(condition, index) for _, condition, index, _ in found])
+    return [WindowSource(f, folder.name, w, index, row) for (f, _, index, row), w in zip(found, walk, strict=True)]
 
 
-def within(path: Path, stft: arrays.Stft) -> list[tuple[str, int]]:
+def scan_array_file(path: Path, stft: arrays.Stft) -> list[tuple[str, int]]:
     """(condition, index) of each window in one user's array file."""
-    table = arrays.describe(path, stft)
+    table = arrays.describe_file(path, stft)
     if table.count == 1 and table.index is None:
-        return [number(path.stem)]
+        return [split_trailing_number(path.stem)]
     index = range(table.count) if table.index is None else table.index
     names = [path.stem] * table.count if table.recording is None else table.recording
     return list(zip(names, map(int, index), strict=True))
 
 
-def scan_array(path: Path, stft: arrays.Stft) -> list[Item]:
+def scan_single_file(path: Path, stft: arrays.Stft) -> list[WindowSource]:
     """One file with a line a window: spectrograms, `user`, and where known `recording` and `index`."""
-    table = arrays.describe(path, stft)
+    table = arrays.describe_file(path, stft)
     if table.user is None:
         raise InputError(f"'{path}' does not say who walks: give it an array 'user', or a folder per user")
     index = [-1] * table.count if table.index is None else table.index
     names = ["walk"] * table.count if table.recording is None else table.recording
-    lines = [Item(f"{path.name}#{i}", table.user[i], names[i], int(index[i]), i) for i in range(table.count)]
-    return in_walks(lines)
+    lines = [WindowSource(f"{path.name}#{i}", table.user[i], names[i], int(index[i]), i) for i in range(table.count)]
+    return order_by_walk(lines)
 
 
-def scan_listed(root: Path) -> list[Item]:
+def scan_listed(root: Path) -> list[WindowSource]:
     """`images/` with metadata.json: [{"filename", "user_id", and where known "recording", "index"}, …]."""
     listing = root / "metadata.json"
     try:
@@ -128,7 +128,7 @@ def scan_listed(root: Path) -> list[Item]:
         isinstance(e, dict) and {"filename", "user_id"} <= e.keys() for e in entries
     ):
         raise InputError(f'\'{listing}\' must be a list of {{"filename", "user_id"}} objects: mend it')
-    lines = [listed_item(root, listing, entry) for entry in entries]
+    lines = [parse_listed_window(root, listing, entry) for entry in entries]
     twice = [name for name, count in Counter(item.file for item in lines).items() if count > 1]
     if twice:
         raise InputError(f"'{listing}' names {twice[0]} twice: keep one")
@@ -137,10 +137,10 @@ def scan_listed(root: Path) -> list[Item]:
         raise InputError(
             f"'{root / unlisted[0]}' is not in {listing.name} ({len(unlisted)} such): list it or take it out"
         )
-    return in_walks(lines)
+    return order_by_walk(lines)
 
 
-def listed_item(root: Path, listing: Path, entry: dict[str, Any]) -> Item:
+def parse_listed_window(root: Path, listing: Path, entry: dict[str, Any]) -> WindowSource:
     """One line of metadata.json."""
     name, user = str(entry["filename"]), str(entry["user_id"])
     path = root / "images" / name
@@ -148,38 +148,44 @@ def listed_item(root: Path, listing: Path, entry: dict[str, Any]) -> Item:
         raise InputError(
             f"'{listing}' names '{name}', which is no file in '{root / 'images'}': mend or remove the line"
         )
-    inside(root, path)
+    check_inside(root, path)
     if path.suffix.lower() not in IMAGES:
         raise InputError(f"'{path}' is no image ({', '.join(IMAGES)}): remove its line in {listing.name}")
-    condition, index = number(path.stem)
+    condition, index = split_trailing_number(path.stem)
     try:
         index = int(entry["index"]) if "index" in entry else index
     except (TypeError, ValueError):
         raise InputError(f"'{listing}' gives '{name}' the index {entry['index']!r}: give a whole number") from None
     condition = str(entry["recording"]) if "recording" in entry else condition
-    return Item(f"images/{name}", user, condition, index)
+    return WindowSource(f"images/{name}", user, condition, index)
 
 
-def in_walks(lines: Iterable[Item]) -> list[Item]:
+def order_by_walk(lines: Iterable[WindowSource]) -> list[WindowSource]:
     """Lines in any order, `recording` the condition → in order of user, condition and time, with walks told apart."""
     order = sorted(
-        lines, key=lambda item: (natural(item.user), natural(item.recording), item.index, natural(item.file))
+        lines,
+        key=lambda item: (
+            natural_sort_key(item.user),
+            natural_sort_key(item.recording),
+            item.index,
+            natural_sort_key(item.file),
+        ),
     )
     users = dict.fromkeys(item.user for item in order)
-    named = [w for user in users for w in walks([(i.recording, i.index) for i in order if i.user == user])]
+    named = [w for user in users for w in name_walks([(i.recording, i.index) for i in order if i.user == user])]
     return [item._replace(recording=walk) for item, walk in zip(order, named, strict=True)]
 
 
 # ----------------------------------------------------------------------------- names
 
 
-def number(stem: str) -> tuple[str, int]:
+def split_trailing_number(stem: str) -> tuple[str, int]:
     """'ID3_case1_1_Doppler57' → ('ID3_case1_1_Doppler', 57); without a number at the end the index is -1."""
     match = re.fullmatch(r"(.*?)([0-9]{1,9})", stem, re.DOTALL)
     return (match[1], int(match[2])) if match else (stem, -1)
 
 
-def walks(numbered: Sequence[tuple[str, int]]) -> list[str]:
+def name_walks(numbered: Sequence[tuple[str, int]]) -> list[str]:
     """A name of the walk of each window, given in order of time: a gap in the numbering begins another."""
     names, count, last = [], Counter(), None
     for prefix, index in numbered:
@@ -190,17 +196,17 @@ def walks(numbered: Sequence[tuple[str, int]]) -> list[str]:
     return names
 
 
-def natural(name: str | Path) -> list:
+def natural_sort_key(name: str | Path) -> list:
     """Sort key: ID_2 before ID_10."""
     parts = re.split(r"([0-9]+)", getattr(name, "name", name))
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
-def visible(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=natural)
+def list_visible(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=natural_sort_key)
 
 
-def inside(root: Path, path: Path) -> bool:
+def check_inside(root: Path, path: Path) -> bool:
     """True; InputError where a link leads out of the folder."""
     try:
         real = path.resolve(strict=True)
@@ -211,22 +217,22 @@ def inside(root: Path, path: Path) -> bool:
     return True
 
 
-def check_users(items: list[Item], root: Path) -> None:
+def check_users(items: list[WindowSource], root: Path) -> None:
     """InputError for users that other systems take for one, for too few users, and for users with too few windows."""
     counts = Counter(item.user for item in items)
-    folded = Counter(unicodedata.normalize("NFC", name).casefold() for name in folder_names(root) or counts)
+    folded = Counter(unicodedata.normalize("NFC", name).casefold() for name in user_folders(root) or counts)
     for name, count in folded.items():
         if count > 1:
-            twins = [n for n in folder_names(root) or counts if unicodedata.normalize("NFC", n).casefold() == name]
+            twins = [n for n in user_folders(root) or counts if unicodedata.normalize("NFC", n).casefold() == name]
             raise InputError(f"users {' and '.join(twins)} in '{root}' differ in case alone: rename one")
-    for user in folder_names(root) or counts:
+    for user in user_folders(root) or counts:
         if counts[user] < MIN_WINDOWS:
             raise InputError(f"user '{user}' has {counts[user]} images: give at least {MIN_WINDOWS}, or take it out")
     if len(counts) < 2:
         raise InputError(f"data.path '{root}' holds {len(counts)} users: people are told apart from two on")
 
 
-def folder_names(root: Path) -> list[str]:
+def user_folders(root: Path) -> list[str]:
     """Users of a folder per user, those without windows too."""
     if root.is_file() or (root / "metadata.json").is_file():
         return []
@@ -274,7 +280,7 @@ def check_image(image: Image.Image, path: Path) -> None:
         raise InputError(f"'{path}' is partly transparent: save it without alpha")
 
 
-def in_colour(image: Image_) -> UInt8[np.ndarray, "rows columns 3"]:
+def to_rgb(image: Image_) -> UInt8[np.ndarray, "rows columns 3"]:
     """An image as RGB, grey ones too."""
     if image.ndim == 3:
         return image

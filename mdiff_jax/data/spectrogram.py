@@ -11,8 +11,8 @@ from jaxtyping import Complex, Float, Int
 from PIL import Image
 from scipy.signal import get_window
 
-from mdiff_jax.errors import InputError
-from mdiff_jax.types import Window
+from mdiff_jax.runtime.array_types import Window
+from mdiff_jax.runtime.errors import InputError
 
 SPAN_DB = 45.0  # from the floor to the top of a picture
 
@@ -32,7 +32,7 @@ def stft(
     return spectrum[(rows_above_zero - np.arange(window)) % window]
 
 
-def velocities(window: int, prf: float, wavelength: float, rows_above_zero: int) -> Float[np.ndarray, " freq"]:
+def row_velocities(window: int, prf: float, wavelength: float, rows_above_zero: int) -> Float[np.ndarray, " freq"]:
     """m/s of each row of `stft`: steps of wavelength · prf / (2 window); a wrapped axis where it is not symmetric."""
     return (rows_above_zero - np.arange(window)) * wavelength * prf / (2 * window)
 

@@ -13,19 +13,21 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mdiff_jax.errors import InputError
-from mdiff_jax.workdir import whole
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import atomic_write
 
-NAMES = ("train", "validation", "test")
-RULES = ("auto", "recording", "block", "random_that_leaks")
+PARTS = ("train", "validation", "test")
+SPLIT_RULES = ("auto", "recording", "block", "random_that_leaks")
 MIN_WALKS = 6  # from so many on, whole walks are dealt out
-ALIKE = 0.9  # correlation from which two windows of a user may overlap: disjoint ones reach 0.93 too, so this errs on
+OVERLAP_CORRELATION = (
+    0.9  # correlation from which two windows of a user may overlap: disjoint ones reach 0.93 too, so this errs on
+)
 # the side of caution; overlapping ones measure 0.93 on average
 Split = dict[str, list[str]]
 
 
 @runtime_checkable
-class Described(Protocol):
+class SplittableDataset(Protocol):
     """What a split needs to know of a data set: a line a window."""
 
     files: tuple[str, ...]
@@ -38,7 +40,7 @@ class Described(Protocol):
 
 
 def make_split(
-    dataset: Described,
+    dataset: SplittableDataset,
     *,
     fractions: Sequence[float],
     by: str,
@@ -57,18 +59,18 @@ def make_split(
     With `folds` > 1 the test part is the `fold`-th of so many, which together hold every window once. With
     `windows_per_user` training keeps so many of each user; with the same seed fewer are a subset of more.
     """
-    check(fractions, by, folds, fold)
+    check_split_options(fractions, by, folds, fold)
     if folds > 1:
         rest = (1 - 1 / folds) / (fractions[0] + fractions[1])
         fractions = (fractions[0] * rest, fractions[1] * rest, 1 / folds)
-    split: Split = {name: [] for name in NAMES}
+    split: Split = {name: [] for name in PARTS}
     for user, name in enumerate(dataset.users):
         rows = np.flatnonzero(dataset.user_ids == user)
         rng = np.random.default_rng([seed, user])
-        side = sides(dataset, rows, fractions, by, gap, rng, fold, folds)
+        side = assign_parts(dataset, rows, fractions, by, gap, rng, fold, folds)
         if windows_per_user is not None:
-            side = thin(side, windows_per_user, rng, name)
-        for i, part in enumerate(NAMES):
+            side = limit_training_windows(side, windows_per_user, rng, name)
+        for i, part in enumerate(PARTS):
             chosen = rows[side == i]
             if not len(chosen):
                 walks = len({dataset.recordings[row] for row in rows})
@@ -80,17 +82,17 @@ def make_split(
     return split
 
 
-def check(fractions: Sequence[float], by: str, folds: int, fold: int) -> None:
-    if by not in RULES:
-        raise InputError(f"data.split_by is '{by}': give one of {', '.join(RULES)}")
-    if len(fractions) != len(NAMES) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+def check_split_options(fractions: Sequence[float], by: str, folds: int, fold: int) -> None:
+    if by not in SPLIT_RULES:
+        raise InputError(f"data.split_by is '{by}': give one of {', '.join(SPLIT_RULES)}")
+    if len(fractions) != len(PARTS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise InputError(f"data.fractions are {tuple(fractions)}: give three shares that add up to 1")
     if not 0 <= fold < folds:
         raise InputError(f"fold {fold} of {folds} folds: give 0 to {folds - 1}")
 
 
-def sides(
-    dataset: Described,
+def assign_parts(
+    dataset: SplittableDataset,
     rows: np.ndarray,
     fractions: Sequence[float],
     by: str,
@@ -101,7 +103,7 @@ def sides(
 ) -> np.ndarray:
     """For each of one user's windows, in order of time: 0 train, 1 validation, 2 test, -1 none of them."""
     if by == "random_that_leaks":
-        return deal(np.arange(len(rows)).astype(str), fractions, rng, fold, folds)
+        return deal_recordings(np.arange(len(rows)).astype(str), fractions, rng, fold, folds)
     recordings, indices = np.array(dataset.recordings)[rows], dataset.indices[rows]
     if (indices < 0).any():
         groups = overlap_groups(dataset.load(rows)[..., 0])
@@ -110,15 +112,15 @@ def sides(
                 f"the order in time of user '{dataset.users[dataset.user_ids[rows[0]]]}' is unknown, and "
                 f"{np.bincount(groups).max()} of {len(rows)} windows may overlap: end file names with numbers in time"
             )
-        return deal(groups.astype(str), fractions, rng, fold, folds)
+        return deal_recordings(groups.astype(str), fractions, rng, fold, folds)
     if by == "recording" or (by == "auto" and len(set(recordings)) >= max(MIN_WALKS, folds)):
-        side = deal(recordings, fractions, rng, fold, folds)
+        side = deal_recordings(recordings, fractions, rng, fold, folds)
     else:
-        side = cut(len(rows), fractions, fold)
-    return np.where(apart(recordings, indices, side, gap), side, -1)
+        side = cut_blocks(len(rows), fractions, fold)
+    return np.where(mark_separated(recordings, indices, side, gap), side, -1)
 
 
-def deal(
+def deal_recordings(
     recordings: np.ndarray, fractions: Sequence[float], rng: np.random.Generator, fold: int, folds: int
 ) -> np.ndarray:
     """Walks in random order, each to the side that is furthest below its share; with folds, test is every k-th."""
@@ -127,7 +129,7 @@ def deal(
     size_of = dict(zip(names.tolist(), sizes.tolist(), strict=True))
     side_of = dict.fromkeys(walks[fold::folds], 2) if folds > 1 else {}
     shares = np.array([*fractions[:2], 0 if folds > 1 else fractions[2]])
-    have = np.zeros(len(NAMES))
+    have = np.zeros(len(PARTS))
     for walk in walks:
         if walk not in side_of:
             want = shares / shares.sum() * (have.sum() + size_of[walk]) - have
@@ -136,7 +138,7 @@ def deal(
     return np.array([side_of[walk] for walk in recordings])
 
 
-def cut(count: int, fractions: Sequence[float], fold: int) -> np.ndarray:
+def cut_blocks(count: int, fractions: Sequence[float], fold: int) -> np.ndarray:
     """Training, validation, test, in this order from where the last test block ends; fold 0's ends at the end."""
     start, stop = (round(count * (1 - f * fractions[2])) for f in (fold + 1, fold))
     rest = count - (stop - start)
@@ -144,22 +146,22 @@ def cut(count: int, fractions: Sequence[float], fold: int) -> np.ndarray:
     return np.searchsorted([train, rest], (np.arange(count) - stop) % count, side="right")
 
 
-def apart(recordings: np.ndarray, indices: np.ndarray, side: np.ndarray, gap: int) -> np.ndarray:
+def mark_separated(recordings: np.ndarray, indices: np.ndarray, side: np.ndarray, gap: int) -> np.ndarray:
     """True for windows to keep: of two that are too near on different sides, the one for training (validation) goes."""
-    place = timeline(recordings, indices, gap)
+    place = time_positions(recordings, indices, gap)
     keep = np.ones(len(side), bool)
     for later in (1, 2):
-        keep &= (side >= later) | (distance(place, place[side == later]) > gap)
+        keep &= (side >= later) | (distance_to_nearest(place, place[side == later]) > gap)
     return keep
 
 
-def timeline(recordings: np.ndarray, indices: np.ndarray, gap: int) -> np.ndarray:
+def time_positions(recordings: np.ndarray, indices: np.ndarray, gap: int) -> np.ndarray:
     """Indices on one axis, with those of different conditions far apart."""
     conditions = np.unique([recording.rpartition("/")[0] for recording in recordings], return_inverse=True)[1]
     return conditions * (int(indices.max()) + gap + 2) + indices.astype(np.int64)
 
 
-def distance(place: np.ndarray, others: np.ndarray) -> np.ndarray:
+def distance_to_nearest(place: np.ndarray, others: np.ndarray) -> np.ndarray:
     """From each place to the nearest of the others."""
     far = np.iinfo(np.int64).max // 4
     others = np.concatenate([[-far], np.sort(others), [far]])
@@ -167,7 +169,7 @@ def distance(place: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.minimum(others[after] - place, place - others[after - 1])
 
 
-def thin(side: np.ndarray, count: int, rng: np.random.Generator, user: str) -> np.ndarray:
+def limit_training_windows(side: np.ndarray, count: int, rng: np.random.Generator, user: str) -> np.ndarray:
     """Keeps `count` windows for training."""
     train = np.flatnonzero(side == 0)
     if not 1 <= count <= len(train):
@@ -184,38 +186,38 @@ def overlap_groups(windows: np.ndarray) -> np.ndarray:
     x = x.reshape(n, 8, -1, min(32, x.shape[2]), max(1, x.shape[2] // 32)).mean((2, 4))
     alike = np.zeros((n, n), bool)
     for shift in range(x.shape[2] * 3 // 4 + 1):
-        alike |= standard(x[:, :, shift:]) @ standard(x[:, :, : x.shape[2] - shift]).T > ALIKE
+        alike |= standardize(x[:, :, shift:]) @ standardize(x[:, :, : x.shape[2] - shift]).T > OVERLAP_CORRELATION
     return connected_components(csr_matrix(alike), directed=False)[1]
 
 
-def standard(x: np.ndarray) -> np.ndarray:
+def standardize(x: np.ndarray) -> np.ndarray:
     """(n, …) → (n, m) of mean 0 and length 1, so that products are correlations."""
     x = x.reshape(len(x), -1) - x.reshape(len(x), -1).mean(1, keepdims=True)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
 
 
-def leaking(dataset: Described, split: Split, gap: int) -> float:
+def leaking_share(dataset: SplittableDataset, split: Split, gap: int) -> float:
     """The share of test windows that have pixels in common with a training window, by their indices; nan if unknown."""
     if (dataset.indices < 0).any():
         return float("nan")
     owners = np.array([f"{u}/{r}" for u, r in zip(dataset.user_ids, dataset.recordings, strict=True)])
-    place = timeline(owners, dataset.indices, gap)
+    place = time_positions(owners, dataset.indices, gap)
     row = {file: i for i, file in enumerate(dataset.files)}
     train, test = (place[[row[file] for file in split[name]]] for name in ("train", "test"))
-    return float((distance(test, train) <= gap).mean())
+    return float((distance_to_nearest(test, train) <= gap).mean())
 
 
-def write(path: Path, split: Split) -> None:
+def write_split(path: Path, split: Split) -> None:
     """split.json."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(split, indent=0, ensure_ascii=False) + "\n")
 
 
-def read(path: Path) -> Split:
+def read_split(path: Path) -> Split:
     """split.json back; InputError if it is not one."""
     try:
         split = json.loads(path.read_text())
-        assert split.keys() >= set(NAMES)
+        assert split.keys() >= set(PARTS)
     except (OSError, ValueError, AttributeError, AssertionError):
         raise InputError(f"{path} is no split (train, validation, test): restore it") from None
-    return {name: split[name] for name in NAMES}
+    return {name: split[name] for name in PARTS}

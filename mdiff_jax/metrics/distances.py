@@ -24,14 +24,14 @@ def kernel_distance(a: Features, b: Others) -> float:
     Around 0 for two sets of one distribution, possibly a little below.
     """
     n, m = len(a), len(b)
-    within_a, within_b = polynomial(a, a), polynomial(b, b)
+    within_a, within_b = polynomial_kernel(a, a), polynomial_kernel(b, b)
     np.fill_diagonal(within_a, 0.0)
     np.fill_diagonal(within_b, 0.0)
-    cross = polynomial(a, b)
+    cross = polynomial_kernel(a, b)
     return float(within_a.sum() / (n * (n - 1)) + within_b.sum() / (m * (m - 1)) - 2 * cross.mean())
 
 
-def polynomial(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
+def polynomial_kernel(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
     return (a.astype(np.float64) @ b.T.astype(np.float64) / a.shape[1] + 1.0) ** 3
 
 
@@ -42,34 +42,34 @@ def frechet_distance(a: Features, b: Others) -> float:
     S R': real, and small where there are fewer windows than features. Biased at small numbers: only figures from equal
     numbers of windows may be compared.
     """
-    roots = [triangle(x.astype(np.float64)) for x in (a, b)]
+    roots = [covariance_root(x.astype(np.float64)) for x in (a, b)]
     both = np.linalg.svd(roots[1] @ roots[0].T, compute_uv=False).sum()
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + sum((r**2).sum() for r in roots) - 2 * both)
 
 
-def triangle(x: Features) -> Float[np.ndarray, "k dim"]:
+def covariance_root(x: Features) -> Float[np.ndarray, "k dim"]:
     """R of the centred rows, such that R'R is the covariance."""
     return np.linalg.qr(x - x.mean(0), mode="r") / np.sqrt(len(x) - 1)
 
 
-def manifold(made: Features, real: Others, k: int = 5) -> Manifold:
+def manifold_metrics(made: Features, real: Others, k: int = 5) -> Manifold:
     """Precision, recall, density and coverage of `made`; both sets need more than k windows."""
-    inside = within(made, real, k)
+    inside = within_radius(made, real, k)
     return Manifold(
         precision=float(inside.any(1).mean()),
-        recall=float(within(real, made, k).any(1).mean()),
+        recall=float(within_radius(real, made, k).any(1).mean()),
         density=float(inside.sum(1).mean() / k),
         coverage=float(inside.any(0).mean()),
     )
 
 
-def within(points: Features, centres: Others, k: int) -> Bool[np.ndarray, "n m"]:
+def within_radius(points: Features, centres: Others, k: int) -> Bool[np.ndarray, "n m"]:
     """Whether each point lies in the ball of each centre, which reaches to that centre's k-th neighbour."""
-    radius = np.partition(squares(centres, centres), k, axis=1)[:, k]  # place 0 is the centre itself
-    return squares(points, centres) <= radius[None] + 1e-5
+    radius = np.partition(squared_distances(centres, centres), k, axis=1)[:, k]  # place 0 is the centre itself
+    return squared_distances(points, centres) <= radius[None] + 1e-5
 
 
-def squares(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
+def squared_distances(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
     """Squared distances; in plain products, since a library's threads cost more than sets of this size."""
     return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
 

@@ -12,12 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mdiff_jax.errors import InputError
-from mdiff_jax.types import Windows
+from mdiff_jax.runtime.array_types import Windows
+from mdiff_jax.runtime.errors import InputError
 
-BANDS = 32  # Doppler rows are pooled to so many
-WAVES = 16  # frequencies along time that are kept: 4 steps a window are the 4th
-SURE = 0.8  # probability from which a user counts as recognised
+DOPPLER_BANDS = 32  # Doppler rows are pooled to so many
+TIME_FREQUENCIES = 16  # frequencies along time that are kept: 4 steps a window are the 4th
+RECOGNITION_THRESHOLD = 0.8  # probability from which a user counts as recognised
 Users = Int[np.ndarray, " windows"]
 Probabilities = Float[np.ndarray, "windows users"]
 
@@ -40,38 +40,38 @@ class LinearJudge(NamedTuple):
         """Column k is user k; a user between others whom the judge was never shown gets 0."""
         seen = self.classifier.classes_
         out = np.zeros((len(windows), seen.max() + 1), np.float32)
-        out[:, seen] = self.classifier.predict_proba(features(windows))
+        out[:, seen] = self.classifier.predict_proba(linear_features(windows))
         return out
 
     def features(self, windows: Windows) -> Float[np.ndarray, "windows dim"]:
         """What the judge looks at, standardised on its training windows and held inside ±3: a kernel of third order
         would hear nothing but the oddest window else.
         """
-        return np.clip(self.classifier[0].transform(features(windows)), -3.0, 3.0)
+        return np.clip(self.classifier[0].transform(linear_features(windows)), -3.0, 3.0)
 
 
-def features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
+def linear_features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
     """|FFT| over time of pooled Doppler rows, on a logarithmic scale."""
     n, rows, frames = windows.shape
-    bands = windows.reshape(n, min(BANDS, rows), -1, frames).mean(2)
-    spectrum = np.abs(np.fft.rfft(bands, axis=2))[:, :, :WAVES]
+    bands = windows.reshape(n, min(DOPPLER_BANDS, rows), -1, frames).mean(2)
+    spectrum = np.abs(np.fft.rfft(bands, axis=2))[:, :, :TIME_FREQUENCIES]
     return np.log1p(spectrum).reshape(n, -1).astype(np.float32)
 
 
 def fit_linear(windows: Windows, users: Users, seed: int = 0) -> LinearJudge:
     """A judge that has seen these windows."""
-    check(users)
+    check_users(users)
     regression = LogisticRegression(C=0.01, max_iter=1000, random_state=seed)
-    return LinearJudge(make_pipeline(StandardScaler(), regression).fit(features(windows), users))
+    return LinearJudge(make_pipeline(StandardScaler(), regression).fit(linear_features(windows), users))
 
 
-def check(users: Users) -> None:
+def check_users(users: Users) -> None:
     """A judge of one person knows nothing."""
     if len(np.unique(users)) < 2:
         raise InputError(f"a judge of identity needs windows of 2 users, got {len(np.unique(users))}: add a user")
 
 
-def score(judge: Judge, windows: Windows, users: Users) -> dict[str, float]:
+def score_identity(judge: Judge, windows: Windows, users: Users) -> dict[str, float]:
     """'accuracy'; 'recognised', the share that is right with more than 0.8 of the probability; 'balanced', the mean
     accuracy of a user; 'calibration', the expected calibration error.
     """
@@ -79,19 +79,19 @@ def score(judge: Judge, windows: Windows, users: Users) -> dict[str, float]:
     right = p.argmax(1) == users
     return {
         "accuracy": float(right.mean()),
-        "recognised": float((right & (p.max(1) > SURE)).mean()),
-        "balanced": float(np.mean(list(by_user(p, users).values()))),
+        "recognised": float((right & (p.max(1) > RECOGNITION_THRESHOLD)).mean()),
+        "balanced": float(np.mean(list(accuracy_by_user(p, users).values()))),
         "calibration": calibration_error(p, users),
     }
 
 
-def by_user(p: Probabilities, users: Users) -> dict[int, float]:
+def accuracy_by_user(p: Probabilities, users: Users) -> dict[int, float]:
     """Accuracy for the windows of each user that is there."""
     right = p.argmax(1) == users
     return {int(u): float(right[users == u].mean()) for u in np.unique(users)}
 
 
-def confusion(p: Probabilities, users: Users) -> Int[np.ndarray, "users users"]:
+def confusion_matrix(p: Probabilities, users: Users) -> Int[np.ndarray, "users users"]:
     """Row: who it is; column: whom the judge names; counts of windows."""
     out = np.zeros((p.shape[1], p.shape[1]), np.int64)
     np.add.at(out, (users, p.argmax(1)), 1)
@@ -106,6 +106,6 @@ def calibration_error(p: Probabilities, users: Users, bins: int = 10) -> float:
     return float(np.abs(gap).sum() / len(p))
 
 
-def too_weak(accuracy: float, users: int) -> bool:
+def is_too_weak(accuracy: float, users: int) -> bool:
     """A judge that recognises real windows less than half-way from chance to certainty decides nothing."""
     return accuracy < 0.5 * (1 + 1 / users)

@@ -9,16 +9,16 @@ from jaxtyping import Float, Int
 from scipy.ndimage import map_coordinates, uniform_filter1d
 
 from mdiff_jax.data import spectrogram
-from mdiff_jax.types import Windows
+from mdiff_jax.runtime.array_types import Windows
 
 ZERO_DOPPLER = (
     0.815  # place of zero velocity as a share of the height, where a data set does not say: row 207-210 of 256
 )
-FLOOR = -0.95
-STRONG = -0.6  # a limb's return, clear of the floor
-RATIO = (2.97, 5.0)
-STEPS = (3.5, 4.5)
-FLOOR_SHARE = (0.25, 0.85)
+FLOOR_LEVEL = -0.95
+CLEAR_RETURN_LEVEL = -0.6  # a limb's return, clear of the floor
+RATIO_RANGE = (2.97, 5.0)
+STEPS_RANGE = (3.5, 4.5)
+FLOOR_SHARE_RANGE = (0.25, 0.85)
 NOTES = {  # of the measures that are reported
     "ridge": "torso above zero Doppler, share of the height",
     "highest": "highest return above zero Doppler, share of the height",
@@ -31,19 +31,19 @@ NOTES = {  # of the measures that are reported
     "alternation": "how much more alike strides are than steps",
     "frames": "that the picture was stretched from; 0: no blocks to be seen",
 }
-BLOCKS = 128  # columns from which the blocks of stretched frames are to be seen
+MIN_COLUMNS_FOR_FRAMES = 128  # columns from which the blocks of stretched frames are to be seen
 Measures = dict[str, Float[np.ndarray, " windows"]]
 
 
-def measure(windows: Windows, zero_doppler: float) -> Measures:
+def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
     """Of each window: 'ridge' (torso) and 'highest' in shares of the height above zero Doppler, their 'ratio', 'bob',
     'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time, 'alternation'
     of left and right, and the 'frames' it was stretched from where there are columns enough to see them.
     """
     rows = windows.shape[1]
     zero = zero_doppler * rows
-    top, ridge, low = (rows * envelope for envelope in envelopes(windows, zero_doppler).values())
-    count = steps(top)
+    top, ridge, low = (rows * envelope for envelope in measure_envelopes(windows, zero_doppler).values())
+    count = count_steps(top)
     height = np.percentile(top, 97, axis=1)
     torso = np.maximum(np.median(ridge, axis=1), 0.5)
     power = windows + 1.0
@@ -53,30 +53,30 @@ def measure(windows: Windows, zero_doppler: float) -> Measures:
         "ratio": height / torso,
         "bob": (np.percentile(ridge, 95, axis=1) - np.percentile(ridge, 5, axis=1)) / rows,
         "steps": count,
-        "floor": (windows < FLOOR).mean((1, 2)),
+        "floor": (windows < FLOOR_LEVEL).mean((1, 2)),
         "below": power[:, int(np.ceil(zero)) :].sum((1, 2)) / np.maximum(power.sum((1, 2)), 1e-6),
         "lowest": np.percentile(low, 3, axis=1) / rows,
-        "arrow": arrow(top),
-        "alternation": alternation(top, count),
+        "arrow": time_arrow(top),
+        "alternation": left_right_alternation(top, count),
     }
-    if windows.shape[2] >= BLOCKS:
+    if windows.shape[2] >= MIN_COLUMNS_FOR_FRAMES:
         found["frames"] = np.array([float(spectrogram.native_frames(window)) for window in windows])
     return found
 
 
-def plausible(measures: Measures) -> np.ndarray:
+def is_plausible(measures: Measures) -> np.ndarray:
     """True where ratio, steps and floor share are those of a walk."""
-    checks = (("ratio", RATIO), ("steps", STEPS), ("floor", FLOOR_SHARE))
+    checks = (("ratio", RATIO_RANGE), ("steps", STEPS_RANGE), ("floor", FLOOR_SHARE_RANGE))
     return np.all([(measures[name] >= low) & (measures[name] <= high) for name, (low, high) in checks], axis=0)
 
 
-def envelopes(windows: Windows, zero_doppler: float) -> dict[str, Float[np.ndarray, "windows time"]]:
+def measure_envelopes(windows: Windows, zero_doppler: float) -> dict[str, Float[np.ndarray, "windows time"]]:
     """'highest' return, 'torso' and 'lowest' return in each frame, in shares of the height above zero Doppler."""
     places = {"highest": top_rows, "torso": ridge_rows, "lowest": lowest_rows}
     return {name: zero_doppler - place(windows) / windows.shape[1] for name, place in places.items()}
 
 
-def in_step(highest: Float[np.ndarray, "windows time"]) -> Int[np.ndarray, " windows"]:
+def align_steps(highest: Float[np.ndarray, "windows time"]) -> Int[np.ndarray, " windows"]:
     """Frames by which to roll each window so that steps coincide: the strongest wave of 3 to 5 a window begins at 0."""
     waves = np.fft.rfft(highest, axis=1)[:, 3:6]
     strongest = np.abs(waves).argmax(1)
@@ -93,19 +93,19 @@ def ridge_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
 
 def top_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
     """Highest row with a clear return in each frame; the ridge where there is none."""
-    clear = windows > STRONG
+    clear = windows > CLEAR_RETURN_LEVEL
     highest = np.where(clear.any(1), clear.argmax(1), windows.argmax(1))
     return highest + 0.5
 
 
 def lowest_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
     """Lowest row with a clear return in each frame; the ridge where there is none."""
-    clear = windows > STRONG
+    clear = windows > CLEAR_RETURN_LEVEL
     lowest = windows.shape[1] - 1 - clear[:, ::-1].argmax(1)
     return np.where(clear.any(1), lowest, windows.argmax(1)) + 0.5
 
 
-def arrow(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
+def time_arrow(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
     """Skewness of the envelope's slope: a leg gathers speed slowly and is stopped by the ground, so the envelope falls
     faster than it rises. Below 0 for 98 % of real windows; a window reversed in time has the opposite sign.
     """
@@ -114,7 +114,7 @@ def arrow(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " wi
     return (slope**3).mean(1) / np.maximum((slope**2).mean(1), 1e-9) ** 1.5
 
 
-def alternation(
+def left_right_alternation(
     envelope: Float[np.ndarray, "windows time"], count: Float[np.ndarray, " windows"]
 ) -> Float[np.ndarray, " windows"]:
     """How much more alike strides are than steps: autocorrelation at two steps less that at one; 0 without steps."""
@@ -133,7 +133,7 @@ def autocorrelation(envelope: Float[np.ndarray, "windows time"]) -> Float[np.nda
     return np.fft.irfft(power, axis=1)[:, :frames] / np.arange(frames, 0, -1)
 
 
-def steps(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
+def count_steps(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
     """Steps in a window: its length over the period of the envelope, by autocorrelation; 0 where there is no period."""
     frames = envelope.shape[1]
     correlation = autocorrelation(envelope)

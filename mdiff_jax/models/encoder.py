@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mdiff_jax.models import layers
-from mdiff_jax.types import Array, Embedding, Spectrogram
+from mdiff_jax.runtime.array_types import Array, Embedding, Spectrogram
 
 
 class Encoder(nn.Module):

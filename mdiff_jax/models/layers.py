@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mdiff_jax.types import Array, LogSnr
+from mdiff_jax.runtime.array_types import Array, LogSnr
 
 REMAT = ("none", "blocks", "full")  # what is recomputed in the backward pass: nothing, each block, each level as well
 

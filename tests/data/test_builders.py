@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from mdiff_jax.data import arrays, builders, colormap, export, inspect, loader, spectrogram, splits
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 SIZE = (32, 24)
-STFT = arrays.STFT._asdict()
+STFT = arrays.DEFAULT_STFT._asdict()
 WALK = np.random.default_rng(0).uniform(size=(2, 16, 16 * 6)).repeat(4, 1).repeat(4, 2)  # (user, 64, 384)
 
 
@@ -29,7 +29,9 @@ def folder(tmp_path_factory) -> Path:
 
 def prepare(folder: Path, cache: Path, **changes) -> builders.Dataset:
     common = dict(kind="folder", path=str(folder), image_size=SIZE, cache_dir=cache, channels="scalar")
-    return builders.prepare(**common | dict(colormap_name="auto", native_frames=False, stft=STFT, walkers={}) | changes)
+    return builders.prepare_dataset(
+        **common | dict(colormap_name="auto", native_frames=False, stft=STFT, walkers={}) | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_an_interrupted_preparation_is_begun_again(folder, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(builders, "scalar_of", stop)
+        patch.setattr(builders, "image_to_scalar", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(folder, tmp_path / "data")
     with pytest.raises(InputError, match="holds no prepared data set"):
@@ -132,14 +134,14 @@ def test_evaluation_batches_are_in_order_and_masked(dataset):
 @pytest.mark.parametrize("layout", export.LAYOUTS)
 def test_written_out_and_read_back(dataset, tmp_path, layout):
     rows, target = np.arange(10, 30), tmp_path / ("out.npz" if layout == "npz" else "out")
-    export.write(dataset, rows, target, layout)
+    export.export_windows(dataset, rows, target, layout)
     back = builders.open_prepared(target) if layout == "tfds" else prepare(target, tmp_path / "again")
     assert back.users == dataset.users
     np.testing.assert_array_equal(back.indices, dataset.indices[rows])
     np.testing.assert_array_equal(back.user_ids, dataset.user_ids[rows])
     assert np.abs(back.load(np.arange(20)) - dataset.load(rows)).max() <= 2.1 / 255
     with pytest.raises(InputError, match="is there already"):
-        export.write(dataset, rows, target, layout)
+        export.export_windows(dataset, rows, target, layout)
 
 
 def test_frames_are_not_mixed_on_the_way_in(tmp_path):
@@ -208,12 +210,12 @@ def test_walkers_as_jpeg_are_a_data_set_like_real_ones(tmp_path, capsys):
 def test_written_out_as_jpeg(tmp_path):
     few = dict(num_users=2, recordings_per_user=1, windows_per_recording=2, difficulty=1.0, seed=0)
     data = prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few)
-    export.write(data, np.arange(4), tmp_path / "out", "images", "jpg")
+    export.export_windows(data, np.arange(4), tmp_path / "out", "images", "jpg")
     assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 4
     back = prepare(tmp_path / "out", tmp_path / "again")
     assert np.abs(back.load(np.arange(4)) - data.load(np.arange(4))).mean() < 8 / 255
     with pytest.raises(InputError, match="image format 'gif'"):
-        export.write(data, np.arange(4), tmp_path / "other", "images", "gif")
+        export.export_windows(data, np.arange(4), tmp_path / "other", "images", "gif")
 
 
 def test_colours_can_be_kept(folder, tmp_path):
@@ -245,9 +247,11 @@ def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, mo
 
 
 def test_inspect_finds_a_window_that_two_users_share(dataset, folder):
-    data = inspect.describe(inspect.sources.scan(folder), dataset.load(np.arange(40))[..., 0].repeat(11, 2)[:, :, :256])
+    data = inspect.describe_windows(
+        inspect.sources.scan_windows(folder), dataset.load(np.arange(40))[..., 0].repeat(11, 2)[:, :, :256]
+    )
     data.windows[25] = data.windows[3]
-    assert inspect.near_duplicates(data)[0]["files"] == [data.files[3], data.files[25]]
+    assert inspect.find_near_duplicates(data)[0]["files"] == [data.files[3], data.files[25]]
 
 
 def test_inspect_refuses_in_one_line(tmp_path, capsys):
@@ -257,4 +261,4 @@ def test_inspect_refuses_in_one_line(tmp_path, capsys):
 
 def test_a_split_of_prepared_windows(dataset):
     split = splits.make_split(dataset, fractions=(0.6, 0.2, 0.2), by="auto", gap=3, seed=0)
-    assert splits.leaking(dataset, split, 3) == 0
+    assert splits.leaking_share(dataset, split, 3) == 0

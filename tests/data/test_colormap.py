@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mdiff_jax.data import colormap
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.kron(np.sort(RNG.uniform(size=(16, 16)), axis=0), np.ones((8, 8)))

@@ -16,7 +16,7 @@ import scipy.io
 from PIL import Image
 
 from mdiff_jax.data import arrays, builders, colormap, sources
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
 GREY = np.tile(np.linspace(0, 1, 32)[:, None], (1, 24)).astype(np.float32)
@@ -41,7 +41,7 @@ def two_users(root: Path) -> Path:
 
 def read_all(root: Path) -> dict[str, np.ndarray]:
     """Every window, as preparation does it."""
-    examples = builders.folder_examples(root, sources.scan(root), (16, 12), "scalar", "auto")
+    examples = builders.read_examples(root, sources.scan_windows(root), (16, 12), "scalar", "auto")
     return {item.file: window for item, window, _ in examples}
 
 
@@ -62,16 +62,16 @@ def test_users_and_times_in_natural_order_whatever_they_are_called(tmp_path):
         (tmp_path / user).mkdir()
         for k in (10, 9, 1):
             (tmp_path / user / f"w_{k}.png").write_bytes(png(JET))
-    items = sources.scan(tmp_path)
+    items = sources.scan_windows(tmp_path)
     assert list(dict.fromkeys(item.user for item in items)) == ["ID_2", "ID_10", "Zoë", "步行者-3"]
     assert [item.index for item in items[:3]] == [1, 9, 10]
     assert [item.recording for item in items[:3]] == ["w_/1", "w_/2", "w_/2"], "a gap ends a walk"
 
 
 def test_number_at_the_end_is_the_index():
-    assert sources.number("ID3_case1_1_Doppler57") == ("ID3_case1_1_Doppler", 57)
-    assert sources.number("walk") == ("walk", -1)
-    assert sources.number("x٣") == ("x٣", -1), "digits of other scripts are letters here"
+    assert sources.split_trailing_number("ID3_case1_1_Doppler57") == ("ID3_case1_1_Doppler", 57)
+    assert sources.split_trailing_number("walk") == ("walk", -1)
+    assert sources.split_trailing_number("x٣") == ("x٣", -1), "digits of other scripts are letters here"
 
 
 def test_folders_of_a_user_are_recordings(tmp_path):
@@ -79,7 +79,7 @@ def test_folders_of_a_user_are_recordings(tmp_path):
     for walk in ("monday", "friday"):
         (tmp_path / "b" / walk).mkdir()
         (tmp_path / "b" / walk / "1.png").write_bytes(png(JET))
-    recordings = {item.recording for item in sources.scan(tmp_path) if item.user == "b"}
+    recordings = {item.recording for item in sources.scan_windows(tmp_path) if item.user == "b"}
     assert recordings == {"walk/1", "monday//1", "friday//1"}
 
 
@@ -107,7 +107,7 @@ def test_a_listing(tmp_path):
     for entry in entries:
         (tmp_path / "images" / entry["filename"]).write_bytes(png(JET))
     (tmp_path / "metadata.json").write_text(json.dumps(entries))
-    items = sources.scan(tmp_path)
+    items = sources.scan_windows(tmp_path)
     assert [(i.user, i.index, i.recording) for i in items] == [(u, k, "r/1") for u in "01" for k in range(4)]
     assert len(read_all(tmp_path)) == 8
 
@@ -141,9 +141,9 @@ def test_every_array_format_gives_the_same(tmp_path, suffix):
         (tmp_path / user).mkdir()
         path = tmp_path / user / f"walk{suffix}"
         save_mat73(path, DB) if suffix == "73.mat" else save(path, db=DB)
-    items = sources.scan(tmp_path)
+    items = sources.scan_windows(tmp_path)
     assert [item.index for item in items] == [0, 1, 2, 3, 4] * 2
-    windows, _ = arrays.read(sources.path_of(tmp_path, items[0]))
+    windows, _ = arrays.read_windows(sources.file_path(tmp_path, items[0]))
     np.testing.assert_allclose(windows, np.clip((DB - np.percentile(DB, 99.7)) / 45 + 1, 0, 1) * 2 - 1, atol=1e-5)
 
 
@@ -151,10 +151,10 @@ def test_an_ascending_velocity_axis_is_turned(tmp_path):
     up = np.linspace(-1, 5, 16)
     save(tmp_path / "up.npz", db=DB, velocity=up)
     save(tmp_path / "down.npz", db=DB[:, ::-1], velocity=up[::-1])
-    one, other = arrays.read(tmp_path / "up.npz"), arrays.read(tmp_path / "down.npz")
+    one, other = arrays.read_windows(tmp_path / "up.npz"), arrays.read_windows(tmp_path / "down.npz")
     np.testing.assert_array_equal(one.spectrograms, other.spectrograms)
     assert one.velocities[0] == 5
-    axis = builders.axis(one.velocities, 8)
+    axis = builders.describe_velocity_axis(one.velocities, 8)
     assert axis["zero_doppler"] == pytest.approx((5 * 16 / 6.4 + 0.5) / 16, abs=0.07) and axis["velocity"][0] > 4
 
 
@@ -164,9 +164,9 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     t = np.arange(40000) / prf
     iq = np.exp(4j * np.pi * 2.0 * t * carrier / arrays.LIGHT)
     save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
-    windows, velocities = arrays.read(tmp_path / "x.npz")
+    windows, velocities = arrays.read_windows(tmp_path / "x.npz")
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
-    assert windows.shape[1:] == (200, arrays.STFT.frames) and len(windows) == 16
+    assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16
     np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
 
 
@@ -174,7 +174,7 @@ def test_one_file_with_a_line_a_window(tmp_path):
     user, index = np.array(["u2", "u10"] * 4), np.arange(8) // 2
     x = RNG.uniform(-1, 1, (8, 16, 12)).astype(np.float32)
     save(tmp_path / "all.npz", spectrogram=x, user=user, index=index)
-    items = sources.scan(tmp_path / "all.npz")
+    items = sources.scan_windows(tmp_path / "all.npz")
     assert [(i.user, i.index) for i in items] == [(u, k) for u in ("u2", "u10") for k in range(4)]
     for file, window in read_all(tmp_path / "all.npz").items():
         np.testing.assert_allclose(window[..., 0], x[int(file.rpartition("#")[2])], atol=1e-5)
@@ -291,7 +291,7 @@ def test_damaged_files_are_refused_by_name_or_read(tmp_path, suffix):
             warnings.simplefilter("error")
             try:
                 assert np.isfinite(
-                    sources.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read(bad)[0]
+                    sources.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read_windows(bad)[0]
                 ).all()
             except InputError as error:
                 assert bad.name in str(error) and "\n" not in str(error)

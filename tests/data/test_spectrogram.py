@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax.data import spectrogram
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 WAVELENGTH, PRF, WINDOW, ZERO = 3.893e-3, 3200.0, 64, 50
 
@@ -17,7 +17,7 @@ def target(velocity: float, samples: int = 256) -> np.ndarray:
 
 @pytest.mark.parametrize("row", [0, 13, 49, 50, 51, 63])
 def test_a_target_shines_in_the_row_of_its_velocity(row: int) -> None:
-    axis = spectrogram.velocities(WINDOW, PRF, WAVELENGTH, ZERO)
+    axis = spectrogram.row_velocities(WINDOW, PRF, WAVELENGTH, ZERO)
     power = np.abs(spectrogram.stft(target(axis[row]), WINDOW, 32, ZERO))
     assert axis[ZERO] == 0 and (np.diff(axis) < 0).all()
     assert (power.argmax(axis=0) == row).all()
@@ -25,7 +25,7 @@ def test_a_target_shines_in_the_row_of_its_velocity(row: int) -> None:
 
 
 def test_what_is_too_fast_wraps_round() -> None:
-    axis = spectrogram.velocities(WINDOW, PRF, WAVELENGTH, ZERO)
+    axis = spectrogram.row_velocities(WINDOW, PRF, WAVELENGTH, ZERO)
     beyond = axis[0] + (axis[0] - axis[1])
     assert (np.abs(spectrogram.stft(target(beyond), WINDOW, 32, ZERO)).argmax(axis=0) == WINDOW - 1).all()
 

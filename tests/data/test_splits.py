@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax.data import sources, splits
-from mdiff_jax.errors import InputError
+from mdiff_jax.runtime.errors import InputError
 
 SHARES = dict(fractions=(0.7, 0.1, 0.2), gap=3, seed=0)
 
@@ -20,10 +20,10 @@ def described(names: dict[str, list[str]], load=unread):
     """A data set from file names."""
     files, users, recordings, indices = [], [], [], []
     for user, stems in names.items():
-        numbered = [sources.number(stem) for stem in stems]
+        numbered = [sources.split_trailing_number(stem) for stem in stems]
         files += [f"{user}/{stem}.jpg" for stem in stems]
         users += [list(names).index(user)] * len(stems)
-        recordings += sources.walks(numbered)
+        recordings += sources.name_walks(numbered)
         indices += [index for _, index in numbered]
     return SimpleNamespace(
         files=tuple(files), users=tuple(names), user_ids=np.array(users), recordings=tuple(recordings),
@@ -56,7 +56,7 @@ DATA = described({f"ID_{u}": gappy(u) for u in (1, 2, 10)})
 def test_no_two_windows_across_parts_overlap(by, seed):
     split = splits.make_split(DATA, **SHARES | dict(by=by, seed=seed))
     assert nearest_across(split) >= 4
-    assert splits.leaking(DATA, split, 3) == 0
+    assert splits.leaking_share(DATA, split, 3) == 0
     kept = [file for files in split.values() for file in files]
     assert len(set(kept)) == len(kept) > 0.6 * len(DATA.files)
     assert 0.1 < len(split["test"]) / len(DATA.files) < 0.3
@@ -64,7 +64,7 @@ def test_no_two_windows_across_parts_overlap(by, seed):
 
 def test_a_random_split_leaks_and_is_called_so():
     split = splits.make_split(DATA, **SHARES, by="random_that_leaks")
-    assert nearest_across(split) == 1 and splits.leaking(DATA, split, 3) > 0.8
+    assert nearest_across(split) == 1 and splits.leaking_share(DATA, split, 3) > 0.8
     with pytest.raises(InputError, match="random_that_leaks"):
         splits.make_split(DATA, **SHARES, by="random")
 
@@ -110,15 +110,15 @@ def test_shares_and_folds_that_make_no_sense_are_refused():
 
 def test_written_and_read_back(tmp_path):
     split = splits.make_split(DATA, **SHARES, by="auto")
-    splits.write(tmp_path / "split.json", split)
-    assert splits.read(tmp_path / "split.json") == split
+    splits.write_split(tmp_path / "split.json", split)
+    assert splits.read_split(tmp_path / "split.json") == split
     (tmp_path / "split.json").write_text("[]")
     with pytest.raises(InputError, match="is no split"):
-        splits.read(tmp_path / "split.json")
+        splits.read_split(tmp_path / "split.json")
 
 
 def test_real_recordings(real_recordings):
-    items = sources.scan(real_recordings)
+    items = sources.scan_windows(real_recordings)
     users = list(dict.fromkeys(item.user for item in items))
     data = described({u: [item.file.split("/")[1][:-4] for item in items if item.user == u] for u in users})
     assert nearest_across(splits.make_split(data, **SHARES, by="auto")) >= 4

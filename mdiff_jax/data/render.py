@@ -1,0 +1,86 @@
+"""Sheets of spectrograms as PNG: recorded windows beside generated ones, with labelled axes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def draw_grid(
+    path: Path,
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    zero_doppler: float | None,
+    *,
+    velocity: Sequence[float] | None = None,
+    seconds: float | None = None,
+) -> None:
+    """One row a user: real windows, if there are any, on the left, generated ones on the right.
+
+    `rows` maps a user to two arrays of images (n, F, T, 3) uint8; `zero_doppler` is the place of zero velocity as a
+    share of the height from the top, drawn as a tick. `velocity` of each of the rows that the model works at in m/s,
+    highest first, and `seconds`, the duration of a window, label the axes.
+    """
+    real = max(len(r) for r, _ in rows.values())
+    made = max(len(g) for _, g in rows.values())
+    shape = next(iter(rows.values()))[1].shape[1:3]
+    width = 1.5 * max(1.0, shape[1] / shape[0])
+    figure = Figure(figsize=(width * (real + made) + 1.2, 1.5 * len(rows) + 0.7), layout="constrained")
+    axes = figure.subplots(len(rows), real + made, squeeze=False)
+    for line, (user, (reals, generated)) in zip(axes, rows.items(), strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, image in [*zip(line[:real], reals, strict=False), *zip(line[real:], generated, strict=False)]:
+            axis.set_axis_on()
+            axis.imshow(image, aspect="auto", interpolation="nearest", extent=(0, 1, 1, 0))
+            axis.set_xticks([])
+            axis.set_yticks([] if zero_doppler is None else [zero_doppler])
+            axis.set_yticklabels([])
+        line[0].set_axis_on()
+        line[0].set_ylabel(user, fontsize=9)
+        if velocity is not None:
+            label_velocity(line[0], velocity)
+        if 0 < real < len(line):
+            for spine in line[real].spines.values():
+                spine.set_linewidth(1.5)
+    if seconds is not None:
+        for axis in axes[-1]:
+            label_time(axis, seconds)
+    if real:
+        axes[0][0].set_title("real", loc="left", fontsize=10)
+    if made:
+        axes[0][real].set_title("generated", loc="left", fontsize=10)
+    figure.supxlabel(axis_caption(velocity, seconds), fontsize=8)
+    save_figure(figure, path)
+
+
+def axis_caption(velocity: Sequence[float] | None, seconds: float | None) -> str:
+    time = "time, about four steps a window" if seconds is None else "time in s"
+    return f"{time}; velocity {'upwards, the tick is zero' if velocity is None else 'in m/s'}"
+
+
+def label_velocity(axis: Axes, velocity: Sequence[float]) -> None:
+    """Whole m/s; `velocity` is of the rows, highest first."""
+    v, place = np.asarray(velocity)[::-1], ((np.arange(len(velocity)) + 0.5) / len(velocity))[::-1]
+    whole = np.arange(np.ceil(v[0]), np.floor(v[-1]) + 1, max(1, round((v[-1] - v[0]) / 4)))
+    axis.set_yticks(np.interp(whole, v, place))
+    axis.set_yticklabels([f"{x:g}" for x in whole], fontsize=6)
+
+
+def label_time(axis: Axes, seconds: float) -> None:
+    """Whole seconds."""
+    whole = np.arange(0, seconds + 1e-6)
+    axis.set_xticks(whole / seconds)
+    axis.set_xticklabels([f"{x:g}" for x in whole], fontsize=6)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110)
+
+
+def spread_windows(windows: np.ndarray, columns: int) -> np.ndarray:
+    """A sheet's row of them, from first to last: neighbours are of one walk and alike."""
+    return windows[np.linspace(0, len(windows) - 1, min(columns, len(windows))).astype(int)]

@@ -1,0 +1,152 @@
+"""From a given spectrogram rather than from noise: inversion, partial re-noising, inpainting, continuation in time."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mdiff_jax.diffusion import gaussian, samplers
+from mdiff_jax.diffusion.samplers import Denoise, State, Table
+from mdiff_jax.diffusion.schedules import NoiseSchedule
+from mdiff_jax.runtime.array_types import Array, Keys, Spectrogram
+from mdiff_jax.runtime.errors import InputError
+
+
+def invert(denoise: Denoise, x0: State, *, schedule: NoiseSchedule, sample_timesteps: int, spacing: str) -> State:
+    """The x_T from which DDIM with eta 0 and the same steps draws x_0 again, nearly (Song et al. 2021, section 4.3).
+
+    DDIM run upwards, each step with the estimate of its lower end. The first cannot: where there is no noise, none is
+    seen. It goes to the x for which the estimate is x_0, by one step of the iteration x / alpha += x_0 - D(x).
+    """
+    t = samplers.select_timesteps(schedule, sample_timesteps, spacing)[::-1]
+    abar = schedule.alphas_cumprod[t]
+    alpha = np.sqrt(abar[0], dtype=np.float32)
+    x = alpha * (2.0 * x0 - denoise(alpha * x0, jnp.full(len(x0), t[0])))
+    return samplers.run(denoise, x, Table(t[:-1], t[1:], *samplers.ddim_rows(abar[:-1], abar[1:], eta=0.0)))
+
+
+def sdedit(
+    denoise: Denoise,
+    x0: State,
+    *,
+    keys: Keys,
+    strength: float,
+    schedule: NoiseSchedule,
+    method: str,
+    sample_timesteps: int,
+    spacing: str,
+    eta: float = 0.0,
+) -> State:
+    """x_0 noised up to `strength` in (0, 1] of the schedule and drawn anew from there (Meng et al. 2022, SDEdit)."""
+    t = samplers.select_timesteps(schedule, sample_timesteps, spacing)
+    t = t[t < strength * schedule.timesteps]
+    if not len(t) or strength > 1:
+        raise InputError(f"strength = {strength} leaves none of {sample_timesteps} steps, or is above 1: use 0.1 … 1")
+    noise = samplers.initial_noise(keys, x0.shape[1:])
+    x = gaussian.q_sample(schedule, x0, jnp.full(len(x0), t[0]), noise)
+    table = samplers.coefficient_table(schedule, t, method, eta=eta)
+    return samplers.run(denoise, x, table, heun=method == "heun", keys=keys if table.noise.any() else None)
+
+
+class _Repaint(NamedTuple):
+    """Beside a row of a sampler's table: the noise level it ends at, and the way back up from there."""
+
+    row: Table
+    salt: Array
+    alpha: Array
+    sigma: Array
+    back: Array
+    back_noise: Array
+
+
+def inpaint(
+    denoise: Denoise,
+    known: State,
+    mask: Bool[Array, "..."],
+    *,
+    keys: Keys,
+    schedule: NoiseSchedule,
+    sample_timesteps: int,
+    spacing: str,
+    resamples: int,
+    eta: float = 1.0,
+) -> State:
+    """`known` where `mask` (broadcast to its shape) is true, and drawn to go with it elsewhere.
+
+    Each step is taken `resamples` times, noised back in between, so that both parts come to agree (Lugmayr et al. 2022,
+    algorithm 1, which has eta = 1). Costs (n - 1) resamples + 1 estimates.
+    """
+    table = samplers.coefficient_table(
+        schedule, samplers.select_timesteps(schedule, sample_timesteps, spacing), "ddim", eta=eta
+    )
+    rows, known = _repaint_rows(schedule, table, resamples), jnp.asarray(known, jnp.float32)
+
+    def normal(salt: Array) -> Array:
+        return samplers.normal(keys, salt, known.shape[1:])
+
+    def step(x: Array, r: _Repaint) -> tuple[Array, None]:
+        x0 = denoise(x, jnp.full(len(x), r.row.t)).astype(jnp.float32)
+        x = r.row.x * x + r.row.x0 * x0 + r.row.noise * normal(r.salt)
+        x = jnp.where(mask, r.alpha * known + r.sigma * normal(r.salt + 1), x)
+        return r.back * x + r.back_noise * normal(r.salt + 2), None
+
+    return jax.lax.scan(step, samplers.initial_noise(keys, known.shape[1:]), rows)[0]
+
+
+def _repaint_rows(schedule: NoiseSchedule, table: Table, resamples: int) -> _Repaint:
+    """The table's rows, all but the last `resamples` times; the way back up leads from every repeat but the last."""
+    if resamples < 1:
+        raise InputError(f"resamples = {resamples}: use 1 (none) or more, 10 as in the paper")
+    n = len(table.t)
+    i = np.repeat(np.arange(n), [resamples] * (n - 1) + [1])
+    again = np.append(i[1:] == i[:-1], False)
+    abar_t = schedule.alphas_cumprod[table.t[i]]
+    abar_s = np.append(schedule.alphas_cumprod[table.t[1:]], 1.0)[i]
+    ratio = np.where(again, abar_t / abar_s, 1.0)
+    columns = np.sqrt(abar_s), np.sqrt(1.0 - abar_s), np.sqrt(ratio), np.sqrt(1.0 - ratio)
+    row = Table(*(_column(c[i]) for c in table))
+    return _Repaint(row, 3 * jnp.arange(len(i)), *map(_column, columns))
+
+
+def _column(values: np.ndarray) -> Array:
+    return jnp.asarray(values, jnp.int32 if values.dtype.kind == "i" else jnp.float32)
+
+
+def continue_in_time(
+    denoise: Denoise, x0: Spectrogram, frames: int, **how: object
+) -> Float[Array, "batch freq longer channels"]:
+    """`frames` more frames after the last, drawn to go with the window's others; `how` as for `inpaint`.
+
+    The denoiser works on windows as long as x_0, so it sees the latest time - frames of them.
+    """
+    time = x0.shape[2]
+    if not 0 < frames < time:
+        raise InputError(f"frames = {frames} to add does not lie in 1 … {time - 1}: the window is {time} frames long")
+    known = jnp.concatenate([x0[:, :, frames:], jnp.zeros_like(x0[:, :, :frames])], axis=2)
+    mask = (jnp.arange(time) < time - frames)[:, None]
+    new = inpaint(denoise, known, mask, **how)
+    return jnp.concatenate([x0, new[:, :, time - frames :]], axis=2)
+
+
+def overlapping_windows(denoise: Denoise, windows: int, time: int) -> Denoise:
+    """A denoiser of windows of `time` frames → one of walks as long as `windows`, each half of one after the last.
+
+    `denoise` gets the windows of all walks in one batch, those of a walk one after the other. Where two overlap the
+    estimate is their mean, weighted by the distance to a window's end (Bar-Tal et al. 2023, equation 5).
+    """
+    half = time // 2
+    weight = np.minimum(np.arange(time) + 0.5, time - np.arange(time) - 0.5).astype(np.float32)[:, None]
+    starts = half * np.arange(windows)
+
+    def joined(x: Array, t: Array) -> Array:
+        pieces = jnp.stack([x[:, :, s : s + time] for s in starts], axis=1)
+        estimates = denoise(pieces.reshape(-1, *pieces.shape[2:]), jnp.repeat(t, windows)).reshape(pieces.shape)
+        total, of = jnp.zeros_like(x), np.zeros((x.shape[2], 1), np.float32)
+        for i, s in enumerate(starts):
+            total = total.at[:, :, s : s + time].add(weight * estimates[:, i])
+            of[s : s + time] += weight
+        return total / of
+
+    return joined

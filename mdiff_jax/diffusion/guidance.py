@@ -1,0 +1,86 @@
+"""Closures around a denoiser: classifier-free guidance, clipping, dynamic thresholding. For prior and decoder alike."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from mdiff_jax.diffusion import gaussian
+from mdiff_jax.diffusion.samplers import Denoise
+from mdiff_jax.diffusion.schedules import NoiseSchedule
+from mdiff_jax.runtime.array_types import Array
+
+ConditionalDenoise = Callable[[Array, Array, Any, Array], Array]  # (x_t, t, condition, keep (B,)) → x_0
+
+
+def classifier_free_guidance(
+    denoise: ConditionalDenoise,
+    condition: Any,
+    scale: float | int | Float[Array, ""],
+    *,
+    schedule: NoiseSchedule | None = None,
+    interval: tuple[float, float] | None = None,
+    rescale: float = 0.0,
+) -> Denoise:
+    """Classifier-free guidance: x_0 = without + scale (with - without) (Ho and Salimans 2022, equation 6).
+
+    `condition` is a tree of arrays (B, …); `denoise` gets it beside a mask `keep` (B,), false where it must not look.
+    A Python scale of 1 (conditional) or 0 (unconditional) costs one pass; any other, or a traced one, costs both passes
+    in one batch of 2B and shares one program. `interval` (low, high) of log-SNR: outside it the scale is 1, in one pass
+    (Kynkäänniemi et al. 2024); it needs the schedule. `rescale` in [0, 1]: see `rescaled`.
+    """
+
+    def one_pass(x: Array, t: Array, keep: bool = True) -> Array:
+        return denoise(x, t, condition, jnp.full(x.shape[:1], keep))
+
+    def two_passes(x: Array, t: Array) -> Array:
+        twice = jax.tree.map(lambda c: jnp.concatenate([c, c]), (x, t, condition))
+        keep = jnp.arange(2 * len(x)) < len(x)
+        with_it, without = jnp.split(denoise(*twice, keep), 2)
+        x0 = without + scale * (with_it - without)
+        x0 = rescale_guidance(x0, with_it, rescale) if rescale else x0
+        return x0 if interval is None else jnp.where(_per_sample(inside(t), x), x0, with_it)
+
+    def inside(t: Array) -> Array:
+        log_snr = gaussian.log_snr(schedule, t)
+        return (interval[0] <= log_snr) & (log_snr <= interval[1])
+
+    if isinstance(scale, int | float) and scale in (0, 1) and (interval is None or scale == 1):
+        return lambda x, t: one_pass(x, t, keep=scale == 1)
+    if interval is None:
+        return two_passes
+    return lambda x, t: jax.lax.cond(jnp.any(inside(t)), two_passes, one_pass, x, t)
+
+
+def rescale_guidance(x0: Array, conditional: Array, amount: float) -> Array:
+    """x_0 brought towards the deviation of the conditional estimate, per sample (Lin et al. 2023, equations 15, 16)."""
+    axes = tuple(range(1, x0.ndim))
+    ratio = conditional.std(axes, keepdims=True) / jnp.maximum(x0.std(axes, keepdims=True), 1e-6)
+    return x0 * (amount * ratio + (1.0 - amount))
+
+
+def clip_x0(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
+    """Estimates held inside low … high (model space is [-1, 1])."""
+    return lambda x, t: jnp.clip(denoise(x, t), low, high)
+
+
+def dynamic_thresholding(denoise: Denoise, low: float = -1.0, high: float = 1.0, percentile: float = 0.995) -> Denoise:
+    """Estimates clipped at their own percentile s of |x_0|, at least 1, and divided by it (Saharia et al. 2022).
+
+    For a range low … high other than [-1, 1], |x_0| is measured from its middle, in units of half its width.
+    """
+    middle, half = (high + low) / 2, (high - low) / 2
+
+    def thresholded(x: Array, t: Array) -> Array:
+        x0 = (denoise(x, t) - middle) / half
+        s = _per_sample(jnp.quantile(jnp.abs(x0.reshape(len(x0), -1)), percentile, axis=1), x0)
+        s = jnp.maximum(s, 1.0)
+        return jnp.clip(x0, -s, s) / s * half + middle
+
+    return thresholded
+
+
+def _per_sample(values: Array, like: Array) -> Array:
+    return values.reshape((-1,) + (1,) * (like.ndim - 1))

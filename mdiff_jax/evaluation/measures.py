@@ -1,0 +1,341 @@
+"""Four questions about generated windows, each answered beside the same figure for real windows.
+
+Is it that person, is it physically possible, is it new, does adding it help? And: how far is it from real ones?
+Measures of windows in, figures out: no network of the model, no configuration. Every figure has a real value, from
+windows that nobody was trained on, and what can vary has a range.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+from mdiff_jax.metrics import augmentation_utility, bootstrap, distances, identity, kinematics, memorization, reference
+from mdiff_jax.metrics import simulator_truth as true
+from mdiff_jax.metrics.comparison import Figure, compare_means, compare_with_halves, mean_over_draws, paired_draws
+from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet
+from mdiff_jax.metrics.simulator_truth import SimulatorTruth
+from mdiff_jax.runtime.errors import InputError
+
+IDENTITY, PHYSICS, NOVELTY, USEFUL, FIDELITY = (
+    "Is it that person?",
+    "Is it physically possible?",
+    "Is it new?",
+    "Does adding it help?",
+    "How far from real ones?",
+)
+NEIGHBOURS = 5  # of a ball
+TEACHERS = 3  # draws of windows that a judge is taught by
+
+
+def evaluate_windows(
+    train: WindowSet,
+    test: WindowSet,
+    generated: WindowSet,
+    zero_doppler: float | None,
+    own: reference.FeatureExtractor | None = None,
+) -> list[Figure]:
+    """All figures. The judges and the scales come from `train`; `test` are real windows of unseen walks; distances are
+    taken in the features of the judges and of the function `own`.
+    """
+    stick = reference.make_reference(train.in_order(), zero_doppler, own=own)
+    return all_figures(stick, *(stick.measure(s.in_order()) for s in (test, generated)))
+
+
+def all_figures(
+    stick: Reference, test: MeasuredSet, generated: MeasuredSet, truth: SimulatorTruth | None = None
+) -> list[Figure]:
+    """All figures of windows that were measured before; `truth` is known of synthetic walkers."""
+    if max(np.bincount(generated.set.users)) < 2:
+        raise InputError("no user has 2 generated windows, so variety cannot be judged: make more with sample.py")
+    return [
+        *identity_figures(test, generated),
+        *physics_figures(test, generated),
+        *(truth_figures(truth, test, generated) if truth else ()),
+        *novelty_figures(stick, test, generated),
+        *usefulness_figures(stick, test, generated),
+        *fidelity_figures(stick, test, generated),
+    ]
+
+
+def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]:
+    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the last judge if there are two;
+    'plausible', 'variety', 'similarity', 'copies'.
+
+    `test` are the real windows to compare with, validation windows in a search. What real windows reach:
+    quick_figures(test, test), but for the kernel distance, which is 0 between real ones.
+    """
+    judge = list(generated.probabilities)[-1]
+    return {
+        "accuracy": float(generated.right(judge).mean()),
+        "recognised": float(generated.recognised(judge).mean()),
+        "kernel distance": distances.kernel_distance(generated.features[judge], test.features[judge]),
+        "plausible": float(kinematics.is_plausible(generated.physics).mean()),
+        "variety": intra_user_diversity(generated.set),
+        "similarity": float(np.median(generated.similarity)),
+        "copies": memorization.copy_share(generated.similarity, test.similarity),
+    }
+
+
+# ----------------------------------------------------------------------------- is it that person?
+
+
+def identity_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Each judge's figures, headed by what it is worth."""
+    for judge in generated.probabilities:
+        yield from judge_figures(judge, test, generated)
+
+
+def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    sets = (generated, test)
+    users = generated.probabilities[judge].shape[1]
+    right = [s.right(judge) for s in sets]
+    weak = identity.is_too_weak(float(right[1].mean()), users)
+    note = f"chance {1 / users:.2f}" + (": THE JUDGE IS TOO WEAK to decide anything" if weak else "")
+    yield compare_means(IDENTITY, f"accuracy, {judge}", note, right, sets)
+    note = f"right, with confidence above {identity.RECOGNITION_THRESHOLD}"
+    yield compare_means(IDENTITY, f"recognised, {judge}", note, [s.recognised(judge) for s in sets], sets)
+    by_user = [identity.accuracy_by_user(s.probabilities[judge], s.set.users) for s in sets]
+    balanced = [float(np.mean(list(b.values()))) for b in by_user]
+    yield Figure(IDENTITY, f"balanced accuracy, {judge}", *balanced, "mean of the users' accuracies")
+    worst = [min(b.values()) for b in by_user]
+    yield Figure(IDENTITY, f"accuracy of the worst user, {judge}", *worst, "of those who are there")
+    errors = [identity.calibration_error(s.probabilities[judge], s.set.users) for s in sets]
+    yield Figure(
+        IDENTITY, f"calibration error, {judge}", *errors, "how far confidence and accuracy are apart on average"
+    )
+
+
+# ----------------------------------------------------------------------------- is it possible?
+
+
+def physics_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    sets = (generated, test)
+    low, high = kinematics.RATIO_RANGE
+    note = f"highest/torso {low}-{high}, 3.5-4.5 steps, floor share"
+    yield compare_means(PHYSICS, "plausible", note, [kinematics.is_plausible(s.physics) for s in sets], sets)
+    note = "the envelope falls faster than it rises; few do if time runs backwards"
+    yield compare_means(PHYSICS, "forward in time", note, [s.physics["arrow"] < 0 for s in sets], sets)
+    for name, note in measure_notes(test).items():
+        medians = [float(np.median(s.physics[name])) for s in sets]
+        yield Figure(PHYSICS, f"median {name}", *medians, note)
+    yield from distribution_figures(test, generated)
+
+
+def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Of synthetic walkers what is measured is held against what is true of the user."""
+    sets = (generated, test)
+    errors = [true.torso_speed_error(truth, s.physics, s.set.users) for s in sets]
+    note = "mean share by which it is off the user's; walks of a person differ by 0.07 m/s"
+    yield compare_means(PHYSICS, "torso speed off the truth", note, errors, sets)
+    if min(len(np.unique(s.set.users)) for s in sets) < 3:
+        return
+    ours, theirs = (true.truth_correlation(truth, s.physics, s.set.users) for s in sets)
+    for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
+        name = f"correlation with the truth, {part}"
+        yield Figure(PHYSICS, name, ours[part], theirs[part], f"over users, {note}")
+
+
+def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Wasserstein distances of the measures' distributions, in deviations of the real ones."""
+    names = list(measure_notes(test))
+    deviation = {name: max(float(test.physics[name].std()), 1e-6) for name in names}
+
+    def distance(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
+        each = [wasserstein_distance(a.physics[k], b.physics[k]) / deviation[k] for k in names]
+        return np.array([np.mean(each), *each])
+
+    notes = {"distance of distributions": "Wasserstein, in real deviations, mean over all measures"}
+    notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in names}
+    yield from mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated))
+
+
+def measure_notes(test: MeasuredSet) -> dict[str, str]:
+    """The measures that windows of this size show, each with its note."""
+    return {name: note for name, note in kinematics.NOTES.items() if name in test.physics}
+
+
+# ----------------------------------------------------------------------------- is it new?
+
+
+def novelty_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    sets = (generated, test)
+    medians = [float(np.median(s.similarity)) for s in sets]
+    yield Figure(NOVELTY, "median similarity", *medians, "to the nearest training window: NCC, best shift")
+    alarms = copy_false_alarms(test)
+    note = "nearer to a training window than any real unseen one; real: of one half, by the scale of the other"
+    made = suspected_copies(test, generated)
+    for k, name in enumerate(("suspected copies", "suspected copies of a part")):
+        alarm = alarms[:, k]
+        ranges = (
+            bootstrap.bootstrap_interval(made[k], generated.set.units(), seed=0),
+            bootstrap.percentile_interval(alarm),
+        )
+        yield Figure(NOVELTY, name, float(made[k].mean()), float(alarm.mean()), note, *ranges)
+        note = "half a window or more that is: finds what was moved on in time too"
+    notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0 betrays nothing"}
+    yield from mean_over_draws(NOVELTY, notes, *membership_gap(stick.train, test, generated))
+    yield Figure(
+        NOVELTY,
+        "median variety",
+        intra_user_diversity(generated.set),
+        intra_user_diversity(test.set),
+        "1 - NCC within a user",
+    )
+
+
+def suspected_copies(test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
+    """Which windows are nearer to a training window than any unseen one is: whole, or a half or more of them."""
+    return generated.similarity > test.similarity.max(), generated.part > test.part.max()
+
+
+def copy_false_alarms(test: MeasuredSet) -> np.ndarray:
+    """(draws, 2): share of a half of the unseen windows that the scale of the other half calls copies."""
+
+    def measure(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
+        return np.array([memorization.copy_share(a.similarity, b.similarity), memorization.copy_share(a.part, b.part)])
+
+    return compare_with_halves(measure, test, test)[1]
+
+
+def membership_gap(train: WindowSet, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
+    """Median of how much more alike windows are to training windows than to unseen ones, as many and of the same users;
+    of generated windows and of the other half of the unseen ones.
+    """
+    rows = pair_training_rows(test.set.users, train.users, np.random.default_rng(0))
+    gaps = []
+    tables = [
+        [memorization.best_correlation(s.set.windows, x) for x in (train.windows[rows], test.set.windows)]
+        for s in (generated, test)
+    ]
+    for made, one, other in paired_draws(test, generated):
+        gaps.append(
+            [
+                np.median(seen[np.ix_(who, one)].max(1) - unseen[np.ix_(who, one)].max(1))
+                for who, (seen, unseen) in zip((made, other), tables, strict=True)
+            ]
+        )
+    ours, theirs = np.array(gaps).T
+    return ours[:, None], theirs[:, None]
+
+
+def pair_training_rows(users: np.ndarray, train_users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each unseen window a training window of the same user, another one as long as there are others."""
+    rows = np.zeros(len(users), int)
+    for user in np.unique(users):
+        mine = users == user
+        rows[mine] = np.resize(rng.permutation(np.flatnonzero(train_users == user)), mine.sum())
+    return rows
+
+
+def intra_user_diversity(windows: WindowSet) -> float:
+    """Median of 1 - NCC between windows of the same user."""
+    values = []
+    for user in np.unique(windows.users):
+        mine = windows.windows[windows.users == user]
+        correlation = memorization.best_correlation(mine, mine)
+        values.append(1 - correlation[np.triu_indices(len(mine), 1)])
+    return float(np.median(np.concatenate(values)))
+
+
+# ----------------------------------------------------------------------------- does it help?
+
+
+def usefulness_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Judges taught by generated windows alone, and by as many real ones, on unseen real windows; and the reverse."""
+    made, train = generated.set, stick.train
+    if np.array_equal(np.unique(made.users), np.unique(train.users)):  # else the report says who is missing
+        rngs = [np.random.default_rng(seed) for seed in range(TEACHERS)]
+        equal = [train.pick(np.unique(augmentation_utility.sample_like(made.users, train.users, rng))) for rng in rngs]
+        taught = [
+            augmentation_utility.correct_mask(made, test.set),
+            np.mean([augmentation_utility.correct_mask(s, test.set) for s in equal], axis=0),
+        ]
+        ranges = [bootstrap.bootstrap_interval(v, test.set.units(), seed=0) for v in taught]
+        note = f"real: trained on as many real windows, or all; mean of {TEACHERS} draws; linear judge"
+        yield Figure(USEFUL, "train on generated, test on real", *(float(v.mean()) for v in taught), note, *ranges)
+    right = [s.right(reference.LINEAR_JUDGE) for s in (generated, test)]
+    yield compare_means(USEFUL, "train on real, test on generated", "linear judge", right, (generated, test))
+
+
+# ----------------------------------------------------------------------------- how far from real ones?
+
+
+def fidelity_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Distances to halves of the test windows; beside them those of the other halves, and those of training windows,
+    which are what a model can learn. All in the features of the judge that the verdict asks and of somebody's own
+    function; the kernel distance in all features.
+    """
+    full = list(generated.probabilities)[-1], reference.OWN_FEATURES
+    rows = pair_training_rows(test.set.users, stick.train.users, np.random.default_rng(0))
+    for name, extract in stick.extractors.items():
+        measure, notes = make_distance_measure(
+            name, name in full, min(generated.count(), test.count() // 3) > NEIGHBOURS
+        )
+        made, real, learnt = generated.features[name], test.features[name], extract(stick.train.windows)[rows]
+        values = [
+            (measure(made[few], real[one]), measure(real[other], real[one]), measure(learnt[other], real[one]))
+            for few, one, other in paired_draws(test, generated)
+        ]
+        ours, theirs, training = (np.array(v) for v in zip(*values, strict=True))
+        notes = {
+            k: f"{note}; of training windows {v:.3f}"
+            for (k, note), v in zip(notes.items(), training.mean(0), strict=True)
+        }
+        yield from mean_over_draws(FIDELITY, notes, ours, theirs)
+
+
+def make_distance_measure(name: str, full: bool, enough: bool) -> tuple[Callable, dict[str, str]]:
+    """The measure, and a note for each of its values. Balls need more windows than neighbours."""
+    notes = {f"kernel distance, {name}": "squared, unbiased: about 0 where nothing differs"}
+    if full:
+        notes[f"Fréchet distance, {name}"] = "large at small numbers, so only beside the real value"
+        notes[f"effective dimensions, {name}"] = "directions over which windows are spread"
+    if full and enough:
+        notes |= {
+            f"precision, {name}": "share inside the real cloud",
+            f"recall, {name}": "share of the real cloud that is reached",
+            f"density, {name}": "how crowded around real ones; above 1: too typical",
+            f"coverage, {name}": "share of real windows with one nearby",
+        }
+
+    def measure(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        values = [distances.kernel_distance(x, y)]
+        if full:
+            values += [distances.frechet_distance(x, y), distances.effective_dimensions(x)]
+        return np.array(values + (list(distances.manifold_metrics(x, y, NEIGHBOURS)) if full and enough else []))
+
+    return measure, notes
+
+
+# ----------------------------------------------------------------------------- user by user
+
+
+def figures_by_user(test: MeasuredSet, generated: MeasuredSet) -> dict[int, list[Figure]]:
+    """A few figures for each user who has generated windows. What needs more windows than a user has is left out."""
+    alike = np.logical_or(*suspected_copies(test, generated))
+    found = {}
+    for user in np.unique(generated.set.users):
+        real, made = (s.pick(s.set.users == user) for s in (test, generated))
+        share = float(alike[generated.set.users == user].mean())
+        found[int(user)] = [
+            *user_figures(real, made),
+            Figure(NOVELTY, "suspected copies", share, 0.0, "whole or in part"),
+        ]
+    return found
+
+
+def user_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    judge, sets = list(generated.probabilities)[-1], (generated, test)
+    yield compare_means(IDENTITY, "accuracy", judge, [s.right(judge) for s in sets], sets)
+    yield compare_means(IDENTITY, "recognised", judge, [s.recognised(judge) for s in sets], sets)
+    yield compare_means(PHYSICS, "plausible", "", [kinematics.is_plausible(s.physics) for s in sets], sets)
+    if generated.count() < 2 or test.count() < 4:
+        return
+    yield Figure(NOVELTY, "variety", intra_user_diversity(generated.set), intra_user_diversity(test.set), "1 - NCC")
+    yield next(distribution_figures(test, generated))
+    enough = min(generated.count(), test.count() // 3) > NEIGHBOURS
+    measure, notes = make_distance_measure(judge, True, enough)
+    halves = compare_with_halves(lambda a, b: measure(a.features[judge], b.features[judge]), test, generated)
+    for figure in mean_over_draws(FIDELITY, notes, *halves):
+        yield figure._replace(name=figure.name.removesuffix(f", {judge}"))

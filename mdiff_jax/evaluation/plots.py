@@ -1,0 +1,122 @@
+"""The plots of a report and of a sweep, as PNG."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mdiff_jax.data import render
+
+BLUE, GREY = "#1f5fa8", "#555555"  # generated, real
+
+
+def plot_confusion(path: Path, tables: Mapping[str, np.ndarray], users: Sequence[str]) -> None:
+    """A panel a table (users, users) of counts: row who it is, column whom the judge names; shares of a row."""
+    size = 1.4 + 0.22 * len(users)
+    figure = Figure(figsize=(size * len(tables) + 0.5, size + 0.6), layout="constrained")
+    every = range(len(users))
+    for axis, (title, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
+        axis.imshow(table / np.maximum(table.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+        axis.set_title(title, fontsize=8)
+        axis.set_xticks(every, users, rotation=90, fontsize=6)
+        axis.set_yticks(every, users, fontsize=6)
+    figure.supxlabel("named by the judge", fontsize=8)
+    figure.supylabel("who it is", fontsize=8)
+    render.save_figure(figure, path)
+
+
+def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
+    """A panel a user: of each envelope ('highest', 'torso' …) the windows generated and real (n, T), in shares of the
+    height above zero Doppler; median and the middle four fifths.
+    """
+    columns = min(4, len(users))
+    rows = -(-len(users) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.1 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axis in axes[len(users) :]:
+        axis.set_axis_off()
+    for axis, (user, curves) in zip(axes, users.items(), strict=False):
+        for made, real in curves.values():
+            for windows, colour, label in ((real, GREY, "real, unseen"), (made, BLUE, "generated")):
+                low, middle, high = np.percentile(windows, [10, 50, 90], axis=0)
+                place = np.linspace(0, 4, len(middle))
+                axis.fill_between(place, low, high, color=colour, alpha=0.2, linewidth=0)
+                axis.plot(place, middle, color=colour, linewidth=1, label=label)
+        axis.axhline(0, color="black", linewidth=0.5)
+        axis.set_title(user, fontsize=8)
+        axis.tick_params(labelsize=6)
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].legend(handles[:2], labels[:2], fontsize=6)
+    figure.supxlabel("time in steps, windows shifted so that steps coincide", fontsize=8)
+    figure.supylabel("above zero Doppler, share of the height", fontsize=8)
+    render.save_figure(figure, path)
+
+
+def plot_pairs(path: Path, generated: np.ndarray, training: np.ndarray, titles: Sequence[str]) -> None:
+    """Generated windows above, the training windows most like them below; images (n, F, T, 3) uint8."""
+    figure = Figure(figsize=(1.5 * len(titles) + 0.6, 3.4), layout="constrained")
+    axes = figure.subplots(2, len(titles), squeeze=False)
+    for line, images in zip(axes, (generated, training), strict=True):
+        for axis, image in zip(line, images, strict=True):
+            axis.imshow(image, aspect="auto", interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=7)
+    axes[0][0].set_ylabel("generated", fontsize=8)
+    axes[1][0].set_ylabel("training, shifted", fontsize=8)
+    render.save_figure(figure, path)
+
+
+def plot_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]]) -> None:
+    """A panel a budget, a line a source: points (share added, accuracy, lowest, highest)."""
+    figure = Figure(figsize=(3.2 * len(panels) + 0.4, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for source, points in lines.items():
+            share, middle, low, high = np.array(points).T
+            style = dict(color="black", linewidth=2) if source == "generated" else dict(linewidth=1, alpha=0.8)
+            axis.errorbar(100 * share, middle, (middle - low, high - middle), label=source, capsize=2, **style)
+        axis.set_title(title, fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].legend(fontsize=7)
+    axes[0].set_ylabel("accuracy on real unseen windows", fontsize=8)
+    figure.supxlabel("added, % of the real windows", fontsize=8)
+    render.save_figure(figure, path)
+
+
+def plot_steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
+    """Accuracy of the judge, kernel distance and seconds an image against the number of steps, a line a sampler."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    names = ("kernel distance", "accuracy", "seconds per image")
+    for axis, name in zip(figure.subplots(1, 3), names, strict=True):
+        for sampler in dict.fromkeys(row["settings"]["sample.sampler"] for row in rows):
+            mine = [row for row in rows if row["settings"]["sample.sampler"] == sampler]
+            axis.plot(
+                [r["settings"]["decoder.sample_timesteps"] for r in mine], [r[name] for r in mine], "o-", label=sampler
+            )
+        if name in real:
+            axis.axhline(real[name], color="grey", linestyle="--", label="real")
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel("sampling steps")
+        axis.set_title(name, fontsize=10)
+        axis.legend(fontsize=7)
+    render.save_figure(figure, path)
+
+
+def plot_frontier(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
+    """The judge's accuracy against variety, plausibility and copies, a point a setting, named by its values."""
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    for axis, name in zip(figure.subplots(1, 3), ("variety", "plausible", "copies"), strict=True):
+        for row in rows:
+            axis.plot(row[name], row["accuracy"], "o", color="C0")
+            label = ", ".join(str(value) for value in row["settings"].values())
+            axis.annotate(label, (row[name], row["accuracy"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
+        axis.plot(real[name], real["accuracy"], "*", color="black", markersize=11)
+        axis.set_xlabel(name)
+        axis.set_ylabel("accuracy of the judge")
+    names = ", ".join(name.rpartition(".")[2].replace("_", " ") for name in rows[0]["settings"])
+    figure.suptitle(f"{names}; star: real windows", fontsize=9)
+    render.save_figure(figure, path)

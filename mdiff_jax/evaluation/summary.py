@@ -1,0 +1,76 @@
+"""What training ends with: samples of each user, a sheet beside real windows, and a first honest figure of identity."""
+
+import shutil
+import time
+from pathlib import Path
+
+from mdiff_jax.evaluation import run
+from mdiff_jax.inference.model import load
+from mdiff_jax.inference.sample_writer import default_folder, write_samples
+from mdiff_jax.metrics import identity
+from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.workdir import Workdir, write_json
+
+
+def summarize_run(root: str | Path) -> None:
+    """Draws samples of each user into the working directory, writes grid.png and summary.json, prints the summary.
+
+    Several processes draw together; the first does the rest.
+    """
+    # ------------------------------------------------------------------- draw
+    parallel.wait_for_all("the last stage is saved")
+    workdir, model = Workdir(root), load(root)
+    count, seed = model.config.sample.num_samples_per_user, model.config.seed
+    folder = default_folder(model, workdir.samples, seed)
+    began = time.perf_counter()
+    files = write_samples(model, model.users, count, seed, folder)
+    seconds = (time.perf_counter() - began) / len(files)
+    if not parallel.is_first():
+        return
+    picture = workdir.root / "grid.png"
+    shutil.copyfile(folder / "grid.png", picture)
+
+    # ------------------------------------------------------------------- who is it?
+    generated, users = run.read_windows(model, folder)
+    train, train_users = run.real_windows(model, "train")
+    test, test_users = run.real_windows(model, "test")
+    judge = identity.fit_linear(train, train_users, seed=0)
+    figures = {
+        "identity_real_test": identity.score_identity(judge, test, test_users)["accuracy"],
+        "identity_generated": identity.score_identity(judge, generated, users)["accuracy"],
+        "chance": 1.0 / len(model.users),
+        "leaking_test_windows": run.leaking_share(model),
+        "windows_train": len(train),
+        "windows_test": len(test),
+        "windows_generated": len(generated),
+        "seconds_per_image": seconds,
+        "decoder_sample_timesteps": model.config.decoder.sample_timesteps,
+    }
+    write_json(workdir.root / "summary.json", figures)
+    print(format_summary(figures, model.users, root, workdir, folder), flush=True)
+
+
+def format_summary(
+    figures: dict[str, float], users: tuple[str, ...], root: str | Path, workdir: Workdir, folder: Path
+) -> str:
+    """The closing lines."""
+    f, leak = figures, ""
+    if f["leaking_test_windows"]:
+        share = f"{f['leaking_test_windows']:.0%}"
+        leak = f"\nTHE SPLIT LEAKS: {share} of the test windows share pixels with a training window; believe no figure"
+    return f"""
+Is it that person? A linear classifier that shares nothing with the model, trained on {f["windows_train"]} real windows,
+names the right one of {len(users)} users (chance {f["chance"]:.1%}) for
+    {f["identity_real_test"]:6.1%} of {f["windows_test"]} real windows of walks it has not seen
+    {f["identity_generated"]:6.1%} of {f["windows_generated"]} generated windows{leak}
+{f["seconds_per_image"]:.2f} s an image ({f["decoder_sample_timesteps"]} steps, compilation included)
+
+picture      {workdir.root / "grid.png"}
+samples      {folder}
+figures      {workdir.root / "summary.json"}
+checkpoints  {workdir.root}/{{encoder,prior,decoder}}/checkpoints
+
+Is it possible, is it new?
+    python evaluate.py --workdir={root}
+More windows of a user:
+    python sample.py --workdir={root} --user_ids={users[0]} --num_samples_per_user=64"""

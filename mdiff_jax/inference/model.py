@@ -1,0 +1,198 @@
+"""A trained working directory as one object: users in, spectrograms out."""
+
+import difflib
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mdiff_jax.config import from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict, validate
+from mdiff_jax.data import builders, export, splits
+from mdiff_jax.inference import denoisers, pipeline, user_adapters
+from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.array_types import Windows
+from mdiff_jax.runtime.checkpointing import Checkpoints
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir
+
+
+class Model(NamedTuple):
+    """What `load` gives. `config.sample` holds the defaults of `sample`."""
+
+    config: ConfigDict
+    users: tuple[str, ...]  # those it was trained on
+    enrolled: dict[str, user_adapters.UserAdapter]  # those added since
+    params: dict[str, Any]  # 'encoder', 'prior', 'decoder': averaged parameters, enrolled people among the users
+    constants: dict[str, np.ndarray]  # 'embedding_mean' (D,), 'embedding_deviation' ()
+    dataset: builders.Dataset
+    split: dict[str, list[str]]
+    step: int  # of the decoder's checkpoint
+    prior_step: int
+
+    def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
+        """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
+
+        An 'rgb' model gives (…, F, T, 3). Raises InputError for a user it does not know.
+        """
+        requests = self.requests(users, range(n))
+        return np.concatenate([x for _, x in self.draw(requests, seed)])
+
+    def requests(self, users: Sequence[str], sample_ids: Sequence[int]) -> list[pipeline.SampleRequest]:
+        """What to draw, user after user."""
+        if not users or not len(sample_ids):
+            raise InputError("nothing is asked for: give one user and one sample at least")
+        if repeated := [user for user in users if list(users).count(user) > 1]:
+            raise InputError(f"user '{repeated[0]}' is asked for twice: name each user once")
+        return [pipeline.SampleRequest(user, self.index(user), i) for user in users for i in sample_ids]
+
+    def draw(
+        self,
+        requests: Sequence[pipeline.SampleRequest],
+        seed: int,
+        function: pipeline.SampleFunction | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[tuple[Sequence[pipeline.SampleRequest], np.ndarray]]:
+        """Chunks of `requests` with their windows, as they come off the devices. `function` is one of `build`'s, `draw`
+        if none is given; chunks are of `sample.batch_size`, or of all requests where they are fewer.
+        """
+        function = function or self.drawing()
+        size = batch_size or min(self.config.sample.batch_size, len(requests))
+        for chunk, out in pipeline.run_requests(function, self.params, requests, seed=seed, batch_size=size):
+            x = out["spectrogram"]
+            yield chunk, x if x.shape[-1] == 3 else x[..., 0]
+
+    def drawing(self) -> pipeline.SampleFunction:
+        """The window sampler of this model; the same one while the configuration is the same: compiled once."""
+        return cached_sampling_function(json.dumps(to_plain_dict(self.config)), self.num_users)
+
+    def embed(self, windows: np.ndarray) -> np.ndarray:
+        """(n, F, T, C) in [-1, 1] → (n, D) embeddings as prior and decoder know them: standardised as in training."""
+        z = parallel.compile_map(denoisers.make_encoder(self.config))(self.params["encoder"], windows)
+        return self.standardise(z)
+
+    def standardise(self, z: np.ndarray) -> np.ndarray:
+        """Unit embeddings of the encoder → those of the prior."""
+        return (z - self.constants["embedding_mean"]) / self.constants["embedding_deviation"]
+
+    def to_image(self, x: np.ndarray) -> np.ndarray:
+        """(…, F, T) in [-1, 1] → (…, F, T, 3) uint8 in the data set's colour map; RGB windows are only scaled."""
+        rgb = self.config.data.channels == "rgb"
+        return export.to_image(x if rgb else x[..., None], self.dataset.metadata["colormap"])
+
+    def image_size(self) -> tuple[int, int]:
+        """(rows, columns) of the data set's own images."""
+        return tuple(self.dataset.metadata["original_size"])
+
+    def windows(self, name: str) -> tuple[Windows, np.ndarray]:
+        """Real windows of a split and their users' indices."""
+        rows = self.dataset.rows(self.split[name])
+        x = self.dataset.load(rows)
+        return (x if x.shape[-1] == 3 else x[..., 0]), self.dataset.user_ids[rows]
+
+    @property
+    def num_users(self) -> int:
+        """Users in the networks' tables."""
+        return len(self.users) + len(self.enrolled)
+
+    def index(self, user: str) -> int:
+        """Row of a user in the networks' tables; InputError if there is none, or one that belongs to other weights."""
+        known = (*self.users, *self.enrolled)
+        if user not in known:
+            near = difflib.get_close_matches(user, known, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise InputError(f"user '{user}' is unknown: {hint}the users are {', '.join(known)}")
+        now = (self.prior_step, self.step)
+        if user in self.enrolled and self.enrolled[user].steps != now:
+            raise InputError(
+                f"'{user}' was enrolled when prior and decoder were at steps {self.enrolled[user].steps}, now {now}: "
+                "remove the file in WORKDIR/enrolled and enrol again"
+            )
+        return known.index(user)
+
+
+@functools.lru_cache(maxsize=4)
+def cached_sampling_function(config: str, num_users: int) -> pipeline.SampleFunction:
+    """The window sampler of a configuration given as JSON."""
+    return denoisers.make_window_sampler(from_plain_dict(json.loads(config)), num_users)
+
+
+def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
+    """The model in a working directory whose stages are all finished; nothing else is needed to sample.
+
+    `settings` go over its configuration, {"decoder.sample_timesteps": 16}. Raises InputError that names the stage that
+    is missing.
+    """
+    # ------------------------------------------------------------------- configuration
+    workdir = Workdir(root)
+    config = from_plain_dict(workdir.read_config())
+    encoder_decay = config.sample.ema_decay  # of the encoder that prior and decoder were trained with
+    if workdir.chosen.is_file():  # by a sweep, as defaults of sampling
+        config.update_from_flattened_dict(lists_to_tuples(json.loads(workdir.chosen.read_text())))
+    config.update_from_flattened_dict(settings or {})
+    validate(config)
+
+    # ------------------------------------------------------------------- checkpoints
+    stages = {"encoder": restore_stage(workdir, config, "encoder", encoder_decay)}
+    stages |= {name: restore_stage(workdir, config, name, config.sample.ema_decay) for name in ("prior", "decoder")}
+    if stages["prior"].meta["depends"] != stages["decoder"].meta["depends"]:
+        raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
+    params = {name: stage.params for name, stage in stages.items()}
+
+    # ------------------------------------------------------------------- people enrolled since
+    enrolled = {path.stem: user_adapters.read_adapter(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
+    users = tuple(stages["decoder"].meta["users"])
+    if enrolled:
+        params |= user_adapters.add_adapters(params, len(users), [*enrolled.values()])
+    return Model(
+        config,
+        users=users,
+        enrolled=enrolled,
+        params=params,
+        constants=stages["decoder"].constants,
+        dataset=builders.open_prepared(workdir.data),
+        split=splits.read_split(workdir.split),
+        step=stages["decoder"].step,
+        prior_step=stages["prior"].step,
+    )
+
+
+class RestoredStage(NamedTuple):
+    """One stage's checkpoint."""
+
+    step: int
+    params: Any  # averaged
+    constants: dict[str, np.ndarray]  # the encoder has none
+    meta: dict[str, Any]
+
+
+def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float) -> RestoredStage:
+    """The latest checkpoint of a stage, or the best of prior or decoder where the configuration says so. InputError if
+    the stage is not finished.
+    """
+    if not workdir.checkpoints(name).is_dir():
+        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
+    with Checkpoints(workdir.checkpoints(name)) as checkpoints:
+        step = checkpoints.latest()
+        meta = checkpoints.meta(step) if step is not None else {"total_steps": 1, "finished": False}
+        if not meta["finished"]:
+            raise InputError(
+                f"{workdir.root}: stage {name} is at step {step or 0} of {meta['total_steps']}: "
+                "run train.py with this --workdir to the end"
+            )
+        if name != "encoder" and config.sample.checkpoint == "best":
+            step = checkpoints.best()
+        shapes = parameter_shapes(config, name, len(meta["users"]))
+        like = {"ema": {str(decay): shapes}} | ({} if name == "encoder" else {"constants": constant_shapes(config)})
+        state = {"constants": {}} | checkpoints.restore_part(step, like)
+    return RestoredStage(step, state["ema"][str(decay)], state["constants"], meta)
+
+
+def constant_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of what is measured on the training embeddings."""
+    shapes = {"embedding_mean": (config.encoder.embedding_dim,), "embedding_deviation": ()}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}

@@ -1,0 +1,45 @@
+"""Which generated windows to keep: those a walk could give, and those that copy no training window.
+
+Never by who a judge takes them for: that figure would then say nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from mdiff_jax.inference.model import Model
+from mdiff_jax.metrics import kinematics, memorization
+from mdiff_jax.metrics.reference import to_grayscale
+from mdiff_jax.runtime.errors import InputError
+
+WindowFilter = Callable[[np.ndarray], Bool[np.ndarray, " windows"]]
+
+
+def make_filter(model: Model, names: Sequence[str]) -> WindowFilter:
+    """Windows (n, F, T), or with colours, → which of them pass all of the named checks; none named: all pass."""
+    makers = {"physics": plausibility_filter, "novelty": novelty_filter}
+    if unknown := [name for name in names if name not in makers]:
+        raise InputError(f"filter '{unknown[0]}' is not known: give {' or '.join(makers)}, or both by a comma")
+    tests = [makers[name](model) for name in names]
+
+    def passes(windows: np.ndarray) -> np.ndarray:
+        return np.all([np.ones(len(windows), bool), *(test(to_grayscale(windows)) for test in tests)], axis=0)
+
+    return passes
+
+
+def plausibility_filter(model: Model) -> WindowFilter:
+    """Ratio of highest return and torso, steps and floor share are those of a walk."""
+    zero = model.dataset.metadata["zero_doppler"]
+    zero = kinematics.ZERO_DOPPLER if zero is None else zero
+    return lambda windows: kinematics.is_plausible(kinematics.measure_kinematics(windows, zero))
+
+
+def novelty_filter(model: Model) -> WindowFilter:
+    """No nearer to a training window than the nearest real validation window is."""
+    train, validation = (to_grayscale(model.windows(name)[0]) for name in ("train", "validation"))
+    if not len(validation):
+        raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: leave it out")
+    most = memorization.nearest_training_window(validation, train)[0].max()
+    return lambda windows: memorization.nearest_training_window(windows, train)[0] <= most

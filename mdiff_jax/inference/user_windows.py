@@ -1,0 +1,76 @@
+"""Windows that somebody brings along, read as the recordings were that the model was trained on."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mdiff_jax.data import arrays, builders, sources
+from mdiff_jax.inference.model import Model
+from mdiff_jax.runtime.errors import InputError
+
+
+class UserWindows(NamedTuple):
+    """Windows with their files and whose they are."""
+
+    files: tuple[str, ...]
+    users: tuple[str, ...]
+    windows: Float[np.ndarray, "windows freq time channels"]
+    digest: str  # of the windows
+
+
+def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows:
+    """A file, a folder of one user's files, or a folder with a folder per user. `user` is whose they are; without it
+    the name of the folder they lie in is. InputError for what cannot be read, and for windows of another size.
+    """
+    root, items = scan_path(model, path)
+    if user is not None:
+        items = [item._replace(user=user) for item in items]
+    c, metadata = model.config.data, model.dataset.metadata
+    name = metadata["colormap"] or "auto"
+    stft = arrays.make_stft(dict(c.stft))
+    examples = builders.read_examples(root, items, model.dataset.image_size, c.channels, name, stft, c.native_frames)
+    windows = []
+    for item, window, about in examples:
+        sizes = [list(metadata["original_size"]), list(model.dataset.image_size)]
+        if about["original_size"] not in sizes:
+            rows, columns = about["original_size"]
+            raise InputError(
+                f"'{sources.file_path(root, item)}' is {columns}x{rows}, the model's recordings are "
+                f"{sizes[0][1]}x{sizes[0][0]}: draw it as they were drawn"
+            )
+        windows.append(window)
+    x = np.stack(windows).astype(np.float32)
+    digest = hashlib.sha256(x.tobytes()).hexdigest()[:16]
+    return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, digest)
+
+
+def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource]]:
+    """(the folder that files are named from, windows)."""
+    stft = arrays.make_stft(dict(model.config.data.stft))
+    if not path.exists():
+        raise InputError(f"'{path}' is not there: give a file of windows, or a folder of them")
+    if path.is_file():
+        return path.parent, scan_single_file(path, stft)
+    below = sources.list_visible(path)
+    if below and all(p.is_dir() for p in below):
+        root, items = path, [item for folder in below for item in sources.scan_user(path, folder, stft)]
+    else:
+        root, items = path.parent, sources.scan_user(path.parent, path, stft)
+    if not items:
+        raise InputError(f"'{path}' holds no windows: give a folder of images or arrays")
+    return root, items
+
+
+def scan_single_file(path: Path, stft: arrays.Stft) -> list[sources.WindowSource]:
+    """The windows of one file."""
+    user = path.parent.name
+    if path.suffix.lower() in sources.IMAGES:
+        return [sources.WindowSource(path.name, user, "given/1", -1)]
+    if path.suffix.lower() not in arrays.SUFFIXES:
+        raise InputError(f"'{path}' is no image ({', '.join(sources.IMAGES)}) or array: give another")
+    table = arrays.describe_file(path, stft)
+    users = [user] * table.count if table.user is None else table.user
+    return [sources.WindowSource(f"{path.name}#{i}", users[i], "given/1", -1, i) for i in range(table.count)]

@@ -1,0 +1,72 @@
+"""Generated windows beside real ones: a figure, its range, and what real windows are worth against each other."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from mdiff_jax.metrics import bootstrap
+from mdiff_jax.metrics.bootstrap import Range
+from mdiff_jax.metrics.reference import MeasuredSet
+
+GAP = 3  # window indices on each side of a cut that share pixels with the other side
+DRAWS = 20  # ways to halve the real windows
+Measure = Callable[[MeasuredSet, MeasuredSet], np.ndarray]  # two sets of equal number → values
+
+
+class Figure(NamedTuple):
+    """One line of the report."""
+
+    question: str
+    name: str
+    generated: float
+    real: float  # the same figure for real unseen windows
+    note: str
+    generated_range: Range | None = None  # 5 to 95 %
+    real_range: Range | None = None
+
+
+def compare_means(
+    question: str, name: str, note: str, values: list[np.ndarray], sets: tuple[MeasuredSet, MeasuredSet]
+) -> Figure:
+    """A mean over windows, generated and real, each with its range over what is independent."""
+    ranges = [bootstrap.bootstrap_interval(v, s.set.units(), seed=0) for v, s in zip(values, sets, strict=True)]
+    return Figure(question, name, *(float(np.mean(v)) for v in values), note, *ranges)
+
+
+def paired_draws(test: MeasuredSet, generated: MeasuredSet) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions of generated windows, of a half of the test windows, and of the other half: equal numbers, and the
+    halves share no pixel where walks and their order are known.
+    """
+    rng = np.random.default_rng(0)
+    units, places = test.set.units(), test.set.places(GAP)
+    for _ in range(DRAWS):
+        halves = bootstrap.split_halves(test.set.users, units, places, GAP, rng)
+        one, other = (rng.permutation(np.flatnonzero(half)) for half in halves)
+        count = min(generated.count(), len(one), len(other))
+        yield rng.permutation(generated.count())[:count], one[:count], other[:count]
+
+
+def halves_overlap(test: MeasuredSet) -> bool:
+    """Whether there are too few unseen windows for halves that share nothing."""
+    places = test.set.places(GAP)
+    return any(bootstrap.share_pixels(one, other, places, GAP) for _, one, other in paired_draws(test, test))
+
+
+def compare_with_halves(measure: Measure, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
+    """`measure` of generated windows, and of a half of the test ones, against the other half: (draws, values) each."""
+    test, generated = test.light(), generated.light()
+    values = [
+        (measure(generated.pick(made), test.pick(one)), measure(test.pick(other), test.pick(one)))
+        for made, one, other in paired_draws(test, generated)
+    ]
+    ours, theirs = zip(*values, strict=True)
+    return np.array(ours), np.array(theirs)
+
+
+def mean_over_draws(question: str, notes: dict[str, str], ours: np.ndarray, theirs: np.ndarray) -> Iterator[Figure]:
+    """Means over draws, with the range of the draws."""
+    for k, (name, note) in enumerate(notes.items()):
+        both = ours[:, k], theirs[:, k]
+        ranges = [bootstrap.percentile_interval(v) for v in both]
+        yield Figure(question, name, *(float(v.mean()) for v in both), note, *ranges)

@@ -1,0 +1,83 @@
+"""How scripts start and end: one line and exit status 2 for what a person can mend, a traceback for our own faults."""
+
+import difflib
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from absl import app, flags, logging
+
+from mdiff_jax.runtime.errors import InputError, Stopped
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, runs `main`, and turns InputError, wrong flags and Ctrl-C into a line and an exit status."""
+
+    def guarded(arguments: list[str]) -> None:
+        logging.set_verbosity(logging.FATAL)  # the libraries' own news; what matters is raised
+        if len(arguments) > 1:
+            fail(f"'{arguments[1]}' is not a flag: flags are written --name=value")
+        try:
+            main()
+        except InputError as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            print("\nstopped", file=sys.stderr)
+            sys.exit(130)
+        except Stopped as stopped:
+            print("\nstopped; the same command goes on from here", file=sys.stderr)
+            exit_now(128 + stopped.signum)
+
+    app.run(guarded, flags_parser=parse_flags)
+
+
+def exit_now(status: int) -> NoReturn:
+    """Ends the process at once: all is saved and closed, and to take down an interpreter whose other threads are
+    compiling takes long and can crash.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Flags from the command line, or one line that says which is wrong."""
+    try:
+        return flags.FLAGS(argv)
+    except AttributeError as error:  # ml_collections: a key the configuration does not have
+        fail(explain_unknown_key(argv) or " ".join(str(error).split()))
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        near = difflib.get_close_matches(name.split(".")[0], list(flags.FLAGS), 1)
+        fail(f"unknown flag --{name}" + (f": did you mean --{near[0]}?" if near else ""))
+    except (flags.Error, OSError, ValueError) as error:
+        fail(str(error).strip().splitlines()[0])
+
+
+def explain_unknown_key(argv: list[str]) -> str | None:
+    """Which --config.KEY is not in the configuration, and the nearest that is."""
+    options = dict(a.removeprefix("--").split("=", 1) for a in argv[1:] if a.startswith("--config") and "=" in a)
+    known = dotted_keys(runpy.run_path(options["config"].split(":")[0])["get_config"]().to_dict())
+    for name in options:
+        key = name.removeprefix("config.")
+        if name != "config" and key not in known:
+            near = difflib.get_close_matches(key, known, 1, cutoff=0.0)
+            return f"unknown configuration key '{key}': did you mean '{near[0]}'?"
+    return None
+
+
+def dotted_keys(values: dict, prefix: str = "") -> list[str]:
+    """All dotted keys of a nested dict, inner nodes too."""
+    keys = []
+    for key, value in values.items():
+        keys.append(prefix + key)
+        if isinstance(value, dict):
+            keys += dotted_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def fail(line: str) -> NoReturn:
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,117 @@
+"""A walking body seen by a radar: joints → scatterers → slow-time samples.
+
+V. C. Chen, The Micro-Doppler Effect in Radar (2011). Sixteen ellipsoids between the joints of `gait`; each is a cloud
+of points along and around its axis, because one point a limb draws thin lines where real limbs are filled and speckled.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from mdiff_jax.simulator.gait import JOINTS
+
+WAVELENGTH = 3.893e-3  # m, 77 GHz
+OVERSAMPLING = 16  # slow-time samples for each time at which joints are computed
+MIN_CROSS_SECTION_SHARE = (
+    0.15  # of the broadside cross-section: clothes and joints scatter where a smooth spheroid would not
+)
+FADING_SECONDS = 0.2  # s
+SEGMENTS = (  # from, to, radius in m, points
+    ("neck", "crown", 0.10, 6), ("pelvis", "neck", 0.15, 10),
+    ("neck", "shoulder_r", 0.06, 4), ("neck", "shoulder_l", 0.06, 4),
+    ("shoulder_r", "elbow_r", 0.06, 8), ("shoulder_l", "elbow_l", 0.06, 8),
+    ("elbow_r", "hand_r", 0.05, 10), ("elbow_l", "hand_l", 0.05, 10),
+    ("pelvis", "hip_r", 0.07, 4), ("pelvis", "hip_l", 0.07, 4),
+    ("hip_r", "knee_r", 0.07, 14), ("hip_l", "knee_l", 0.07, 14),
+    ("knee_r", "ankle_r", 0.06, 18), ("knee_l", "ankle_l", 0.06, 18),
+    ("ankle_r", "toe_r", 0.05, 10), ("ankle_l", "toe_l", 0.05, 10),
+)  # fmt: skip
+
+
+class Scene(NamedTuple):
+    """Where a walk is seen from, and how well."""
+
+    nearest: float = 3.0  # m, distance at which the walk ends
+    radar_height: float = 1.0  # m
+    heading: float = 0.0  # degrees off the line of sight
+    snr_db: float = 25.0  # of the strongest return over the noise, in one frame
+    torso_db: float = 0.0  # gain of a part of the body
+    arm_db: float = 0.0
+    thigh_db: float = 0.0
+    shank_db: float = 0.0
+    foot_db: float = 0.0
+
+
+def cross_section(radius: float, half: Float[np.ndarray, "*#n"], cosine: Float[np.ndarray, "*#n"]) -> np.ndarray:
+    """m² of a spheroid with semi-axes radius, radius, half; cosine of the angle between its axis and the sight line."""
+    sine2 = 1 - cosine**2
+    return np.pi * radius**4 * half**2 / (radius**2 * sine2 + half**2 * cosine**2) ** 2
+
+
+def gain_db(scene: Scene, start: str, end: str) -> float:
+    """The part of the body that a segment belongs to."""
+    part = end.split("_")[0]
+    if part in ("elbow", "hand"):
+        return scene.arm_db
+    return {"knee": scene.thigh_db, "ankle": scene.shank_db, "toe": scene.foot_db}.get(part, scene.torso_db)
+
+
+def speckle(points: int, times: int, decay: int, rng: np.random.Generator) -> Complex[np.ndarray, "points times"]:
+    """Complex Gaussian gains of unit power that forget themselves in `decay` times: aspects of a limb come and go."""
+    knots = times // decay + 3
+    z = rng.standard_normal((points, knots, 2)) @ np.array([1, 1j]) / np.sqrt(2)
+    place = np.arange(times) / decay
+    k, f = place.astype(int), place % 1.0
+    return np.cos(np.pi / 2 * f) * z[:, k] + np.sin(np.pi / 2 * f) * z[:, k + 1]
+
+
+def scatterers(
+    joints: Float[np.ndarray, "times joints 3"], scene: Scene, decay: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "points times"], Complex[np.ndarray, "points times"]]:
+    """Distance in m and complex amplitude of every point at every time; the radar stands beyond the end of the walk."""
+    end = joints[-1, 0, 0] + scene.nearest
+    angle = np.deg2rad(scene.heading)
+    radar = np.array([end, np.tan(angle) * scene.nearest, scene.radar_height])
+    place = {name: joints[:, i] for i, name in enumerate(JOINTS)}
+    ranges, amplitudes = [], []
+    for start, stop, radius, points in SEGMENTS:
+        axis = place[stop] - place[start]
+        middle = radar - (place[start] + place[stop]) / 2
+        length, distance = np.linalg.norm(axis, axis=1), np.linalg.norm(middle, axis=1)
+        cosine = (axis * middle).sum(1) / (length * distance)
+        section = cross_section(radius, length / 2, cosine)
+        power = np.maximum(section, MIN_CROSS_SECTION_SHARE * np.pi * length**2 / 4) / distance**4
+        along = (np.arange(points) + rng.uniform(size=points)) / points
+        around = radius * rng.uniform(-1, 1, (points, 1, 3))
+        at = place[start] + along[:, None, None] * axis + around
+        ranges.append(np.linalg.norm(radar - at, axis=2))
+        gain = 10 ** (gain_db(scene, start, stop) / 20) / np.sqrt(points)
+        gains = speckle(points, len(joints), decay, rng)
+        if (start, stop) == ("pelvis", "neck"):  # one steady return from the chest makes the thin ridge
+            gains = np.concatenate([np.full((1, len(joints)), np.sqrt(points)), 0.4 * gains[1:]])
+        amplitudes.append(gain * np.sqrt(power) * gains)
+    return np.concatenate(ranges), np.concatenate(amplitudes)
+
+
+def slow_time_samples(
+    ranges: Float[np.ndarray, "points times"], amplitudes: Complex[np.ndarray, "points times"]
+) -> Complex[np.ndarray, " samples"]:
+    """x = Σ a exp(-j 4π r / wavelength) at OVERSAMPLING samples a time; between times r is a Catmull-Rom cubic, and a
+    is held. A target that comes nearer turns forward. samples = (times - 3) · OVERSAMPLING, the first at times[1].
+    """
+    f = np.arange(OVERSAMPLING) / OVERSAMPLING
+    spline = np.stack([-f + 2 * f**2 - f**3, 2 - 5 * f**2 + 3 * f**3, f + 4 * f**2 - 3 * f**3, f**3 - f**2]) / 2
+    total = np.zeros((ranges.shape[1] - 3, OVERSAMPLING), np.complex64)
+    for r, a in zip(ranges, amplitudes.astype(np.complex64), strict=True):
+        turns = np.lib.stride_tricks.sliding_window_view(r, 4) @ spline * (2 / WAVELENGTH)
+        phase = ((turns - np.round(turns)) * (-2 * np.pi)).astype(np.float32)
+        total += a[1:-2, None] * (np.cos(phase) + 1j * np.sin(phase))
+    return total.ravel()
+
+
+def fading(samples: int, rate: float, deviation_db: float, rng: np.random.Generator) -> Float[np.ndarray, " samples"]:
+    """Gain of the whole return, which rises and falls in FADE seconds: echoes from floor and walls add and cancel."""
+    place = np.arange(samples) / (FADING_SECONDS * rate)
+    knots = deviation_db * rng.standard_normal(int(place[-1]) + 2)
+    return 10 ** (np.interp(place, np.arange(len(knots)), knots) / 20)

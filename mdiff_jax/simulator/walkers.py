@@ -1,0 +1,175 @@
+"""Synthetic walkers: people, their recordings, and windows of spectrograms like those of real radar recordings.
+
+A user is a vector of parameters and user k depends on (seed, k) alone; a recording depends on (seed, user, recording).
+The windows are as measured on real data: about four steps each, begun where the torso is fastest, the next one a step
+later; a picture of 128 Doppler rows and as many frames as four steps take, stretched by nearest neighbour.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from mdiff_jax.data import spectrogram
+from mdiff_jax.runtime.array_types import Window
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.simulator import gait, radar
+
+ROWS, ZERO_ROW = 128, 104  # of the native grid; zero Doppler
+VELOCITY_STEP = 0.05  # m/s a row: from 5.2 down to -1.15 m/s
+PRF = 2 * ROWS * VELOCITY_STEP / radar.WAVELENGTH  # Hz; what is faster wraps round, as in the real pictures
+HOP_SAMPLES = 120  # samples between frames, 37 ms; a frame is ROWS samples, 39 ms
+PICTURE_COLUMNS = 256  # columns of the pictures whose blocks are imitated
+STEPS_PER_WINDOW = 4  # a window
+DISJOINT_GAP = STEPS_PER_WINDOW  # added to the window index at the end of a walk
+CLUTTER_DB = 34.0  # what stands still, below the top
+FADING_DB = 4.0  # deviation; real windows' columns differ in strength so much more than a steady return's
+DETECTION_LEVEL = -0.6  # in model space; real pictures show nothing fainter
+PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as real pictures show them
+PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
+
+
+class User(NamedTuple):
+    """What stays the same from walk to walk."""
+
+    gait: gait.Gait
+    torso_db: float
+    arm_db: float
+    thigh_db: float
+    shank_db: float
+    foot_db: float
+
+
+@dataclass(frozen=True)
+class SimulatedWindow:
+    """One window with the truth about it."""
+
+    user: str  # walker_01 …
+    recording: str  # walk_01 …
+    index: int  # in time order; windows 4 or more apart share no sample, and walks are that far apart
+    spectrogram: Window  # (F, T), [-1, 1], row 0 the highest velocity
+    truth: dict[str, float]  # of this recording
+    velocities: Float[np.ndarray, " freq"]  # m/s of each row
+    seconds: float  # duration of the window
+
+
+def make_users(num_users: int, seed: int) -> list[User]:
+    """People spread evenly over the ranges below (Richtmyer's sequence: fractions of k √prime, shifted by the seed)."""
+    if num_users < 1:
+        raise InputError(f"num_users={num_users}: give at least one")
+    shift = np.random.default_rng([seed, 1]).uniform(size=len(PRIMES))
+    return [make_user((shift + k * np.sqrt(PRIMES)) % 1.0) for k in range(num_users)]
+
+
+def make_user(u: Float[np.ndarray, " parameters"]) -> User:
+    """A person from numbers in [0, 1)."""
+    ranges = dict(
+        height=(1.55, 1.90), speed=(0.92, 1.32), cadence=(0.92, 1.08), legs=(0.96, 1.04), thigh=(0.94, 1.06),
+        arm_right=(0.3, 1.0), arm_left=(0.3, 1.0), asymmetry=(-0.07, 0.07), limp=(-0.03, 0.03),
+        knee=(0.88, 1.12), ankle=(0.85, 1.15), bob=(0.7, 1.4), tilt=(0.1, 0.5), torsion=(0.6, 1.4), lean=(0, 8),
+        sway_phase=(0.13, 0.21), sway_peak=(0.2, 0.4),
+    )  # fmt: skip
+    person = {name: float(low + (high - low) * x) for (name, (low, high)), x in zip(ranges.items(), u, strict=False)}
+    gains = (PART_DB + 6 * u[len(ranges) :] - 3).tolist()
+    return User(gait.Gait(**person), *gains)
+
+
+def vary_walk(user: User, difficulty: float, rng: np.random.Generator) -> tuple[gait.Gait, radar.Scene]:
+    """One walk of a person: how it differs from the others, and from where it is seen."""
+    g = user.gait
+    spread = dict(
+        speed=0.07, cadence=0.028, arm_right=0.22, arm_left=0.22, asymmetry=0.028, limp=0.011, knee=0.07, ankle=0.084,
+        bob=0.17, tilt=0.14, torsion=0.28, lean=2.8, sway_phase=0.017, sway_peak=0.07,
+    )  # fmt: skip
+    walk = g._replace(**{k: getattr(g, k) + difficulty * s * rng.standard_normal() for k, s in spread.items()})
+    gains = (difficulty * 2.8 * rng.standard_normal(5) + np.array(user[1:])).tolist()
+    scene = radar.Scene(
+        rng.uniform(2, 5), rng.uniform(0.8, 1.2), difficulty * rng.uniform(-14, 14), rng.uniform(52, 62), *gains
+    )
+    return walk, scene
+
+
+def simulate_slow_time(
+    walk: gait.Gait, scene: radar.Scene, steps: int, difficulty: float, wrapped: bool, rng: np.random.Generator
+) -> tuple[Complex[np.ndarray, " samples"], Float[np.ndarray, " steps"]]:
+    """Slow-time samples of a walk, and the samples at which the torso is fastest, steps + 1 of them."""
+    rate = (1 if wrapped else 2) * PRF / radar.OVERSAMPLING
+    _, duration, _ = gait.gait_cycle(walk)
+    times = int((steps + 1.5) / 2 * duration * 1.1 * rate)
+    drift = np.interp(np.arange(times) / rate, np.arange(40) * duration / 2, rng.standard_normal(40))
+    phase = rng.integers(2) / 2 + np.cumsum(1 + 0.02 * difficulty * drift) / (duration * rate)
+    joints = gait.joint_positions(walk, phase)
+    ranges, amplitudes = radar.scatterers(joints, scene, max(int(0.06 * rate), 1), rng)
+    fastest = np.interp(np.arange(steps + 1) / 2 + next_speed_peak(walk, phase[1]), phase, np.arange(times) - 1.0)
+    iq = radar.slow_time_samples(ranges, amplitudes)
+    faded = iq * radar.fading(len(iq), rate * radar.OVERSAMPLING, FADING_DB * difficulty, rng)
+    return faded.astype(np.complex64), fastest * radar.OVERSAMPLING
+
+
+def next_speed_peak(walk: gait.Gait, after: float) -> float:
+    """The phase, in cycles, at which the torso is fastest next."""
+    phase = np.linspace(0, 0.5, 101)
+    peak = phase[np.argmax(np.gradient(gait.joint_positions(walk, phase)[:, :2, 0].mean(1)))]
+    return peak + np.ceil((after - peak) * 2) / 2
+
+
+def native_spectrogram(
+    iq: Complex[np.ndarray, " samples"], scene: radar.Scene, wrapped: bool, rng: np.random.Generator
+) -> Window:
+    """Native spectrogram (ROWS, frames) of a window's samples, its top the strongest returns."""
+    fold = 1 if wrapped else 2
+    spectrum = spectrogram.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW)[:ROWS]
+    db = spectrogram.to_db(spectrum)
+    top = float(np.percentile(db, 99.7))
+    noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
+    noise[ZERO_ROW] *= 10 ** ((scene.snr_db - CLUTTER_DB) / 20)
+    native = spectrogram.from_db(spectrogram.to_db(spectrum + noise.astype(np.complex64)), top)
+    return np.where(native < DETECTION_LEVEL, np.float32(-1), native)
+
+
+def make_recording(
+    user: User, windows: int, rng: np.random.Generator, size: tuple[int, int], difficulty: float, wrapped: bool
+) -> Iterator[tuple[Window, dict[str, float], float]]:
+    """Windows of one walk, with its truth and their durations in seconds."""
+    walk, scene = vary_walk(user, difficulty, rng)
+    iq, fastest = simulate_slow_time(walk, scene, windows + STEPS_PER_WINDOW - 1, difficulty, wrapped, rng)
+    truth = gait.kinematic_truth(walk) | {k: float(v) for k, v in scene._asdict().items()}
+    rate = (1 if wrapped else 2) * PRF
+    for k in range(windows):
+        jitter = 0.02 * difficulty * rng.standard_normal() * (fastest[1] - fastest[0])
+        start = int(np.clip(fastest[k] + jitter, 0, len(iq) - (fastest[k + STEPS_PER_WINDOW] - fastest[k])))
+        stop = start + int(fastest[k + STEPS_PER_WINDOW] - fastest[k])
+        native = native_spectrogram(iq[start:stop], scene, wrapped, rng)
+        yield spectrogram.resize(spectrogram.stretch(native, PICTURE_COLUMNS), size), truth, (stop - start) / rate
+
+
+def make_windows(
+    *,
+    num_users: int,
+    recordings_per_user: int,
+    windows_per_recording: int,
+    seed: int,
+    size: tuple[int, int] = (ROWS, 64),
+    difficulty: float = 1.0,
+    wrapped: bool = True,
+) -> Iterator[SimulatedWindow]:
+    """All windows, user by user and walk by walk. `size` is (Doppler rows, time frames); `difficulty` scales how much a
+    person's walks differ; unwrapped, speeds off the axis are lost rather than folded back.
+    """
+    if min(recordings_per_user, windows_per_recording, *size) < 1 or difficulty < 0:
+        raise InputError(
+            f"recordings_per_user={recordings_per_user}, windows_per_recording={windows_per_recording}, size={size}, "
+            f"difficulty={difficulty}: give counts of at least 1 and a difficulty of at least 0"
+        )
+    axis = spectrogram.row_velocities(ROWS, PRF, radar.WAVELENGTH, ZERO_ROW)
+    rows = np.interp((np.arange(size[0]) + 0.5) * ROWS / size[0] - 0.5, np.arange(ROWS), axis)
+    for u, user in enumerate(make_users(num_users, seed)):
+        for r in range(recordings_per_user):
+            rng = np.random.default_rng([seed, 2, u, r])
+            first = r * (windows_per_recording + DISJOINT_GAP)
+            recording = make_recording(user, windows_per_recording, rng, size, difficulty, wrapped)
+            for k, (window, truth, seconds) in enumerate(recording):
+                name, walk = f"walker_{u + 1:02d}", f"walk_{r + 1:02d}"
+                yield SimulatedWindow(name, walk, first + k, window, truth, rows, seconds)

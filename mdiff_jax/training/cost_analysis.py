@@ -1,0 +1,75 @@
+"""What a stage will take, said before it is trained: parameters, operations, memory."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from mdiff_jax.runtime.parallel import StepCost
+
+MISFIT = "this does not fit: "
+USABLE_MEMORY_SHARE = 0.9  # share of a device's memory that may be planned for: some is always lost to fragments
+
+
+class StagePlan(NamedTuple):
+    """The numbers behind the table."""
+
+    name: str
+    parameters: dict[str, int]  # by part of the network
+    state_bytes: int  # parameters, averages, optimiser
+    windows: int
+    steps: int
+    done: int
+    batch_size: int
+    devices: int
+    cost: StepCost
+    device_bytes: int | None
+
+
+def count_parameters(params: Any) -> dict[str, int]:
+    """Number of parameters by the first word of their modules' names."""
+    counts: dict[str, int] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        part = str(path[0].key).split("_")[0]
+        counts[part] = counts.get(part, 0) + leaf.size
+    return counts
+
+
+def format_plan(p: StagePlan) -> str:
+    """A few lines, one a kind of cost."""
+    parts = ", ".join(f"{part} {count / 1e6:.3g}" for part, count in p.parameters.items())
+    lines = [
+        f"{p.name}",
+        f"  parameters  {sum(p.parameters.values()) / 1e6:.3g} M ({parts})",
+        f"  training    {p.windows} windows, {p.steps} steps of {p.batch_size} on {p.devices} device(s), {p.done} done",
+    ]
+    if p.cost.flops:
+        lines.append(f"  operations  {p.cost.flops * p.devices / p.batch_size / 1e9:.3g} GFLOP a window and step")
+    if p.cost.bytes_needed:
+        of = f" of {format_bytes(p.device_bytes)}" if p.device_bytes else ""
+        lines.append(f"  memory      {format_bytes(p.cost.bytes_needed)}{of} a device, by the compiler's plan")
+    if warning := suggest_if_too_large(p):
+        lines.append(f"  {warning}")
+    return "\n".join(lines)
+
+
+def suggest_if_too_large(p: StagePlan) -> str | None:
+    """What to try where the plan does not fit, or None where it does (or nobody knows)."""
+    if not (p.cost.bytes_needed and p.device_bytes) or p.cost.bytes_needed <= USABLE_MEMORY_SHARE * p.device_bytes:
+        return None
+    largest = largest_batch(p)
+    first = f"{p.name}.batch_size={largest}" if largest else "a smaller network"
+    return f"{MISFIT}try {first}, {p.name}.accumulate=2 or more, remat=blocks, or precision=bfloat16"
+
+
+def largest_batch(p: StagePlan) -> int:
+    """Memory beyond the state grows with the batch: the largest that fits, a multiple of the devices; 0 if none."""
+    each = max(p.cost.bytes_needed - p.state_bytes, 1) / (p.batch_size / p.devices)
+    return (
+        int((USABLE_MEMORY_SHARE * p.device_bytes - p.state_bytes) / each) * p.devices
+        if p.device_bytes > p.state_bytes
+        else 0
+    )
+
+
+def format_bytes(number: int) -> str:
+    return f"{number / 2**30:.2f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

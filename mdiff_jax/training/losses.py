@@ -1,0 +1,158 @@
+"""The three losses: encoder, prior, decoder. Each is `(params, batch, key, collectives, *, …) -> (loss, metrics)`.
+
+Everything random is keyed by the global example index, so a loss does not depend on how many devices share a batch.
+Prior and decoder read `batch["embedding"]`, the frozen encoder's standardised embedding of each window: it is computed
+once, so the same numbers are the target of the one and the condition of the other.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mdiff_jax.diffusion import gaussian, noise_floor
+from mdiff_jax.diffusion.schedules import NoiseSchedule
+from mdiff_jax.runtime import prng
+from mdiff_jax.runtime.array_types import Array, Batch, Key
+from mdiff_jax.runtime.parallel import Collectives
+from mdiff_jax.training.augmentation import Augmentation, augment_batch
+
+Result = tuple[Array, dict[str, Array]]
+
+
+def supervised_contrastive_loss(
+    z: Array, user: Array, everyone: Array, users: Array, same: Array, temperature: float
+) -> Array:
+    """Mean over anchors of L_out (Khosla et al. 2020, equation 2).
+
+    z (n, D) anchors and `everyone` (m, D), all of unit length; `same` (n, m) marks an anchor itself.
+    """
+    logits = z @ everyone.T / temperature
+    log_p = logits - jax.nn.logsumexp(jnp.where(same, -jnp.inf, logits), axis=1, keepdims=True)
+    positive = (user[:, None] == users[None]) & ~same
+    return -jnp.mean(jnp.sum(jnp.where(positive, log_p, 0.0), axis=1) / jnp.maximum(positive.sum(1), 1))
+
+
+def encoder_loss(
+    params: Any,
+    batch: Batch,
+    key: Key,
+    collectives: Collectives,
+    *,
+    embed: Callable,
+    classify: Callable,
+    strength: Augmentation,
+    temperature: float,
+    contrastive_weight: float,
+    classification_weight: float,
+) -> Result:
+    """Supervised-contrastive plus classification, on two views of each window."""
+    # --- two views
+    x, user, example = batch["spectrogram"], batch["user"], batch["example"]
+    views = [augment_batch(prng.example_keys(jax.random.fold_in(key, v), example), x, strength) for v in (0, 1)]
+    z = embed(params, jnp.concatenate(views))
+    user, name = jnp.tile(user, 2), jnp.concatenate([2 * example, 2 * example + 1])
+
+    # --- pull windows of a user together, across all devices
+    same = name[:, None] == collectives.gather(name)[None]
+    contrastive = supervised_contrastive_loss(
+        z, user, collectives.gather(z), collectives.gather(user), same, temperature
+    )
+
+    # --- say who it is
+    logits = classify(params, z)
+    classification = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), user[:, None], axis=1))
+    loss = contrastive_weight * contrastive + classification_weight * classification
+    accuracy = jnp.mean(logits.argmax(-1) == user)
+    return loss, {"loss": loss, "contrastive": contrastive, "classification": classification, "accuracy": accuracy}
+
+
+def add_noise(
+    x0: Array, key: Key, example: Array, schedule: NoiseSchedule, batch_size: int
+) -> tuple[Array, Array, Array]:
+    """(t, noise, x_t) of a batch: stratified timesteps, a noise field per example."""
+    k_t, k_noise = jax.random.split(key)
+    t = gaussian.stratified_timesteps(k_t, example, batch_size, schedule.timesteps)
+    noise = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:]))(prng.example_keys(k_noise, example))
+    return t, noise, gaussian.q_sample(schedule, x0, t, noise)
+
+
+def example_bernoulli(key: Key, example: Array, p: float) -> Array:
+    """(B,) true with probability p, by example."""
+    return jax.vmap(lambda k: jax.random.bernoulli(k, p))(prng.example_keys(key, example))
+
+
+def loss_by_noise_quartile(losses: Array, t: Array, timesteps: int) -> dict[str, Array]:
+    """Mean loss in each quarter of the timesteps, 'loss_t0' the least noisy; the four average to the mean."""
+    quarter = (4 * t) // timesteps
+    return {f"loss_t{q}": jnp.mean(losses * (quarter == q)) * 4.0 for q in range(4)}
+
+
+def prior_loss(
+    params: Any,
+    batch: Batch,
+    key: Key,
+    collectives: Collectives,
+    *,
+    network: Callable,
+    schedule: NoiseSchedule,
+    batch_size: int,
+    cond_drop_prob: float,
+    self_condition: bool,
+) -> Result:
+    """Mean squared error of the denoised embedding (Ramesh et al. 2022, equation 2: x0 prediction)."""
+    # --- noise
+    k_noise, k_drop, k_self = jax.random.split(key, 3)
+    z0, user, example = batch["embedding"], batch["user"], batch["example"]
+    t, _, z_t = add_noise(z0, k_noise, example, schedule, batch_size)
+    log_snr = gaussian.log_snr(schedule, t)
+    keep = ~example_bernoulli(k_drop, example, cond_drop_prob)
+
+    # --- the last estimate, half of the time
+    last = jnp.zeros_like(z0)
+    if self_condition:
+        guess = jax.lax.stop_gradient(network(params, z_t, log_snr, user, keep, last))
+        last = jnp.where(example_bernoulli(k_self, example, 0.5)[:, None], guess, last)
+
+    # --- denoise
+    losses = jnp.mean((network(params, z_t, log_snr, user, keep, last) - z0) ** 2, axis=-1)
+    loss = jnp.mean(losses)
+    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, schedule.timesteps)}
+
+
+def decoder_loss(
+    params: Any,
+    batch: Batch,
+    key: Key,
+    collectives: Collectives,
+    *,
+    network: Callable,
+    schedule: NoiseSchedule,
+    batch_size: int,
+    prediction: str,
+    weighting: str,
+    cond_drop_prob: float,
+    conditioning_noise: float,
+    floor_margin: float,
+) -> Result:
+    """Weighted mean squared error of the predicted eps, x0 or v."""
+    # --- condition: the frozen encoder's embedding, blurred so that the prior's embeddings are in distribution
+    k_noise, k_drop, k_cond, k_level = jax.random.split(key, 4)
+    x0, z, user, example = batch["spectrogram"], batch["embedding"], batch["user"], batch["example"]
+    x0 = noise_floor.lower_floor(x0, floor_margin)
+    level = conditioning_noise * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
+    blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(prng.example_keys(k_cond, example))
+    z = z + level[:, None] * blur
+    keep = ~example_bernoulli(k_drop, example, cond_drop_prob)
+
+    # --- noise, predict
+    t, noise, x_t = add_noise(x0, k_noise, example, schedule, batch_size)
+    log_snr = gaussian.log_snr(schedule, t)
+    output = network(params, x_t, log_snr, z, user, keep)
+    target = gaussian.prediction_target(schedule, x0, noise, t, prediction)
+
+    # --- weigh
+    losses = jnp.mean((output - target) ** 2, axis=(1, 2, 3))
+    loss = jnp.mean(losses * gaussian.loss_weight(schedule, t, prediction, weighting))
+    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, schedule.timesteps)}

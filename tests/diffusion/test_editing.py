@@ -1,0 +1,200 @@
+"""Laws of inversion, partial re-noising, inpainting and continuation, on data that is known exactly."""
+
+import functools
+
+import analytic
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdiff_jax.diffusion import editing, samplers, schedules
+from mdiff_jax.runtime.errors import InputError
+
+SCHEDULE = schedules.cosine(1000)
+MIXTURE = analytic.mixture(SCHEDULE.alphas_cumprod)
+
+
+def draws(n):
+    rng = np.random.default_rng(1)
+    modes = rng.choice(analytic.MODES, n, p=analytic.WEIGHTS)
+    return jnp.asarray((modes + analytic.WIDTH * rng.normal(size=n))[:, None], jnp.float32)
+
+
+# --- inversion
+
+
+@functools.cache
+def round_trip(n, spacing="trailing"):
+    how = {"schedule": SCHEDULE, "sample_timesteps": n, "spacing": spacing}
+    x0 = draws(200)
+    x_T = editing.invert(MIXTURE, x0, **how)
+    return np.asarray(x_T), np.asarray(samplers.sample(MIXTURE, x_T, method="ddim", **how) - x0)
+
+
+def test_inversion_then_sampling_returns_the_start_the_better_the_more_steps():
+    error = [np.sqrt(np.mean(round_trip(n)[1] ** 2)) for n in (20, 80, 320)]
+    assert error[1] < error[0] / 2.5 and error[2] < error[1] / 2.5 and error[2] < 0.01
+
+
+@pytest.mark.parametrize("spacing", ["leading", "logsnr"])
+def test_inversion_takes_any_spacing(spacing):
+    assert np.sqrt(np.mean(round_trip(100, spacing)[1] ** 2)) < 0.05
+
+
+def test_the_first_step_of_inversion_corrects_the_estimate():
+    """One step alone, Gaussian data: the estimate moves by g times a move of x / alpha, so 1 - (1 - g)² returns."""
+    schedule, how = schedules.linear(4), {"sample_timesteps": 1, "spacing": "leading"}
+    abar = schedule.alphas_cumprod
+    denoise, x0 = analytic.gaussian(abar), draws(50)
+    back = samplers.sample(
+        denoise, editing.invert(denoise, x0, schedule=schedule, **how), schedule=schedule, method="ddim", **how
+    )
+    g = abar[0] * analytic.STD**2 / (abar[0] * analytic.STD**2 + 1 - abar[0])
+    np.testing.assert_allclose(back - analytic.MEAN, (1 - (1 - g) ** 2) * (x0 - analytic.MEAN), atol=1e-5)
+
+
+def test_inverted_data_are_the_exact_flows_noise():
+    x_T, exact = round_trip(320)[0], analytic.mixture_flow(np.asarray(draws(200)), 1.0, SCHEDULE.alphas_cumprod[-1])
+    assert np.sqrt(np.mean((x_T - exact) ** 2)) < 0.02
+    assert x_T.std() == pytest.approx(1, abs=0.1)
+
+
+def test_inversion_bears_zero_terminal_snr():
+    schedule = schedules.make("cosine", 100, zero_terminal_snr=True)
+    x_T = editing.invert(lambda x, t: 0.5 * x, draws(3), schedule=schedule, sample_timesteps=10, spacing="trailing")
+    assert np.isfinite(x_T).all()
+
+
+# --- partial re-noising
+
+KEYS = jax.random.split(jax.random.key(5), 2000)
+
+
+def vary(strength, method="ddim", n=40, x0=None, **options):
+    how = {"schedule": SCHEDULE, "sample_timesteps": n, "spacing": "trailing"} | options
+    x0 = draws(2000) if x0 is None else x0
+    return editing.sdedit(MIXTURE, x0, keys=KEYS[: len(x0)], strength=strength, method=method, **how)
+
+
+def test_variations_are_the_further_off_the_stronger():
+    x0 = draws(2000)
+    distance = [float(jnp.mean(jnp.abs(vary(s) - x0))) for s in (0.05, 0.3, 0.6, 1.0)]
+    assert (np.diff(distance) > 0).all() and distance[0] < 0.1
+
+
+@pytest.mark.parametrize(("method", "options"), [("ddpm", {}), ("ddim", {"eta": 1.0}), ("dpmpp_2m", {})])
+def test_variations_of_data_are_data(method, options):
+    """The forward process and the way back keep the distribution of the data."""
+    x = np.sort(analytic.mixture_cdf(np.asarray(vary(0.5, method, 100, **options))[:, 0], 1.0))
+    assert np.abs(x - (np.arange(2000) + 0.5) / 2000).max() < 1.95 / np.sqrt(2000)  # Kolmogorov, 99.9 %
+
+
+def test_a_variation_starts_at_the_first_step_below_its_strength():
+    seen = []
+
+    def denoise(x, t):
+        jax.debug.callback(lambda t: seen.append(int(t)), t[0])
+        return x
+
+    how = {"schedule": SCHEDULE, "method": "ddim", "sample_timesteps": 10, "spacing": "trailing"}
+    editing.sdedit(denoise, jnp.ones((1, 1)), keys=KEYS[:1], strength=0.4, **how)
+    jax.effects_barrier()
+    assert sorted(seen, reverse=True) == [399, 299, 199, 99]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.001, 1.2])
+def test_a_strength_without_steps_is_named(strength):
+    with pytest.raises(InputError, match=f"strength = {strength}"):
+        vary(strength)
+
+
+# --- inpainting: two numbers of correlation 0.9, the first one known
+
+CORRELATION = np.array([[1.0, 0.9], [0.9, 1.0]]) * 0.25
+
+
+def pair(x, t):
+    """Exact denoiser of N(0, CORRELATION)."""
+    abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
+    cov = abar * CORRELATION + (1 - abar) * jnp.eye(2)
+    return jnp.sqrt(abar) * x @ jnp.linalg.solve(cov, CORRELATION)
+
+
+@functools.cache
+def inpainted(resamples):
+    known = jnp.tile(jnp.array([[0.5, 9.0]]), (2000, 1))
+    how = {"schedule": SCHEDULE, "sample_timesteps": 100, "spacing": "trailing"}
+    out = editing.inpaint(pair, known, jnp.array([True, False]), keys=KEYS, resamples=resamples, **how)
+    return np.asarray(out, np.float64)
+
+
+def test_the_known_part_is_kept_exactly():
+    assert (inpainted(1)[:, 0] == 0.5).all() and (inpainted(10)[:, 0] == 0.5).all()
+
+
+def test_resampling_brings_the_unknown_part_to_its_conditional_law():
+    """E[b | a] = 0.9 a, Var[b | a] = 0.25 (1 - 0.9²); the deviation stays a little small."""
+    mean = [inpainted(r)[:, 1].mean() for r in (1, 10)]
+    assert abs(mean[1] - 0.45) < 0.02 < 0.1 < abs(mean[0] - 0.45)
+    assert inpainted(10)[:, 1].std() == pytest.approx(0.5 * np.sqrt(1 - 0.81), rel=0.15)
+
+
+@pytest.mark.parametrize("resamples", [1, 3])
+def test_the_known_part_is_noised_as_much_as_the_rest(resamples):
+    """Whenever the denoiser sees it, before or after the way back up, it is alpha_t known + sigma_t noise."""
+    seen = []
+
+    def denoise(x, t):
+        jax.debug.callback(lambda t, x: seen.append((int(t), x.mean(), x.std())), t[0], x[:, 0], ordered=True)
+        return x
+
+    how = {"schedule": SCHEDULE, "sample_timesteps": 5, "spacing": "trailing", "resamples": resamples}
+    editing.inpaint(denoise, jnp.full((2000, 2), 0.8), jnp.array([True, False]), keys=KEYS, **how)
+    jax.effects_barrier()
+    assert [t for t, _, _ in seen] == [t for t in (999, 799, 599, 399) for _ in range(resamples)] + [199]
+    for t, mean, std in seen[1:]:
+        alpha = np.sqrt(SCHEDULE.alphas_cumprod[t])
+        assert (mean, std) == pytest.approx((0.8 * alpha, np.sqrt(1 - alpha**2)), abs=0.07)
+
+
+def test_inpainting_everything_is_sampling():
+    """With nothing known, resampling or not, it is DDIM with eta = 1 and keeps the law of the data."""
+    how = {"schedule": SCHEDULE, "sample_timesteps": 100, "spacing": "trailing", "resamples": 2}
+    out = editing.inpaint(MIXTURE, jnp.zeros((2000, 1)), jnp.array(False), keys=KEYS, **how)
+    x = np.sort(analytic.mixture_cdf(np.asarray(out)[:, 0], 1.0))
+    assert np.abs(x - (np.arange(2000) + 0.5) / 2000).max() < 1.95 / np.sqrt(2000)
+
+
+def test_resamples_must_be_positive():
+    with pytest.raises(InputError, match="resamples = 0"):
+        how = {"schedule": SCHEDULE, "sample_timesteps": 3, "spacing": "trailing", "resamples": 0}
+        editing.inpaint(pair, jnp.zeros((2, 2)), jnp.array([True, False]), keys=KEYS[:2], **how)
+
+
+# --- continuation
+
+CONTINUE = {"keys": KEYS[:2], "schedule": SCHEDULE, "sample_timesteps": 10, "spacing": "trailing", "resamples": 2}
+
+
+def test_continuation_goes_on_from_the_end():
+    """Data about constant in time, each sample at its own level: the new frames are at that level."""
+    level = jnp.array([-0.4, 0.7])[:, None, None, None]
+
+    def denoise(x, t):  # E[x_0 | x_t] where all of one sample's entries are one N(0, 1) number
+        abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
+        mean = x.mean((1, 2, 3), keepdims=True)
+        return jnp.broadcast_to(jnp.sqrt(abar) * mean / (abar + (1 - abar) / x[0].size), x.shape)
+
+    x0 = jnp.broadcast_to(level, (2, 3, 8, 1))
+    x0 = x0 + jnp.array([5.0, 0, 0, 0.4, -0.4, 0, 0, 0])[:, None]  # a first frame that should be forgotten
+    longer = np.asarray(editing.continue_in_time(denoise, x0, 3, **CONTINUE))
+    assert longer.shape == (2, 3, 11, 1)
+    np.testing.assert_array_equal(longer[:, :, :8], x0)
+    np.testing.assert_allclose(longer[:, :, 8:], np.broadcast_to(level, (2, 3, 3, 1)), atol=0.15)
+
+
+@pytest.mark.parametrize("frames", [0, 8])
+def test_a_continuation_must_leave_something_to_see(frames):
+    with pytest.raises(InputError, match=f"frames = {frames}"):
+        editing.continue_in_time(MIXTURE, jnp.zeros((2, 3, 8, 1)), frames, **CONTINUE)

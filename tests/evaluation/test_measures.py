@@ -1,0 +1,217 @@
+"""Laws that an evaluation must pass before its figures are believed, on walkers."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter
+
+from mdiff_jax.evaluation import measures, report
+from mdiff_jax.metrics import distances, identity, kinematics, memorization, reference, simulator_truth
+from mdiff_jax.metrics.reference import WindowSet
+from mdiff_jax.simulator import walkers
+
+ZERO = 104.5 / 128  # of the walkers' axis
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Training and test windows of three walkers, from different walks that are less unlike than real ones: with so few
+    of them real windows would be as far from each other as spoilt ones.
+    """
+    windows = list(
+        walkers.make_windows(
+            num_users=3, recordings_per_user=9, windows_per_recording=3, seed=0, size=(64, 64), difficulty=0.5
+        )
+    )
+    held_out = np.array([w.recording in ("walk_07", "walk_08", "walk_09") for w in windows])
+    every = WindowSet(
+        np.stack([w.spectrogram for w in windows]),
+        np.array([int(w.user[-2:]) - 1 for w in windows]),
+        np.array([f"{w.recording}/1" for w in windows]),
+        np.array([w.index for w in windows]),
+    )
+    return every.pick(~held_out), every.pick(held_out)
+
+
+@pytest.fixture(scope="module")
+def judged(sets):
+    """Judges windows put in as samples: figures by name, of the group that is asked for."""
+    train, test = sets
+    stick = reference.make_reference(train, ZERO, convolutional=False)
+    real = stick.measure(test)
+
+    def figures(group, windows, users) -> dict[str, measures.Figure]:
+        made = stick.measure(WindowSet(np.ascontiguousarray(windows), users).in_order())
+        return {f.name: f for f in group(stick, real, made)}
+
+    return figures
+
+
+IDENTITY = lambda stick, real, made: measures.identity_figures(real, made)  # noqa: E731
+PHYSICS = lambda stick, real, made: measures.physics_figures(real, made)  # noqa: E731
+FIDELITY = lambda stick, real, made: measures.fidelity_figures(stick, real, made)  # noqa: E731
+NOVELTY = measures.novelty_figures
+ALL = measures.all_figures
+ACCURACY, KERNEL = "accuracy, linear judge", "kernel distance, linear judge"
+
+
+def test_real_windows_score_as_real_and_are_no_copies(sets, judged):
+    f = judged(ALL, *sets[1][:2])
+    for name in [name for name in f if "distance" in name]:
+        assert f[name].generated < f[name].real_range[1], name
+    for name in (ACCURACY, "recognised, linear judge", "plausible", "median similarity", "median variety"):
+        assert f[name].generated == pytest.approx(f[name].real, abs=1e-6), name
+    assert f["suspected copies"].generated == f["suspected copies of a part"].generated == 0
+    assert f[ACCURACY].real > 0.6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x, lambda x: np.roll(x, 17, 2), lambda x: np.concatenate([x[:, :, 20:], x[:, ::-1, :20]], 2)],
+    ids=["as they are", "rolled in time", "moved on in time"],
+)
+def test_training_windows_are_copies(sets, judged, change):
+    train, _ = sets
+    noise = np.random.default_rng(0).normal(0, 0.03, train.windows.shape).astype(np.float32)
+    f = judged(NOVELTY, np.clip(change(train.windows) + noise, -1, 1), train.users)
+    assert f["suspected copies of a part"].generated > 0.95
+
+
+def test_rolled_training_windows_are_betrayed_as_members(sets, judged):
+    gap = judged(NOVELTY, np.roll(sets[0].windows, 17, 2), sets[0].users)["membership gap"]
+    assert gap.generated > 0.005 + gap.real
+
+
+def test_wrong_names_lose_identity_and_keep_the_rest(sets, judged):
+    x, users = sets[1][:2]
+    wrong = (users + 1) % 3
+    f = judged(IDENTITY, x, wrong)
+    assert f[ACCURACY].generated < 0.34 and f["balanced accuracy, linear judge"].generated < 0.34
+    assert f["calibration error, linear judge"].generated > 2 * f["calibration error, linear judge"].real
+    for group in (PHYSICS, FIDELITY):
+        before, after = judged(group, x, users), judged(group, x, wrong)
+        assert after == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "physics"),
+    [
+        (lambda x: x[:, ::-1], "plausible"),
+        (lambda x: np.roll(x, 20, 1), "plausible"),
+        (lambda x: np.repeat(x[:, :, :32], 2, 2), "plausible"),
+        (lambda x: x[:, :, ::-1], "forward in time"),
+    ],
+    ids=["frequency flipped", "moved along the Doppler axis", "half of the steps, twice as slow", "time reversed"],
+)
+def test_spoilt_windows_are_not_possible(sets, judged, spoil, physics):
+    f = judged(PHYSICS, spoil(sets[1].windows), sets[1].users)
+    assert f[physics].generated < 0.5 * f[physics].real and f[physics].generated_range[1] < f[physics].real_range[0]
+    if physics == "plausible":  # the measures' distributions do not hear time, nor does the linear judge
+        far = f["distance of distributions"]
+        assert far.generated > far.real_range[1]
+        far = judged(FIDELITY, spoil(sets[1].windows), sets[1].users)[KERNEL]
+        assert far.generated > far.real_range[1]
+
+
+@pytest.mark.parametrize("kind", ["blurred", "averaged"])
+def test_blurred_and_averaged_windows_are_far_from_real_ones(sets, judged, kind):
+    """Averages can look possible, but no real walk is so smooth."""
+    x, users = sets[1][:2]
+    blurred = uniform_filter(x, (0, 9, 9))
+    mean = np.stack([x[users == u].mean(0) for u in range(3)])[users]
+    soft = blurred if kind == "blurred" else mean
+    f = judged(FIDELITY, soft, users)[KERNEL]
+    assert f.generated > f.real_range[1] and f.generated > 2 * f.real
+    spread = judged(NOVELTY, soft, users)["median variety"]
+    assert spread.generated < (0.8 if kind == "blurred" else 0.1) * spread.real
+
+
+def test_one_window_a_user_has_no_variety(sets, judged):
+    x, users = sets[1][:2]
+    first = np.array([np.flatnonzero(users == u)[0] for u in users])
+    f = judged(NOVELTY, x[first], users)["median variety"]
+    assert f.generated == pytest.approx(0, abs=1e-5) and f.real > 0.02
+    dimensions = judged(FIDELITY, x[first], users)[KERNEL]
+    assert dimensions.generated > dimensions.real
+
+
+def test_windows_of_some_users_only_can_be_judged(sets, judged):
+    x, users = (field[sets[1].users == 1][:2] for field in sets[1][:2])
+    f = judged(ALL, x, users)
+    assert "train on generated, test on real" not in f and 0 <= f[ACCURACY].generated <= 1
+    sentences = report.state_verdict(list(f.values()), ())
+    assert len(sentences) == 6 and "some users" in sentences[4]
+
+
+def test_the_order_of_windows_does_not_matter(sets, judged):
+    order = np.random.default_rng(1).permutation(len(sets[1].users))
+    a, b = judged(ALL, *sets[1][:2]), judged(ALL, sets[1].windows[order], sets[1].users[order])
+    for name in a:
+        assert a[name].generated == pytest.approx(b[name].generated, abs=1e-6), name
+        assert a[name].generated_range == pytest.approx(b[name].generated_range, abs=1e-6), name
+
+
+def test_a_judge_too_weak_to_judge_says_so(sets):
+    train, test = sets
+    shuffled = train._replace(users=np.random.default_rng(0).permutation(train.users))
+    stick = reference.make_reference(shuffled, ZERO, convolutional=False)
+    real = stick.measure(test, parts=False)
+    figures = list(measures.identity_figures(real, real))
+    assert "TOO WEAK" in figures[0].note and "Nobody can say" in report.identity_sentence(figures[:1])
+
+
+def test_correlation_by_fft_is_the_correlation_by_hand():
+    x = np.random.default_rng(0).normal(size=(3, 8, 12)).astype(np.float32)
+    unit = x - x.mean((1, 2), keepdims=True)
+    unit /= np.linalg.norm(unit, axis=(1, 2), keepdims=True)
+    expected = [[max((np.roll(a, s, 1) * b).sum() for s in range(12)) for b in unit] for a in unit]
+    np.testing.assert_allclose(memorization.best_correlation(x, x), expected, atol=1e-5)
+
+
+def test_kernel_distance_by_hand_and_without_bias():
+    rng = np.random.default_rng(0)
+    values = [distances.kernel_distance(*rng.normal(size=(2, 20, 4))) for _ in range(300)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
+    far = distances.kernel_distance(rng.normal(size=(20, 4)), rng.normal(size=(20, 4)) + 2)
+    assert far > np.max(values)
+
+
+def test_steps_of_a_periodic_envelope():
+    time = np.arange(64)
+    for count in (3, 4, 5):
+        envelope = np.abs(np.sin(np.pi * count * (time + 0.5) / 64))[None]
+        assert kinematics.count_steps(envelope)[0] == pytest.approx(count, rel=0.1)
+
+
+def test_measures_of_walkers_follow_their_truth():
+    """The ridge lies where the truth says, the highest return follows the ankle; with other names they do not."""
+    windows = list(
+        walkers.make_windows(num_users=5, recordings_per_user=3, windows_per_recording=1, seed=3, size=(128, 64))
+    )
+    users = np.array([int(w.user[-2:]) - 1 for w in windows])
+    measures = kinematics.measure_kinematics(np.stack([w.spectrogram for w in windows]), ZERO)
+    known = simulator_truth.simulator_truth(5, 3, windows[0].velocities.tolist())
+    assert known.span == pytest.approx(6.4)
+    of_walks = np.array([w.truth["speed"] for w in windows])
+    assert np.abs(measures["ridge"] * 6.4 / of_walks - 1).mean() < 0.1
+    assert simulator_truth.torso_speed_error(known, measures, users).mean() < 0.1
+    follows = simulator_truth.truth_correlation(known, measures, users)
+    assert min(follows.values()) > 0.7
+    assert min(simulator_truth.truth_correlation(known, measures, (users + 2) % 5).values()) < 0.3
+
+
+def test_walkers_are_scored_against_the_truth_of_who_they_are_said_to_be(sets, judged):
+    known = simulator_truth.simulator_truth(3, 0, np.linspace(5.15, -1.15, 64).tolist())
+    group = lambda stick, real, made: measures.truth_figures(known, real, made)  # noqa: E731
+    x, users = sets[1][:2]
+    right, wrong = judged(group, x, users), judged(group, x, (users + 1) % 3)
+    assert len(right) == 3
+    assert wrong["torso speed off the truth"].generated > 1.2 * right["torso speed off the truth"].generated
+    for name in list(right)[1:]:
+        assert right[name].generated == right[name].real > 0.5 > wrong[name].generated
+
+
+def test_the_judge_does_not_mind_a_shift_in_time(sets):
+    train, test = sets
+    judge = identity.fit_linear(train.windows, train.users)
+    a, b = judge.probabilities(test.windows), judge.probabilities(np.roll(test.windows, 9, axis=2))
+    np.testing.assert_allclose(a, b, atol=1e-3)

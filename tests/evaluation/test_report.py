@@ -1,0 +1,40 @@
+"""What the report says follows from the figures alone."""
+
+from mdiff_jax.evaluation import report
+from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
+from mdiff_jax.metrics.comparison import Figure
+
+
+def share(name: str, generated: float, real: float, note: str = "") -> Figure:
+    return Figure("?", name, generated, real, note, (generated - 0.05, generated + 0.05), (real - 0.05, real + 0.05))
+
+
+def test_only_where_intervals_part_is_there_a_difference():
+    for generated, answer in ((0.5, "Less than"), (0.75, "As much as"), (0.95, "More than")):
+        assert report.compare_shares(share("plausible", generated, 0.8)).startswith(answer)
+
+
+def test_a_judge_too_weak_is_not_asked():
+    weak, able = share("accuracy, convolutional judge", 1, 0.2, "TOO WEAK"), share("accuracy, linear judge", 0.4, 0.9)
+    assert "the linear judge names 40%" in report.identity_sentence([able, weak])
+    assert "Nobody can say" in report.identity_sentence([weak, able._replace(note="TOO WEAK")])
+
+
+def test_time_that_runs_backwards_is_said():
+    figures = [share("plausible", 0.8, 0.8), share("forward in time", 0.1, 0.98)]
+    assert "backwards" in report.physics_sentence(figures)
+    assert "backwards" not in report.physics_sentence([figures[0], share("forward in time", 0.9, 0.98)])
+
+
+def test_generated_windows_must_beat_nothing_and_the_classical_ones():
+    def points(generated: float) -> list[AugmentationPoint]:
+        values = [("real", 0.0, 0.7), ("generated", 1.0, generated), ("shift", 1.0, 0.8)]
+        return [AugmentationPoint(0, source, added, v, v - 0.01, v + 0.01) for source, added, v in values]
+
+    assert "Yes: to all" in report.usefulness_sentence([], points(0.85))
+    assert "Not shown" in report.usefulness_sentence([], points(0.75)) and "shift 80.0%" in report.curve_sentence(
+        points(0.75)
+    )
+    assert "too few" in report.curve_sentence(points(0.85)[::2])
+    text = "\n".join(report.format_curve([*points(0.85)[:2], AugmentationPoint(0, "shift", 2.0, 0.8, 0.7, 0.9)]))
+    assert "| generated | 85.0% (84.0% to 86.0%) | too few |" in text
