@@ -30,20 +30,20 @@ def config_of(path: str, precision: str) -> Any:
 
 
 def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
-    """Our training step or sampler, as `trainer` and `sample.py` run it."""
+    """Our training step or sampler, as `train.py` and `sample.py` run it."""
     import jax
 
     from mdiff_jax.config import spectrogram_shape
-    from mdiff_jax.inference import denoisers
+    from mdiff_jax.inference import pipeline
     from mdiff_jax.runtime import parallel, prng
-    from mdiff_jax.training import train_loop
+    from mdiff_jax.training import stages
 
     jax.config.update("jax_compilation_cache_dir", given.cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     config, users, rng = config_of(given.config, given.precision), 6, np.random.default_rng(0)
     key = prng.purpose_key(0, "train")
-    now = parallel.replicate(
-        jax.jit(functools.partial(train_loop.init_train_state, config, "decoder", users, 1000, {}))()
+    state = parallel.replicate(
+        jax.jit(functools.partial(stages.init_train_state, config, "decoder", users, 1000, {}))()
     )
     embedding = rng.normal(size=(given.batch, config.encoder.embedding_dim)).astype(np.float32)
     user, example = np.arange(given.batch, dtype=np.int32) % users, np.arange(given.batch, dtype=np.int32)
@@ -52,8 +52,8 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
         shape = (given.batch, *spectrogram_shape(config))
         batch = {"spectrogram": rng.uniform(-1, 1, shape).astype(np.float32), "embedding": embedding}
         batch = next(parallel.prefetch(iter([batch | {"user": user, "example": example}])))
-        step = train_loop.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps)
-        cost, box = step.cost(now, batch, key), [now]
+        step = stages.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps)
+        cost, box = step.cost(state, batch, key), [state]
 
         def repeat() -> None:
             box[0], metrics = step(box[0], batch, key)
@@ -62,15 +62,14 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
         config.decoder.sample_timesteps = given.steps
         names = [f"user_{u}" for u in user]
         batch = {"embedding": embedding, "user": user, "decoder_key": prng.sample_keys(0, "decoder", names, example)}
-        decode, cost = (
-            parallel.compile_map(denoisers.make_embedding_decoder(config, users)),
+        decode = parallel.compile_map(pipeline.make_embedding_decoder(config, users))
+        repeat, cost = (
+            functools.partial(decode, {"decoder": {"params": state.params}}, batch),
             parallel.StepCost(None, None),
         )
-        params = now.params
-        repeat = functools.partial(decode, params, batch)
     repeat()
     seconds = time.perf_counter() - began
-    size = sum(x.size for x in jax.tree.leaves(now.params))
+    size = sum(x.size for x in jax.tree.leaves(state.params))
     return repeat, {"compile_s": seconds, "flops": cost.flops, "bytes": cost.bytes_needed, "parameters": size}
 
 
@@ -159,14 +158,14 @@ def our_forward_flops(path: str) -> float:
     """Of our decoder for one window, by the compiler's count."""
     import jax
 
-    from mdiff_jax.config import apply_function, build_decoder, parameter_shapes, spectrogram_shape
+    from mdiff_jax.config import build_decoder, parameter_shapes, spectrogram_shape
 
     config = config_of(path, "float32")
     params = parameter_shapes(config, "decoder", 6)
     one, x = np.zeros(1, np.float32), np.zeros((1, *spectrogram_shape(config)), np.float32)
     z = np.zeros((1, config.encoder.embedding_dim), np.float32)
-    network = jax.jit(apply_function(build_decoder(config, 6)))
-    said = network.lower(params, x, one, z, one.astype(np.int32), one > 0).compile().cost_analysis()
+    network = jax.jit(build_decoder(config, 6).apply)
+    said = network.lower({"params": params}, x, one, z, one.astype(np.int32), one > 0).compile().cost_analysis()
     return float(said["flops"])
 
 

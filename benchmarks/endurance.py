@@ -23,7 +23,7 @@ from configs import tiny
 from mdiff_jax.data import loader
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import stages, train_loop
+from mdiff_jax.training import stages, training_data
 
 LAST = 200  # steps that the loss is averaged over
 
@@ -34,15 +34,15 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def train(precision: str, steps: int, data: train_loop.PreparedData) -> None:
+def train(precision: str, steps: int, data: training_data.PreparedData) -> None:
     config = tiny.get_config()
     config.precision = "float16" if precision == "overflow" else precision
     users, table = len(data.dataset.users), np.zeros((len(data.dataset), config.encoder.embedding_dim), np.float32)
-    now = jax.jit(functools.partial(train_loop.init_train_state, config, "decoder", users, steps, {}))()
+    now = jax.jit(functools.partial(stages.init_train_state, config, "decoder", users, steps, {}))()
     if precision == "overflow":
         now = now.replace(loss_scale=jnp.float32(2.0**24))
     now = parallel.replicate(now)
-    step = train_loop.compile_train_step(config, "decoder", users, steps, config.decoder.timesteps)
+    step = stages.compile_train_step(config, "decoder", users, steps, config.decoder.timesteps)
     batches = loader.train_batches(
         data.dataset,
         data.rows["train"],
@@ -50,7 +50,7 @@ def train(precision: str, steps: int, data: train_loop.PreparedData) -> None:
         seed=0,
         start_step=0,
         balanced=True,
-        fields=stages.make_stage(config, "decoder", users).fields,
+        fields=training_data.FIELDS["decoder"],
         tables={"embedding": table},
     )
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--precisions", default="float32,bfloat16,float16,overflow")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = train_loop.prepare_data(tiny.get_config(), Workdir(folder))
+        data = training_data.prepare_data(tiny.get_config(), Workdir(folder))
         for precision in given.precisions.split(","):
             train(precision, given.steps, data)
 

@@ -22,10 +22,10 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mdiff_jax.config import init_parameters, spectrogram_shape, validate
-from mdiff_jax.inference import denoisers, pipeline
+from mdiff_jax.inference import pipeline
 from mdiff_jax.runtime import cli, parallel, prng
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.training import stages, train_state
+from mdiff_jax.training import stages
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Each of float32, bfloat16, float16.")
@@ -46,9 +46,6 @@ def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
 
 def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
     """The decoder's step on random windows."""
-    stage = stages.make_stage(config, "decoder", users)
-    optimizer = stages.make_stage_optimizer(config, "decoder", 1000)
-    scaled = config.precision == "float16"
     rng = np.random.default_rng(0)
     batch = {
         "spectrogram": rng.uniform(-1, 1, (size, *spectrogram_shape(config))).astype(np.float32),
@@ -57,17 +54,10 @@ def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[st
         "example": np.arange(size, dtype=np.int32),
     }
     key = prng.purpose_key(0, "train")
-    decays = tuple(config.ema_decays)
-    now = parallel.replicate(
-        jax.jit(
-            lambda: train_state.create_train_state(
-                init_parameters(config, "decoder", users, key), optimizer, decays, {}, scaled
-            )
-        )()
-    )
-    parameters = sum(x.size for x in jax.tree.leaves(now.params))
-    step = functools.partial(train_state.train_step, loss=stage.loss, optimizer=optimizer, dynamic_scale=scaled)
-    step, box = parallel.compile_step(step), [now]
+    init = functools.partial(stages.init_train_state, config, "decoder", users, 1000, {})
+    state = parallel.replicate(jax.jit(init)())
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    step, box = stages.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps), [state]
 
     def call() -> Any:
         box[0], metrics = step(box[0], batch, key)
@@ -80,13 +70,12 @@ def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[st
 def sampling(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
     """Prior and decoder, with guidance."""
     key = prng.purpose_key(0, "init")
-    params = {
-        name: jax.jit(functools.partial(init_parameters, config, name, users))(key) for name in ("prior", "decoder")
-    }
+    init = {name: functools.partial(init_parameters, config, name, users) for name in ("prior", "decoder")}
+    variables = {name: {"params": jax.jit(call)(key)} for name, call in init.items()}
     requests = [pipeline.SampleRequest("user", 0, i) for i in range(size)]
-    function = parallel.compile_map(denoisers.make_window_sampler(config, users))
+    function = parallel.compile_map(pipeline.make_window_sampler(config, users))
     batch = pipeline.make_batch(requests, seed=0)
-    first, each = timed(lambda: function(parallel.replicate(params), batch), repeats)
+    first, each = timed(lambda: function(parallel.replicate(variables), batch), repeats)
     return {"compile_s": first - each, "s_per_image": each / size, "images_per_s": size / each}
 
 

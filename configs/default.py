@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
             "prior": prior(),
             "decoder": decoder(),
             "sample": sample(),
+            "enrollment": enrollment(),
             "summary": summary(),
         }
     ).lock()
@@ -161,6 +162,19 @@ def sample() -> dict:
         "batch_size": 32,  # samples drawn at once, on all devices
         "ema_decay": 0.999,  # which average of the parameters; one of ema_decays
         "checkpoint": "best",  # of prior and decoder: best by validation loss, or latest
+    }
+
+
+def enrollment() -> dict:
+    return {
+        "min_windows": 5,  # of a new user, that enroll.py asks for at least
+        "max_windows": 20,  # and at most
+        "steps": 400,  # of Adam, for the prior and for the decoder
+        "learning_rate": 0.1,  # at its peak; cosine down to 0
+        "deviation_penalty": 0.01,  # on how far the prior's row leaves the mixtures of the trained users' rows
+        "prior_batch_size": 64,  # noised embeddings a step
+        "decoder_batch_size": 8,  # noised windows a step
+        "seed": 0,  # of the noise
     }
 
 

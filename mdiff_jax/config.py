@@ -5,10 +5,8 @@ The only reader of the model's part of a configuration that builds networks.
 
 import functools
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
@@ -19,7 +17,7 @@ from mdiff_jax.models import layers
 from mdiff_jax.models.encoder import CosineClassifier, Encoder
 from mdiff_jax.models.prior import PriorTransformer
 from mdiff_jax.models.unet import UNet
-from mdiff_jax.runtime.array_types import Array, Key
+from mdiff_jax.runtime.array_types import Key
 from mdiff_jax.runtime.errors import InputError
 
 STAGES = ("encoder", "prior", "decoder")
@@ -41,7 +39,20 @@ CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAG
 }
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
-Params = dict[str, Any]  # a tree of parameters, as Flax names them
+Params = dict[str, Any]  # a tree of parameters, by Flax module names
+
+
+class EnrollmentSettings(NamedTuple):
+    """The keys of `enrollment`; the defaults are for working directories that were made before there were such keys."""
+
+    min_windows: int = 5
+    max_windows: int = 20
+    steps: int = 400
+    learning_rate: float = 0.1
+    deviation_penalty: float = 1e-2
+    prior_batch_size: int = 64
+    decoder_batch_size: int = 8
+    seed: int = 0
 
 
 # ----------------------------------------------------------------------------- networks
@@ -80,11 +91,6 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         remat=config.remat,
         dtype=PRECISIONS[config.precision],
     )
-
-
-def apply_function(network: nn.Module) -> Callable[..., Array]:
-    """(params, *inputs) → outputs."""
-    return lambda params, *inputs: network.apply({"params": params}, *inputs)
 
 
 def spectrogram_shape(config: ConfigDict) -> tuple[int, int, int]:
@@ -184,6 +190,9 @@ def validate(config: ConfigDict) -> None:
         for key in ("epochs", "batch_size"):
             if config[name][key] < 1:
                 raise InputError(f"{name}.{key} is {config[name][key]}: give at least 1")
+    for key in ("min_windows", "max_windows", "steps", "prior_batch_size", "decoder_batch_size"):
+        if config.enrollment[key] < 1:
+            raise InputError(f"enrollment.{key} is {config.enrollment[key]}: give at least 1")
 
 
 def to_plain_dict(config: ConfigDict) -> dict:
@@ -193,7 +202,7 @@ def to_plain_dict(config: ConfigDict) -> dict:
 
 def from_plain_dict(values: dict) -> ConfigDict:
     """The inverse of `to_plain_dict`, locked: an unknown key raises."""
-    return ConfigDict(lists_to_tuples(values)).lock()
+    return ConfigDict(lists_to_tuples({"enrollment": EnrollmentSettings()._asdict()} | values)).lock()
 
 
 def lists_to_tuples(value: Any) -> Any:
@@ -206,3 +215,38 @@ def lists_to_tuples(value: Any) -> Any:
 def flatten(values: dict) -> dict[str, Any]:
     """{'a': {'b': 1}} → {'a.b': 1}."""
     return traverse_util.flatten_dict(values, sep=".")
+
+
+# ----------------------------------------------------------------------------- two runs in one working directory
+
+# Keys that may change between two runs: they do not touch what was trained.
+FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_every", "compilation_cache")
+FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
+FREE_KEYS += ("prior.sample_timesteps", "decoder.sample_timesteps")
+FREE_PREFIXES = ("sample.", "enrollment.", "summary.")
+
+
+def check_same_configuration(before: dict, values: dict, where: str) -> None:
+    """Raises InputError if keys that matter have other `values` than `before` in the working directory `where`; more
+    epochs, and phases added to a curriculum, are accepted.
+    """
+    before, values = flatten(before), flatten(values)
+    for key in sorted(before.keys() | values.keys()):
+        old, new = before.get(key), values.get(key)
+        if old == new or key in FREE_KEYS or key.startswith(FREE_PREFIXES):
+            continue
+        if key.endswith(".epochs") and new > old:
+            continue
+        if key.endswith(".curriculum") and extends_curriculum(old, new):
+            continue
+        raise InputError(
+            f"{where} was made with {key}={old!r}, now it is {new!r}: restore the old value or give another --workdir"
+        )
+
+
+def extends_curriculum(old: list, new: list) -> bool:
+    """Whether a curriculum is another one with more epochs or phases at its end."""
+    if not old or len(new) < len(old):
+        return False
+    (old_timesteps, old_epochs), (timesteps, epochs) = old[-1], new[len(old) - 1]
+    return new[: len(old) - 1] == old[:-1] and timesteps == old_timesteps and epochs >= old_epochs

@@ -106,7 +106,7 @@ def run_trial(
     requests = model.requests(model.users, range(count))
     model.config.sample.batch_size = -(-len(requests) // 2)
     chunks, ends = [], []
-    for _, windows in model.draw(requests, model.config.seed):
+    for _, windows in model.run(requests, model.config.seed):
         chunks.append(windows)
         ends.append(time.perf_counter())
     windows = reference.to_grayscale(np.concatenate(chunks))

@@ -1,13 +1,12 @@
-"""Configuration → functions that embed, sample, decode and vary windows, ready to be compiled."""
+"""Configuration → the prior and the decoder as denoisers: what each was trained for, and how it is sampled from."""
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import (
-    apply_function,
     build_decoder,
     build_encoder,
     build_prior,
@@ -15,9 +14,40 @@ from mdiff_jax.config import (
     prior_schedule,
     spectrogram_shape,
 )
-from mdiff_jax.diffusion import guidance
-from mdiff_jax.inference import pipeline
+from mdiff_jax.diffusion import guidance, samplers
+from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array
+
+
+class DenoiserSpec(NamedTuple):
+    """A network and what its input and output stand for."""
+
+    network: Callable[..., Array]  # (variables, x_t, log-SNR, …) → output
+    schedule: NoiseSchedule
+    prediction: str  # 'eps', 'x0' or 'v'
+    shape: tuple[int, ...]  # of one sample: (D,) or (F, T, C)
+    noise_floor_margin: float = 0.0  # how far below -1 it sees the empty floor
+    self_condition: bool = False  # whether it takes its last estimate as an input
+
+
+class SamplerSettings(NamedTuple):
+    """What `samplers.sample` and `editing.sdedit` take beside a denoiser, by these names."""
+
+    schedule: NoiseSchedule
+    method: str
+    sample_timesteps: int
+    spacing: str
+    eta: float
+
+
+class SamplerSpec(NamedTuple):
+    """A denoiser and how it is sampled from."""
+
+    denoiser: DenoiserSpec
+    settings: SamplerSettings
+    guide: Callable[..., samplers.Denoise]  # (conditional denoiser, condition) → denoiser, guided
+    bound: Callable[..., samplers.Denoise] = guidance.clip_x0  # (denoiser, low, high) → one that stays in range
+    windows: int = 1  # more: walks as long as so many windows that overlap by half
 
 
 def make_encoder(config: ConfigDict) -> Callable[[Any, Array], Array]:
@@ -26,82 +56,47 @@ def make_encoder(config: ConfigDict) -> Callable[[Any, Array], Array]:
     return lambda params, x: network.apply({"params": params["encoder"]}, x)
 
 
-def make_window_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> pipeline.SampleFunction:
-    """({'prior', 'decoder'} parameters, {'user', 'prior_key', 'decoder_key'}) → embeddings and spectrograms, these as
-    long as so many `windows` that overlap by half.
-    """
-    return functools.partial(
-        pipeline.sample_windows,
-        prior=prior_denoiser(config, num_users),
-        decoder=decoder_denoiser(config, num_users),
-        embedding_dim=config.encoder.embedding_dim,
-        shape=spectrogram_shape(config),
-        windows=windows,
-        self_condition=config.prior.self_condition,
-        floor_margin=config.decoder.floor_margin,
-    )
-
-
-def make_embedding_decoder(config: ConfigDict, num_users: int) -> Callable[[Any, dict[str, Array]], Array]:
-    """(decoder parameters, {'embedding', 'user', 'decoder_key'}) → (B, F, T, C) spectrograms of given embeddings."""
-    denoiser, shape, margin = (
-        decoder_denoiser(config, num_users),
-        spectrogram_shape(config),
-        config.decoder.floor_margin,
-    )
-    return lambda params, batch: pipeline.decode_embeddings(
-        denoiser, params, batch["embedding"], batch["user"], batch["decoder_key"], shape, margin
-    )
-
-
-def make_embedding_sampler(config: ConfigDict, num_users: int) -> pipeline.SampleFunction:
-    """(parameters, {'user', 'prior_key'}) → {'embedding'}, by the prior alone."""
-    denoiser, dim, twice = prior_denoiser(config, num_users), config.encoder.embedding_dim, config.prior.self_condition
-    return lambda params, batch: {
-        "embedding": pipeline.sample_embeddings(
-            denoiser, params["prior"], batch["user"], batch["prior_key"], dim, twice
-        )
-    }
-
-
-def make_window_variation(config: ConfigDict, num_users: int, strength: float) -> pipeline.SampleFunction:
-    """(parameters, {'embedding', 'user', 'decoder_key', 'window'}) → {'spectrogram'}: variations of given windows."""
-    denoiser, margin = decoder_denoiser(config, num_users), config.decoder.floor_margin
-    return lambda params, batch: {
-        "spectrogram": pipeline.vary_windows(denoiser, params["decoder"], batch, margin, strength)
-    }
-
-
-def prior_denoiser(config: ConfigDict, num_users: int) -> pipeline.DenoiserSpec:
-    c = config.sample
-    return pipeline.DenoiserSpec(
-        apply_function(build_prior(config, num_users)),
-        prior_schedule(config),
+def prior_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = None) -> DenoiserSpec:
+    """The prior, over `timesteps` training timesteps if not over `prior.timesteps`."""
+    return DenoiserSpec(
+        build_prior(config, num_users).apply,
+        prior_schedule(config, timesteps),
         prediction="x0",
-        sample_timesteps=config.prior.sample_timesteps,
-        method=c.sampler,
-        spacing=c.spacing,
-        eta=c.eta,
-        guide=functools.partial(guidance.classifier_free_guidance, scale=c.prior_cond_scale),
+        shape=(config.encoder.embedding_dim,),
+        self_condition=config.prior.self_condition,
     )
 
 
-def decoder_denoiser(config: ConfigDict, num_users: int) -> pipeline.DenoiserSpec:
-    c, schedule = config.sample, decoder_schedule(config)
-    return pipeline.DenoiserSpec(
-        apply_function(build_decoder(config, num_users)),
-        schedule,
+def decoder_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = None) -> DenoiserSpec:
+    """The decoder, over `timesteps` training timesteps if not over `decoder.timesteps`."""
+    return DenoiserSpec(
+        build_decoder(config, num_users).apply,
+        decoder_schedule(config, timesteps),
         prediction=config.decoder.prediction,
-        sample_timesteps=config.decoder.sample_timesteps,
-        method=c.sampler,
-        spacing=c.spacing,
-        eta=c.eta,
-        guide=functools.partial(
-            guidance.classifier_free_guidance,
-            scale=c.cond_scale,
-            schedule=schedule,
-            interval=tuple(c.guidance_interval) or None,
-            rescale=c.guidance_rescale,
-        ),
-        dynamic_threshold=c.threshold == "dynamic",
+        shape=spectrogram_shape(config),
+        noise_floor_margin=config.decoder.floor_margin,
     )
+
+
+def prior_sampler(config: ConfigDict, num_users: int) -> SamplerSpec:
+    denoiser = prior_denoiser(config, num_users)
+    guide = functools.partial(guidance.classifier_free_guidance, scale=config.sample.prior_cond_scale)
+    return SamplerSpec(denoiser, _sampler_settings(config, "prior", denoiser.schedule), guide)
+
+
+def decoder_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> SamplerSpec:
+    c, denoiser = config.sample, decoder_denoiser(config, num_users)
+    guide = functools.partial(
+        guidance.classifier_free_guidance,
+        scale=c.cond_scale,
+        schedule=denoiser.schedule,
+        interval=tuple(c.guidance_interval) or None,
+        rescale=c.guidance_rescale,
+    )
+    bound = guidance.dynamic_thresholding if c.threshold == "dynamic" else guidance.clip_x0
+    return SamplerSpec(denoiser, _sampler_settings(config, "decoder", denoiser.schedule), guide, bound, windows)
+
+
+def _sampler_settings(config: ConfigDict, name: str, schedule: NoiseSchedule) -> SamplerSettings:
+    c = config.sample
+    return SamplerSettings(schedule, c.sampler, config[name].sample_timesteps, c.spacing, c.eta)

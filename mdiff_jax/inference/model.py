@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict, validate
+from mdiff_jax.config import Params, from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict, validate
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.runtime import parallel
@@ -22,12 +22,13 @@ from mdiff_jax.runtime.workdir import Workdir
 
 
 class Model(NamedTuple):
-    """What `load` gives. `config.sample` holds the defaults of `sample`."""
+    """A trained model and its data set, as `load` returns them. `config.sample` holds the defaults of `sample`."""
 
     config: ConfigDict
-    users: tuple[str, ...]  # those it was trained on
-    enrolled: dict[str, user_adapters.UserAdapter]  # those added since
-    params: dict[str, Any]  # 'encoder', 'prior', 'decoder': averaged parameters, enrolled people among the users
+    users: tuple[str, ...]  # trained users
+    enrolled: dict[str, user_adapters.UserAdapter]  # users enrolled since
+    params: dict[str, Params]  # 'encoder', 'prior', 'decoder': averaged parameters
+    adapters: dict[str, user_adapters.Adapters]  # 'prior', 'decoder': the collection of the enrolled users
     constants: dict[str, np.ndarray]  # 'embedding_mean' (D,), 'embedding_deviation' ()
     dataset: builders.Dataset
     split: dict[str, list[str]]
@@ -40,35 +41,43 @@ class Model(NamedTuple):
         An 'rgb' model gives (…, F, T, 3). Raises InputError for a user it does not know.
         """
         requests = self.requests(users, range(n))
-        return np.concatenate([x for _, x in self.draw(requests, seed)])
+        return np.concatenate([x for _, x in self.run(requests, seed)])
 
     def requests(self, users: Sequence[str], sample_ids: Sequence[int]) -> list[pipeline.SampleRequest]:
-        """What to draw, user after user."""
+        """A request for each sample, user after user."""
         if not users or not len(sample_ids):
-            raise InputError("nothing is asked for: give one user and one sample at least")
+            raise InputError("no samples are asked for: give one user and one sample at least")
         if repeated := [user for user in users if list(users).count(user) > 1]:
-            raise InputError(f"user '{repeated[0]}' is asked for twice: name each user once")
+            raise InputError(f"user '{repeated[0]}' is given twice: give each user once")
         return [pipeline.SampleRequest(user, self.index(user), i) for user in users for i in sample_ids]
 
-    def draw(
+    def run(
         self,
         requests: Sequence[pipeline.SampleRequest],
         seed: int,
         function: pipeline.SampleFunction | None = None,
         batch_size: int | None = None,
     ) -> Iterator[tuple[Sequence[pipeline.SampleRequest], np.ndarray]]:
-        """Chunks of `requests` with their windows, as they come off the devices. `function` is one of `build`'s, `draw`
-        if none is given; chunks are of `sample.batch_size`, or of all requests where they are fewer.
+        """Yields chunks of `requests` with their windows, as they come off the devices.
+
+        `function` is one of those that `pipeline` makes, `window_sampler()` by default; chunks are of
+        `sample.batch_size`, or of all requests where they are fewer.
         """
-        function = function or self.drawing()
+        function = function or self.window_sampler()
         size = batch_size or min(self.config.sample.batch_size, len(requests))
-        for chunk, out in pipeline.run_requests(function, self.params, requests, seed=seed, batch_size=size):
+        for chunk, out in pipeline.run_requests(function, self.variables, requests, seed=seed, batch_size=size):
             x = out["spectrogram"]
             yield chunk, x if x.shape[-1] == 3 else x[..., 0]
 
-    def drawing(self) -> pipeline.SampleFunction:
-        """The window sampler of this model; the same one while the configuration is the same: compiled once."""
-        return cached_sampling_function(json.dumps(to_plain_dict(self.config)), self.num_users)
+    def window_sampler(self) -> pipeline.SampleFunction:
+        """The function that samples windows; the same one while the configuration is the same, so compiled once."""
+        return cached_window_sampler(json.dumps(to_plain_dict(self.config)), len(self.users))
+
+    @property
+    def variables(self) -> dict[str, pipeline.Variables]:
+        """{'prior', 'decoder'} → the collections that the network is applied to."""
+        adapters = {name: {"user_adapters": collection} for name, collection in self.adapters.items()}
+        return {name: {"params": self.params[name], **adapters.get(name, {})} for name in ("prior", "decoder")}
 
     def embed(self, windows: np.ndarray) -> np.ndarray:
         """(n, F, T, C) in [-1, 1] → (n, D) embeddings as prior and decoder know them: standardised as in training."""
@@ -89,14 +98,14 @@ class Model(NamedTuple):
         return tuple(self.dataset.metadata["original_size"])
 
     def windows(self, name: str) -> tuple[Windows, np.ndarray]:
-        """Real windows of a split and their users' indices."""
+        """Real windows of a part of the split and their users' indices."""
         rows = self.dataset.rows(self.split[name])
         x = self.dataset.load(rows)
         return (x if x.shape[-1] == 3 else x[..., 0]), self.dataset.user_ids[rows]
 
     @property
     def num_users(self) -> int:
-        """Users in the networks' tables."""
+        """Trained and enrolled users."""
         return len(self.users) + len(self.enrolled)
 
     def index(self, user: str) -> int:
@@ -106,19 +115,19 @@ class Model(NamedTuple):
             near = difflib.get_close_matches(user, known, 1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise InputError(f"user '{user}' is unknown: {hint}the users are {', '.join(known)}")
-        now = (self.prior_step, self.step)
-        if user in self.enrolled and self.enrolled[user].steps != now:
+        steps = (self.prior_step, self.step)
+        if user in self.enrolled and self.enrolled[user].steps != steps:
             raise InputError(
-                f"'{user}' was enrolled when prior and decoder were at steps {self.enrolled[user].steps}, now {now}: "
-                "remove the file in WORKDIR/enrolled and enrol again"
+                f"'{user}' was enrolled when prior and decoder were at steps {self.enrolled[user].steps}, they are at "
+                f"{steps}: remove the file in WORKDIR/enrolled and enroll again"
             )
         return known.index(user)
 
 
 @functools.lru_cache(maxsize=4)
-def cached_sampling_function(config: str, num_users: int) -> pipeline.SampleFunction:
+def cached_window_sampler(config: str, num_users: int) -> pipeline.SampleFunction:
     """The window sampler of a configuration given as JSON."""
-    return denoisers.make_window_sampler(from_plain_dict(json.loads(config)), num_users)
+    return pipeline.make_window_sampler(from_plain_dict(json.loads(config)), num_users)
 
 
 def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
@@ -140,19 +149,18 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     stages = {"encoder": restore_stage(workdir, config, "encoder", encoder_decay)}
     stages |= {name: restore_stage(workdir, config, name, config.sample.ema_decay) for name in ("prior", "decoder")}
     if stages["prior"].meta["depends"] != stages["decoder"].meta["depends"]:
-        raise InputError(f"{workdir.root}: prior and decoder are of two encoders: run train.py to the end")
-    params = {name: stage.params for name, stage in stages.items()}
+        raise InputError(f"{workdir.root}: prior and decoder belong to two encoders: run train.py to the end")
 
-    # ------------------------------------------------------------------- people enrolled since
-    enrolled = {path.stem: user_adapters.read_adapter(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
+    # ------------------------------------------------------------------- users enrolled since
     users = tuple(stages["decoder"].meta["users"])
-    if enrolled:
-        params |= user_adapters.add_adapters(params, len(users), [*enrolled.values()])
+    enrolled = {path.stem: user_adapters.read_adapter(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
+    adapters = user_adapters.stack_adapters([*enrolled.values()], len(users)) if enrolled else {}
     return Model(
         config,
         users=users,
         enrolled=enrolled,
-        params=params,
+        params={name: stage.params for name, stage in stages.items()},
+        adapters=adapters,
         constants=stages["decoder"].constants,
         dataset=builders.open_prepared(workdir.data),
         split=splits.read_split(workdir.split),
@@ -165,7 +173,7 @@ class RestoredStage(NamedTuple):
     """One stage's checkpoint."""
 
     step: int
-    params: Any  # averaged
+    params: Params  # averaged
     constants: dict[str, np.ndarray]  # the encoder has none
     meta: dict[str, Any]
 
@@ -186,13 +194,13 @@ def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float)
             )
         if name != "encoder" and config.sample.checkpoint == "best":
             step = checkpoints.best()
-        shapes = parameter_shapes(config, name, len(meta["users"]))
-        like = {"ema": {str(decay): shapes}} | ({} if name == "encoder" else {"constants": constant_shapes(config)})
+        like = {"ema": {str(decay): parameter_shapes(config, name, len(meta["users"]))}}
+        like |= {} if name == "encoder" else {"constants": constant_shapes(config)}
         state = {"constants": {}} | checkpoints.restore_part(step, like)
     return RestoredStage(step, state["ema"][str(decay)], state["constants"], meta)
 
 
 def constant_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    """Of what is measured on the training embeddings."""
+    """Shapes of what is measured on the training embeddings."""
     shapes = {"embedding_mean": (config.encoder.embedding_dim,), "embedding_deviation": ()}
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}

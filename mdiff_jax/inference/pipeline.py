@@ -1,4 +1,8 @@
-"""Users → embeddings → spectrograms: the prior and the decoder drawn from, one after the other, in chunks."""
+"""Users → embeddings → spectrograms: sampling from the prior and the decoder, one after the other, in chunks.
+
+The functions made here take `variables`, {'prior', 'decoder'} → {'params', and after enrollment 'user_adapters'}, and a
+batch of arrays with a leading axis of samples.
+"""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,164 +11,158 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from mdiff_jax.diffusion import editing, gaussian, guidance, noise_floor, samplers
-from mdiff_jax.diffusion.schedules import NoiseSchedule
+from mdiff_jax.diffusion import editing, gaussian, noise_floor, samplers
+from mdiff_jax.inference.denoisers import SamplerSpec, decoder_sampler, prior_sampler
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Spectrogram, UserId
 
-SampleFunction = Callable[[Any, dict[str, Array]], dict[str, Array]]
-
-
-class DenoiserSpec(NamedTuple):
-    """A network and how to draw from it."""
-
-    network: Callable  # (params, x_t, log-SNR, …) → output
-    schedule: NoiseSchedule
-    prediction: str
-    sample_timesteps: int
-    method: str
-    spacing: str
-    eta: float
-    guide: Callable  # (conditional denoiser, condition) → denoiser; `guidance.guided` with its strengths
-    dynamic_threshold: bool = False  # of estimates beyond the range, in place of clipping them
+Variables = Mapping[str, Any]  # of one network: its collections
+SampleFunction = Callable[[Mapping[str, Variables], dict[str, Array]], dict[str, Array]]
 
 
 class SampleRequest(NamedTuple):
-    """One sample to draw: which it is depends on `user` and `sample_id` (and the seed), on nothing else."""
+    """One sample: which it is depends on `user` and `sample_id` (and the seed), on nothing else."""
 
     user: str
-    index: int  # of the user, in the checkpoint
+    index: int  # of the user, in the tables of the networks
     sample_id: int
-    given: Mapping[str, np.ndarray] = MappingProxyType({})  # what else the function takes, of this sample
+    inputs: Mapping[str, np.ndarray] = MappingProxyType({})  # what else the function takes of this sample
+
+
+# ----------------------------------------------------------------------------- sample functions of a configuration
+
+
+def make_window_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> SampleFunction:
+    """(variables, {'user', 'prior_key', 'decoder_key'}) → {'embedding': (B, D), 'spectrogram': (B, F, T, C)}.
+
+    Spectrograms are as long as so many `windows` that overlap by half.
+    """
+    prior, decoder = prior_sampler(config, num_users), decoder_sampler(config, num_users, windows)
+    return functools.partial(sample_windows, prior=prior, decoder=decoder)
+
+
+def make_embedding_sampler(config: ConfigDict, num_users: int) -> SampleFunction:
+    """(variables, {'user', 'prior_key'}) → {'embedding': (B, D)}, by the prior alone."""
+    prior = prior_sampler(config, num_users)
+    return lambda variables, batch: {
+        "embedding": sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
+    }
+
+
+def make_embedding_decoder(config: ConfigDict, num_users: int) -> SampleFunction:
+    """(variables, {'embedding', 'user', 'decoder_key'}) → {'spectrogram': (B, F, T, C)} of given embeddings."""
+    decoder = decoder_sampler(config, num_users)
+    return lambda variables, batch: {
+        "spectrogram": decode_embeddings(
+            decoder, variables["decoder"], batch["embedding"], batch["user"], batch["decoder_key"]
+        )
+    }
+
+
+def make_window_variation(config: ConfigDict, num_users: int, strength: float) -> SampleFunction:
+    """(variables, {'embedding', 'user', 'decoder_key', 'window'}) → {'spectrogram'}: variations of given windows."""
+    decoder = decoder_sampler(config, num_users)
+    return lambda variables, batch: {"spectrogram": vary_windows(decoder, variables["decoder"], batch, strength)}
+
+
+# ----------------------------------------------------------------------------- the two stages
 
 
 def sample_windows(
-    params: dict[str, Any],
-    batch: dict[str, Array],
-    *,
-    prior: DenoiserSpec,
-    decoder: DenoiserSpec,
-    embedding_dim: int,
-    shape: tuple[int, int, int],
-    windows: int,
-    self_condition: bool,
-    floor_margin: float,
+    variables: Mapping[str, Variables], batch: dict[str, Array], *, prior: SamplerSpec, decoder: SamplerSpec
 ) -> dict[str, Array]:
     """{'user', 'prior_key', 'decoder_key'} (B,) → {'embedding': (B, D), 'spectrogram': (B, F, T, C) in [-1, 1]}."""
-    z = sample_embeddings(prior, params["prior"], batch["user"], batch["prior_key"], embedding_dim, self_condition)
-    x = decode_embeddings(
-        decoder, params["decoder"], z, batch["user"], batch["decoder_key"], shape, floor_margin, windows
-    )
+    z = sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
+    x = decode_embeddings(decoder, variables["decoder"], z, batch["user"], batch["decoder_key"])
     return {"embedding": z, "spectrogram": x}
 
 
-def sample_embeddings(
-    prior: DenoiserSpec, params: Any, user: UserId, sample_keys: Keys, dim: int, self_condition: bool
-) -> Embedding:
+def sample_embeddings(prior: SamplerSpec, variables: Variables, user: UserId, keys: Keys) -> Embedding:
     """Standardised embeddings of users, by the prior."""
+    spec = prior.denoiser
 
     def denoise(z_t: Array, t: Array, user: Array, keep: Array) -> Array:
         estimate = jnp.zeros_like(z_t)
-        for _ in range(1 + self_condition):  # as in training: first from nothing, then from the first estimate
-            estimate = prior.network(params, z_t, gaussian.log_snr(prior.schedule, t), user, keep, estimate)
+        for _ in range(1 + spec.self_condition):  # as in training: first from nothing, then from the first estimate
+            estimate = spec.network(variables, z_t, gaussian.log_snr(spec.schedule, t), user, keep, estimate)
         return estimate
 
-    return _sample(prior, prior.guide(denoise, user), (dim,), sample_keys)
+    return _sample(prior, prior.guide(denoise, user), spec.shape, keys)
 
 
 def decode_embeddings(
-    decoder: DenoiserSpec,
-    params: Any,
-    z: Embedding,
-    user: UserId,
-    sample_keys: Keys,
-    shape: tuple[int, int, int],
-    floor_margin: float,
-    windows: int = 1,
+    decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId, keys: Keys
 ) -> Spectrogram:
-    """Spectrograms of embeddings, by the decoder; with more `windows` than one, walks as long as so many that overlap
-    by half.
-    """
-    rows, time, channels = shape
-    denoise = _decoder_denoise(decoder, params, jnp.repeat(z, windows, axis=0), jnp.repeat(user, windows), floor_margin)
+    """Spectrograms of embeddings, by the decoder; of `decoder.windows` windows that overlap by half."""
+    (rows, time, channels), windows = decoder.denoiser.shape, decoder.windows
+    denoise = _guided_decoder(decoder, variables, jnp.repeat(z, windows, axis=0), jnp.repeat(user, windows))
     if windows > 1:
         denoise = editing.overlapping_windows(denoise, windows, time)
     longer = time + (windows - 1) * (time // 2)
-    return noise_floor.restore_floor(_sample(decoder, denoise, (rows, longer, channels), sample_keys))
+    return noise_floor.restore_floor(_sample(decoder, denoise, (rows, longer, channels), keys))
 
 
-def vary_windows(
-    decoder: DenoiserSpec,
-    params: Any,
-    batch: dict[str, Array],
-    floor_margin: float,
-    strength: float,
-) -> Spectrogram:
-    """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and drawn anew."""
+def vary_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Array], strength: float) -> Spectrogram:
+    """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and denoised anew."""
     x = editing.sdedit(
-        _decoder_denoise(decoder, params, batch["embedding"], batch["user"], floor_margin),
-        noise_floor.lower_floor(batch["window"], floor_margin),
+        _guided_decoder(decoder, variables, batch["embedding"], batch["user"]),
+        noise_floor.lower_floor(batch["window"], decoder.denoiser.noise_floor_margin),
         keys=batch["decoder_key"],
         strength=strength,
-        schedule=decoder.schedule,
-        method=decoder.method,
-        sample_timesteps=decoder.sample_timesteps,
-        spacing=decoder.spacing,
-        eta=decoder.eta,
+        **decoder.settings._asdict(),
     )
     return noise_floor.restore_floor(x)
 
 
-def _decoder_denoise(
-    decoder: DenoiserSpec, params: Any, z: Embedding, user: UserId, floor_margin: float
-) -> samplers.Denoise:
-    """The decoder told embedding and user, guided; estimates are held to the range it was trained on."""
+def _guided_decoder(decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId) -> samplers.Denoise:
+    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
+    spec = decoder.denoiser
 
     def denoise(x_t: Array, t: Array, condition: tuple[Array, Array], keep: Array) -> Array:
         z, user = condition
-        output = decoder.network(params, x_t, gaussian.log_snr(decoder.schedule, t), z, user, keep)
-        return gaussian.predict_x0(decoder.schedule, x_t, t, output, decoder.prediction)
+        output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep)
+        return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    bound = guidance.dynamic_thresholding if decoder.dynamic_threshold else guidance.clip_x0
-    return bound(decoder.guide(denoise, (z, user)), -1.0 - floor_margin, 1.0)
+    return decoder.bound(decoder.guide(denoise, (z, user)), -1.0 - spec.noise_floor_margin, 1.0)
 
 
-def _sample(denoiser: DenoiserSpec, denoise: samplers.Denoise, shape: tuple[int, ...], sample_keys: Keys) -> Array:
-    return samplers.sample(
-        denoise,
-        samplers.initial_noise(sample_keys, shape),
-        schedule=denoiser.schedule,
-        method=denoiser.method,
-        sample_timesteps=denoiser.sample_timesteps,
-        spacing=denoiser.spacing,
-        eta=denoiser.eta,
-        keys=sample_keys,
-    )
+def _sample(sampler: SamplerSpec, denoise: samplers.Denoise, shape: tuple[int, ...], keys: Keys) -> Array:
+    x_T = samplers.initial_noise(keys, shape)
+    return samplers.sample(denoise, x_T, keys=keys, **sampler.settings._asdict())
+
+
+# ----------------------------------------------------------------------------- requests in chunks
 
 
 def run_requests(
-    function: SampleFunction, params: dict[str, Any], requests: Sequence[SampleRequest], *, seed: int, batch_size: int
+    function: SampleFunction,
+    variables: Mapping[str, Variables],
+    requests: Sequence[SampleRequest],
+    *,
+    seed: int,
+    batch_size: int,
 ) -> Iterator[tuple[Sequence[SampleRequest], dict[str, np.ndarray]]]:
-    """Draws `requests` in chunks of `batch_size` on all devices of all processes; yields each chunk with its arrays.
+    """Runs `requests` in chunks of `batch_size` on all devices of all processes; yields each chunk with its arrays.
 
     All processes have to call it, and all get everything. A short last chunk is padded, so that one program is compiled
     and a sample does not depend on its company.
     """
     run = compile_cached(function)
-    params = parallel.replicate(params)
+    variables = parallel.replicate(variables)
     for start in range(0, len(requests), batch_size):
         chunk = requests[start : start + batch_size]
         padded = [*chunk, *[chunk[0]] * (batch_size - len(chunk))]
-        yield chunk, {name: x[: len(chunk)] for name, x in run(params, make_batch(padded, seed)).items()}
+        yield chunk, {name: x[: len(chunk)] for name, x in run(variables, make_batch(padded, seed)).items()}
 
 
 compile_cached = functools.lru_cache(maxsize=4)(parallel.compile_shared_map)  # the same function is compiled once
 
 
 def make_batch(requests: Sequence[SampleRequest], seed: int) -> dict[str, Array]:
-    """What `draw` takes: users, and the keys of each stage; and what the requests bring along."""
+    """Users, the keys of each stage, and what the requests bring along, as arrays."""
     users, ids = [r.user for r in requests], np.array([r.sample_id for r in requests], np.int32)
-    sample_keys = {f"{stage}_key": prng.sample_keys(seed, stage, users, ids) for stage in ("prior", "decoder")}
-    given = {name: np.stack([r.given[name] for r in requests]) for name in requests[0].given}
-    return {"user": np.array([r.index for r in requests], np.int32), **sample_keys, **given}
+    keys = {f"{stage}_key": prng.sample_keys(seed, stage, users, ids) for stage in ("prior", "decoder")}
+    inputs = {name: np.stack([r.inputs[name] for r in requests]) for name in requests[0].inputs}
+    return {"user": np.array([r.index for r in requests], np.int32), **keys, **inputs}

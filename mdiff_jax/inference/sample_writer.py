@@ -172,7 +172,7 @@ def draw_tasks(
     """Chunks of tasks with their windows, and which of these pass."""
     with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr, disable=not parallel.is_first()) as bar:
         at = 0
-        for chunk, windows in job.model.draw([t.request for t in tasks], seed, job.function, size):
+        for chunk, windows in job.model.run([t.request for t in tasks], seed, job.function, size):
             yield tasks[at : at + len(chunk)], windows, parallel.broadcast_arrays(passes(windows))
             at += len(chunk)
             bar.update(len(chunk))

@@ -1,7 +1,7 @@
-"""What can be asked for: samples of users, people in between, variations of given windows, longer walks.
+"""Kinds of sampling: windows of users, interpolations, variations of given windows, long walks.
 
-Each is a job: samples with the names of their files, and the function that draws a chunk of them. What a sample is
-depends on the seed, on whom it is of, and on its number alone.
+Each is a job: samples with the names of their files, and the function that computes a chunk of them. A sample depends
+on the seed, on its user and on its number alone.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdiff_jax.data import render
-from mdiff_jax.inference import denoisers, pipeline, user_adapters
+from mdiff_jax.inference import pipeline, user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_windows import UserWindows
 from mdiff_jax.runtime.array_types import Array
@@ -29,7 +29,7 @@ class SampleTask(NamedTuple):
 
 
 class SamplingJob(NamedTuple):
-    """Samples to draw."""
+    """Samples to compute, and how."""
 
     model: Model
     tasks: list[SampleTask]
@@ -49,7 +49,7 @@ def plain_samples(model: Model, users: Sequence[str], count: int, seed: int) -> 
         if user in users
     }
     tasks = user_tasks(model, users, count, seed)
-    return SamplingJob(model, tasks, model.drawing(), {}, "grid.png", shown, window_seconds(model))
+    return SamplingJob(model, tasks, model.window_sampler(), {}, "grid.png", shown, window_seconds(model))
 
 
 def user_tasks(model: Model, users: Sequence[str], count: int, seed: int) -> list[SampleTask]:
@@ -65,7 +65,7 @@ def user_tasks(model: Model, users: Sequence[str], count: int, seed: int) -> lis
 
 
 def sheet_windows(model: Model, windows: np.ndarray) -> np.ndarray:
-    """As many as the sheet has columns, from first to last, without the channel of scalar ones."""
+    """As many windows as the sheet has columns, from first to last, without the channel of scalar ones."""
     x = render.spread_windows(windows, model.config.summary.grid_columns)
     return x[..., 0] if x.shape[-1] == 1 else x
 
@@ -79,27 +79,17 @@ def window_seconds(model: Model) -> float | None:
 
 
 def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, seed: int) -> SamplingJob:
-    """`count` strips of `steps` windows from one user to another: the embeddings in between, all with the same noise.
+    """`count` strips of `steps` windows from one user to another: embeddings in between, all with the same noise.
 
-    Both ends' embeddings come from the same noise too. The decoder's rows of the two users are mixed likewise.
+    The embeddings of both ends come from the same noise too. The networks' rows of the two users are mixed likewise.
     """
     if steps < 2:
         raise InputError(f"interpolate_steps is {steps}: give at least 2, the two users themselves")
     name = "_to_".join(users)
     ends = model.requests(users, range(count))
-    drawn = pipeline.run_requests(
-        denoisers.make_embedding_sampler(model.config, model.num_users),
-        model.params,
-        [r._replace(user=name) for r in ends],
-        seed=seed,
-        batch_size=len(ends),
-    )
-    ((_, out),) = drawn
-    mean, deviation = model.constants["embedding_mean"], model.constants["embedding_deviation"]
-    first, last = (out["embedding"] * deviation + mean).reshape(2, count, -1)
+    first, last = sample_end_embeddings(model, [r._replace(user=name) for r in ends], seed).reshape(2, count, -1)
     shares = np.linspace(0.0, 1.0, steps)
     embeddings = model.standardise(np.stack([slerp(first, last, share) for share in shares], axis=1))
-    rows = [r.index for r in ends[::count]]
     tasks = [
         SampleTask(
             f"{name}/{name}_seed{seed}_{i:04d}_{k:02d}",
@@ -110,15 +100,22 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
         for i in range(count)
         for k, share in enumerate(shares)
     ]
-    mixed = model._replace(params=model.params | {"decoder": add_mixed_users(model, rows, shares)})
-    decode = denoisers.make_embedding_decoder(model.config, model.num_users + steps)
-    function = lambda params, batch: {"spectrogram": decode(params["decoder"], batch)}  # noqa: E731
+    mixed = add_mixed_users(model, [r.index for r in ends[::count]], shares)
+    function = pipeline.make_embedding_decoder(model.config, len(model.users))
     settings = {"interpolate": list(users), "interpolate_steps": steps}
     return SamplingJob(mixed, tasks, function, settings, "strip.png", {}, window_seconds(model))
 
 
+def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleRequest], seed: int) -> np.ndarray:
+    """(n, D) unit embeddings by the prior."""
+    function = pipeline.make_embedding_sampler(model.config, len(model.users))
+    chunks = pipeline.run_requests(function, model.variables, requests, seed=seed, batch_size=len(requests))
+    ((_, out),) = chunks
+    return out["embedding"] * model.constants["embedding_deviation"] + model.constants["embedding_mean"]
+
+
 def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: float) -> Float[np.ndarray, "n dim"]:
-    """From a (share 0) to b (share 1) along the great circle (Shoemake 1985); the length goes evenly."""
+    """From a (share 0) to b (share 1) along the great circle (Shoemake 1985); the length changes linearly."""
     lengths = [np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b)]
     a, b = a / lengths[0], b / lengths[1]
     angle = np.arccos(np.clip(np.sum(a * b, axis=-1, keepdims=True), -1.0, 1.0))
@@ -128,18 +125,20 @@ def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: f
     return (weights[0] * a + weights[1] * b) * ((1 - share) * lengths[0] + share * lengths[1])
 
 
-def add_mixed_users(model: Model, ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> dict[str, Any]:
-    """Parameters of a decoder that also knows the users in between."""
-    params = model.params["decoder"]
+def add_mixed_users(model: Model, ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> Model:
+    """The model with more users of the decoder: mixtures of the two whose rows are `ends`."""
+    adapters, params = model.adapters.get("decoder", {}), model.params["decoder"]
 
-    def mixtures(table: Array) -> np.ndarray:
+    def mix(table: Array) -> np.ndarray:
         first, last = (np.asarray(table)[i] for i in ends)
         return np.stack([(1 - s) * first + s * last for s in shares]).astype(np.float32)
 
-    if "modulations" in params:
-        rows = {name: mixtures(table) for name, table in params["modulations"].items()}
-        params = user_adapters.append_modulations(params, model.num_users, rows)
-    return user_adapters.append_user_rows(params, mixtures(params["user"]["embedding"])) if "user" in params else params
+    modulations = {name: mix(table) for name, table in adapters.get("modulations", {}).items()}
+    if "user" in params:
+        adapters = user_adapters.append_user_rows(adapters, mix(user_adapters.user_rows(params, adapters)))
+    if modulations:
+        adapters = user_adapters.append_modulations(adapters, len(model.users), modulations)
+    return model._replace(adapters=model.adapters | {"decoder": adapters})
 
 
 # ----------------------------------------------------------------------------- variations of given windows
@@ -163,43 +162,42 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
         for k in range(count)
     ]
     shown = {file: sheet_windows(model, x[None]) for file, x in zip(given.files, given.windows, strict=True)}
-    function = denoisers.make_window_variation(model.config, model.num_users, strength)
+    function = pipeline.make_window_variation(model.config, len(model.users), strength)
     settings = {"like": list(given.files), "like_content": given.digest, "strength": strength}
     return SamplingJob(model, tasks, function, settings, "grid.png", shown, window_seconds(model))
 
 
-# ----------------------------------------------------------------------------- longer walks
+# ----------------------------------------------------------------------------- long walks
 
 
 def long_walks(
-    model: Model, users: Sequence[str], count: int, seed: int, seconds: float, window_lasts: float | None
+    model: Model, users: Sequence[str], count: int, seed: int, seconds: float, window_duration: float | None
 ) -> SamplingJob:
-    """`count` walks of `seconds`, by windows that overlap by half and are drawn together (`editing.over_time`).
-
-    `window_lasts` is the duration of a window where the data set does not say.
+    """`count` walks of `seconds`, of windows that overlap by half and are denoised together
+    (`editing.overlapping_windows`). `window_duration` [s] is for data sets that do not say how long a window is.
     """
-    lasts = window_lasts or window_seconds(model)
-    if lasts is None:
+    duration = window_duration or window_seconds(model)
+    if duration is None:
         raise InputError(
             "the recordings do not say how long a window is: give --window_seconds, about 2.1 at four steps"
         )
     frames = model.config.data.image_size[1]
-    if not lasts < seconds:
-        raise InputError(f"seconds is {seconds:g}: give more than {lasts:.2f}, which one window lasts")
-    longer = round(seconds / lasts * frames)
+    if not duration < seconds:
+        raise InputError(f"seconds is {seconds:g}: give more than {duration:.2f}, the duration of one window")
+    longer = round(seconds / duration * frames)
     windows = count_overlapping_windows(longer, frames)
     config = model.config.copy_and_resolve_references()
     config.sample.batch_size = max(1, config.sample.batch_size // windows)  # a walk takes the memory of so many
-    function = denoisers.make_window_sampler(config, model.num_users, windows)
+    function = pipeline.make_window_sampler(config, len(model.users), windows)
     tasks = [t._replace(row=f"{t.row}, {t.about['sample_id']}") for t in user_tasks(model, users, count, seed)]
 
-    def cut(params: Any, batch: dict[str, Array]) -> dict[str, Array]:
-        return {"spectrogram": function(params, batch)["spectrogram"][:, :, :longer]}
+    def cut(variables: Mapping[str, pipeline.Variables], batch: dict[str, Array]) -> dict[str, Array]:
+        return {"spectrogram": function(variables, batch)["spectrogram"][:, :, :longer]}
 
-    settings = {"seconds": seconds, "window_seconds": lasts}
+    settings = {"seconds": seconds, "window_seconds": duration}
     return SamplingJob(model._replace(config=config), tasks, cut, settings, "strip.png", {}, seconds)
 
 
 def count_overlapping_windows(longer: int, frames: int) -> int:
-    """Windows of `frames`, each beginning half of one after the last, that reach over `longer`."""
+    """Windows of `frames`, each beginning half of one after the one before, that reach over `longer`."""
     return 1 + math.ceil((longer - frames) / (frames // 2))

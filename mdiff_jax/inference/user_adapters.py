@@ -1,8 +1,8 @@
-"""People enrolled after training: what the networks are told of each, kept in one file beside the checkpoints.
+"""Users enrolled after training: the adapter of each, kept in one file beside the checkpoints, and their collection.
 
-A network looks users up in a table, a row each and the null user last; a person enrolled is one more row before that.
-Since few users span little of what the decoder can draw, each of its blocks is told of a person directly, too: by what
-is added to the scale and shift of its norm.
+Networks look users up in a table, a row each and the null user's last; an enrolled user is one more row. Since a few
+users span little of what the decoder can generate, each of its blocks is conditioned on an enrolled user directly, too:
+by what is added to the scale and shift of its norm. Both lie in the Flax collection 'user_adapters', beside 'params'.
 """
 
 import hashlib
@@ -19,69 +19,81 @@ from mdiff_jax.runtime.array_types import Array
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_write
 
+Adapters = Mapping[str, Any]  # the collection 'user_adapters' of one network
+
 
 class UserAdapter(NamedTuple):
     """One file of WORKDIR/enrolled."""
 
     prior: Float[np.ndarray, " width"]  # row of the prior's table
-    decoder: Float[np.ndarray, " cond_width"]  # row of the decoder's table; empty where it is told no users
+    decoder: Float[np.ndarray, " cond_width"]  # row of the decoder's table; empty where it has none
     modulations: dict[str, np.ndarray]  # of each block of the decoder, (2 channels,)
-    windows: Float[np.ndarray, "windows freq time channels"]  # given ones, to be shown beside generated ones
-    steps: tuple[int, int]  # of the checkpoints of prior and decoder that the rest belongs to
+    windows: Float[np.ndarray, "windows freq time channels"]  # some that it was fitted to, shown beside generated ones
+    steps: tuple[int, int]  # of the checkpoints of prior and decoder that it belongs to
 
 
-BLOCK = "modulations."  # begins the names of a file's arrays that are such
+MODULATION_PREFIX = "modulations."  # of the names of a file's arrays
 
 
-def write_adapter(path: Path, person: UserAdapter) -> None:
-    """Whole or not at all."""
-    values = person._replace(windows=np.float16(person.windows))._asdict()
-    blocks = {f"{BLOCK}{name}": value for name, value in values.pop("modulations").items()}
+def write_adapter(path: Path, adapter: UserAdapter) -> None:
+    """Writes the whole file or nothing."""
+    values = adapter._replace(windows=np.float16(adapter.windows))._asdict()
+    blocks = {f"{MODULATION_PREFIX}{name}": value for name, value in values.pop("modulations").items()}
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **values, **blocks)
 
 
 def read_adapter(path: Path) -> UserAdapter:
-    """InputError if it is not what `write` wrote."""
+    """Reads a file of `write_adapter`; InputError for any other."""
     try:
         with np.load(path, allow_pickle=False) as file:
             values = {name: file[name] for name in file.files}
         steps = tuple(map(int, values.pop("steps")))
         values = {name: x.astype(np.float32) for name, x in values.items()}
-        blocks = {name.removeprefix(BLOCK): values.pop(name) for name in [*values] if name.startswith(BLOCK)}
+        prefixed = [name for name in values if name.startswith(MODULATION_PREFIX)]
+        blocks = {name.removeprefix(MODULATION_PREFIX): values.pop(name) for name in prefixed}
         if not blocks:
             raise KeyError("no modulations")
         return UserAdapter(**values, modulations=blocks, steps=steps)
     except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise InputError(f"'{path}' cannot be read ({reason}): remove it and enrol that person again") from None
+        raise InputError(f"'{path}' cannot be read ({reason}): remove it and enroll that user again") from None
 
 
-def adapter_digest(person: UserAdapter) -> str:
-    """Of what the networks are told."""
-    told = jax.tree.leaves((person.prior, person.decoder, person.modulations))
-    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in told)).hexdigest()[:16]
+def adapter_digest(adapter: UserAdapter) -> str:
+    """Hash of the arrays that condition the networks."""
+    arrays = jax.tree.leaves((adapter.prior, adapter.decoder, adapter.modulations))
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in arrays)).hexdigest()[:16]
 
 
-def add_adapters(params: dict[str, Any], users: int, people: Sequence[UserAdapter]) -> dict[str, Any]:
-    """Parameters of prior and decoder that know these people after the first `users`."""
-    rows = {name: np.stack([getattr(person, name) for person in people]) for name in ("prior", "decoder")}
-    blocks = {name: np.stack([person.modulations[name] for person in people]) for name in people[0].modulations}
-    told = {name: append_user_rows(params[name], rows[name]) for name in rows}
-    return told | {"decoder": append_modulations(told["decoder"], users, blocks)}
+# ----------------------------------------------------------------------------- the collection
 
 
-def append_user_rows(params: dict[str, Any], rows: Float[Array, "people width"]) -> dict[str, Any]:
-    """Parameters of a network whose table has these rows more, before the null user's; of no use where it has none."""
-    if "user" not in params:
-        return params
-    table = params["user"]["embedding"]
-    return params | {"user": {"embedding": jnp.concatenate([table[:-1], rows, table[-1:]])}}
+def stack_adapters(adapters: Sequence[UserAdapter], num_users: int) -> dict[str, Adapters]:
+    """{'prior', 'decoder'} → the collection that adds these users after the `num_users` trained ones."""
+    blocks = {name: np.stack([adapter.modulations[name] for adapter in adapters]) for name in adapters[0].modulations}
+    decoder = append_user_rows({}, np.stack([adapter.decoder for adapter in adapters]))
+    return {
+        "prior": append_user_rows({}, np.stack([adapter.prior for adapter in adapters])),
+        "decoder": append_modulations(decoder, num_users, blocks),
+    }
 
 
-def append_modulations(params: dict[str, Any], users: int, rows: Mapping[str, Array]) -> dict[str, Any]:
-    """Parameters of a decoder that tells its blocks this (people, 2 channels) of people more, after the first `users`;
-    of these nothing, where it has no tables yet.
-    """
-    tables = params.get("modulations") or {name: jnp.zeros((users, row.shape[1])) for name, row in rows.items()}
-    return params | {"modulations": {name: jnp.concatenate([tables[name], row]) for name, row in rows.items()}}
+def append_user_rows(adapters: Adapters, rows: Float[Array, "more width"]) -> Adapters:
+    """The collection with more rows of the table of users; unchanged where the network has no such table (width 0)."""
+    if not rows.shape[1]:
+        return adapters
+    known = [adapters["user"]["rows"]] if "user" in adapters else []
+    return {**adapters, "user": {"rows": jnp.concatenate([*known, rows])}}
+
+
+def append_modulations(adapters: Adapters, num_users: int, rows: Mapping[str, Array]) -> Adapters:
+    """The collection with modulations (more, 2 channels) of more users; those of the `num_users` trained ones are 0."""
+    known = adapters.get("modulations") or {name: jnp.zeros((num_users, row.shape[1])) for name, row in rows.items()}
+    return {**adapters, "modulations": {name: jnp.concatenate([known[name], row]) for name, row in rows.items()}}
+
+
+def user_rows(params: Mapping[str, Any], adapters: Adapters) -> Float[np.ndarray, "users width"]:
+    """The rows of trained and enrolled users in a network's table, without the null user's."""
+    trained = params["user"]["embedding"][:-1]
+    return np.concatenate([trained, adapters["user"]["rows"]]) if "user" in adapters else np.asarray(trained)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mdiff_jax.runtime.array_types import Array, LogSnr
+from mdiff_jax.runtime.array_types import Array, LogSnr, UserId
 
 REMAT = ("none", "blocks", "full")  # what is recomputed in the backward pass: nothing, each block, each level as well
 
@@ -109,6 +109,26 @@ class GroupNorm(nn.Module):
         if scale is not None:
             gain, offset = gain * (1.0 + scale), offset * (1.0 + scale) + shift
         return (x32 * gain[:, None, None] + offset[:, None, None]).astype(self.dtype)
+
+
+class UserEmbedding(nn.Module):
+    """(user, keep) → (B, width): each user's row of a table; where `keep` is false the null user's, which is the last.
+
+    The collection 'user_adapters' may hold `rows` (enrolled, width) of users enrolled after training, who come after
+    the `num_users` trained ones.
+    """
+
+    num_users: int
+    width: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, user: UserId, keep: Array) -> Array:
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+        table = self.param("embedding", init, (self.num_users + 1, self.width))
+        if self.has_variable("user_adapters", "rows"):
+            table = jnp.concatenate([table[:-1], self.get_variable("user_adapters", "rows"), table[-1:]])
+        return jnp.take(table.astype(self.dtype), jnp.where(keep, user, len(table) - 1), axis=0)
 
 
 class ResBlock(nn.Module):

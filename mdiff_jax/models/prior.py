@@ -46,10 +46,9 @@ class PriorTransformer(nn.Module):
         self, z: Embedding, log_snr: LogSnr, user: UserId, keep: Array, self_cond: Embedding | None = None
     ) -> Embedding:
         noise = nn.Dense(self.width, dtype=self.dtype, name="noise_in")(layers.noise_features(log_snr, 64))
-        index = jnp.where(keep, user, self.num_users)
         tokens = [
             nn.Dense(self.width, dtype=self.dtype, name="noise_out")(nn.silu(noise)),
-            nn.Embed(self.num_users + 1, self.width, dtype=self.dtype, name="user")(index),
+            layers.UserEmbedding(self.num_users, self.width, self.dtype, name="user")(user, keep),
             nn.Dense(self.width, dtype=self.dtype, name="embedding")(z),
         ]
         if self.self_condition:

@@ -16,8 +16,8 @@ class UNet(nn.Module):
     attend to each other. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
     `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022).
 
-    Parameters may hold 'modulations', a table (users, 2 channels) a block, which no training makes: what each block is
-    told of users beyond the condition (`people`).
+    The collection 'user_adapters' may hold 'modulations', for each block a table (users, 2 channels) that is added to
+    the scale and shift of its norm: enrollment makes it, no training does (`inference.user_adapters`).
     """
 
     channels: tuple[int, ...]
@@ -94,13 +94,12 @@ class UNet(nn.Module):
         who = nn.silu(nn.Dense(width, dtype=self.dtype, name="embedding_in")(who))
         cond = cond + nn.Dense(width, dtype=self.dtype, name="embedding_out")(who)
         if self.num_users:
-            index = jnp.where(keep[:, 0], user, self.num_users)
-            cond = cond + nn.Embed(self.num_users + 1, width, dtype=self.dtype, name="user")(index)
+            cond = cond + layers.UserEmbedding(self.num_users, width, self.dtype, name="user")(user, keep[:, 0])
         return cond
 
     def modulations(self, user: UserId, keep: Array) -> dict[str, Array]:
-        """(B, 2 channels) for each block where there is a table for it."""
-        if not self.has_variable("params", "modulations"):
+        """Rows (B, 2 channels) of the adapters' table of each block; none where there are no adapters."""
+        if not self.has_variable("user_adapters", "modulations"):
             return {}
-        tables = self.get_variable("params", "modulations")
+        tables = self.get_variable("user_adapters", "modulations")
         return {name: jnp.where(keep[:, None], table[user], 0.0) for name, table in tables.items()}

@@ -45,7 +45,8 @@ class Checkpoints:
             create=not several,
         )
         handlers = {"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
-        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        self._open = lambda: ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        self._manager = self._open()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -55,6 +56,11 @@ class Checkpoints:
             self._on_disk(self._manager.wait_until_finished)
         finally:
             self._manager.close()
+
+    def reopen(self) -> None:
+        """Begins anew with an empty directory, after the old one was moved away."""
+        self._manager.close()
+        self._manager = self._open()
 
     def latest(self) -> int | None:
         """The last step saved whole, or None."""

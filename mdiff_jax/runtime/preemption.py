@@ -1,8 +1,10 @@
 """SIGINT and SIGTERM ask training to save and leave; SIGTERM is kept to a time limit, whatever is being compiled."""
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 from mdiff_jax.runtime.errors import Stopped
@@ -43,6 +45,15 @@ class PreemptionHandler:
             os.close(self._write)
             for number, handler in self._before.items():
                 signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def defer_signals(self) -> Iterator[None]:
+        """Inside, the first signal waits until the loop looks at `signum`."""
+        self.deferred = True
+        try:
+            yield
+        finally:
+            self.deferred = False
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         again, self.signum = self.signum is not None, signum

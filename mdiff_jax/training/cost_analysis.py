@@ -1,10 +1,16 @@
-"""What a stage will take, said before it is trained: parameters, operations, memory."""
+"""The cost of a stage, reported before it is trained: parameters, operations, memory."""
 
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 
+from mdiff_jax.config import Params
+from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.parallel import StepCost
+from mdiff_jax.training.train_state import TrainState
 
 MISFIT = "this does not fit: "
 USABLE_MEMORY_SHARE = 0.9  # share of a device's memory that may be planned for: some is always lost to fragments
@@ -25,7 +31,25 @@ class StagePlan(NamedTuple):
     device_bytes: int | None
 
 
-def count_parameters(params: Any) -> dict[str, int]:
+def plan_stage(
+    name: str, batch_size: int, windows: int, state: TrainState, total_steps: int, cost: StepCost
+) -> StagePlan:
+    """The plan of a stage from its state (or the shapes of one) and the cost of a step."""
+    return StagePlan(
+        name,
+        count_parameters(state.params),
+        sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        windows,
+        total_steps,
+        0 if isinstance(state.step, jax.ShapeDtypeStruct) else int(state.step),
+        batch_size,
+        jax.device_count(),
+        cost,
+        parallel.device_memory(),
+    )
+
+
+def count_parameters(params: Params) -> dict[str, int]:
     """Number of parameters by the first word of their modules' names."""
     counts: dict[str, int] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
@@ -35,7 +59,7 @@ def count_parameters(params: Any) -> dict[str, int]:
 
 
 def format_plan(p: StagePlan) -> str:
-    """A few lines, one a kind of cost."""
+    """A few lines, one for each kind of cost."""
     parts = ", ".join(f"{part} {count / 1e6:.3g}" for part, count in p.parameters.items())
     lines = [
         f"{p.name}",
@@ -73,3 +97,16 @@ def largest_batch(p: StagePlan) -> int:
 
 def format_bytes(number: int) -> str:
     return f"{number / 2**30:.2f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
+
+
+@contextlib.contextmanager
+def explain_oom(plan: StagePlan) -> Iterator[None]:
+    """Turns an out-of-memory error of the device into an InputError that says what to try."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        tight = plan._replace(device_bytes=plan.device_bytes and min(plan.device_bytes, plan.cost.bytes_needed or 0))
+        advice = suggest_if_too_large(tight) or f"try a smaller {plan.name}.batch_size, or remat=blocks"
+        raise InputError(f"{plan.name}: the device is out of memory: {advice.removeprefix(MISFIT)}") from error

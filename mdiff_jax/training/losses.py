@@ -1,4 +1,5 @@
-"""The three losses: encoder, prior, decoder. Each is `(params, batch, key, collectives, *, …) -> (loss, metrics)`.
+"""The three losses: encoder, prior, decoder. Each is `(variables, batch, key, collectives, *, …) -> (loss, metrics)`,
+where `variables` are what the networks are applied to.
 
 Everything random is keyed by the global example index, so a loss does not depend on how many devices share a batch.
 Prior and decoder read `batch["embedding"]`, the frozen encoder's standardised embedding of each window: it is computed
@@ -6,19 +7,38 @@ once, so the same numbers are the target of the one and the condition of the oth
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mdiff_jax.diffusion import gaussian, noise_floor
 from mdiff_jax.diffusion.schedules import NoiseSchedule
+from mdiff_jax.inference.denoisers import DenoiserSpec
 from mdiff_jax.runtime import prng
 from mdiff_jax.runtime.array_types import Array, Batch, Key
 from mdiff_jax.runtime.parallel import Collectives
 from mdiff_jax.training.augmentation import Augmentation, augment_batch
 
 Result = tuple[Array, dict[str, Array]]
+
+
+class EncoderLossSettings(NamedTuple):
+    """What the encoder's loss weighs."""
+
+    augmentation: Augmentation
+    temperature: float  # of the contrastive loss
+    contrastive_weight: float
+    classification_weight: float
+
+
+class DenoisingLossSettings(NamedTuple):
+    """How examples are noised and weighed."""
+
+    batch_size: int  # over all devices: timesteps are stratified over it
+    cond_drop_prob: float  # share of examples without a condition
+    conditioning_noise: float = 0.0  # largest deviation of noise on embeddings; decoder
+    weighting: str = "plain"  # of timesteps, one of `gaussian.WEIGHTINGS`; decoder
 
 
 def supervised_contrastive_loss(
@@ -35,35 +55,33 @@ def supervised_contrastive_loss(
 
 
 def encoder_loss(
-    params: Any,
+    variables: Any,
     batch: Batch,
     key: Key,
     collectives: Collectives,
     *,
-    embed: Callable,
-    classify: Callable,
-    strength: Augmentation,
-    temperature: float,
-    contrastive_weight: float,
-    classification_weight: float,
+    embed: Callable[[Any, Array], Array],
+    classify: Callable[[Any, Array], Array],
+    settings: EncoderLossSettings,
 ) -> Result:
     """Supervised-contrastive plus classification, on two views of each window."""
     # --- two views
     x, user, example = batch["spectrogram"], batch["user"], batch["example"]
-    views = [augment_batch(prng.example_keys(jax.random.fold_in(key, v), example), x, strength) for v in (0, 1)]
-    z = embed(params, jnp.concatenate(views))
+    view_keys = [prng.example_keys(jax.random.fold_in(key, v), example) for v in (0, 1)]
+    views = [augment_batch(keys, x, settings.augmentation) for keys in view_keys]
+    z = embed(variables, jnp.concatenate(views))
     user, name = jnp.tile(user, 2), jnp.concatenate([2 * example, 2 * example + 1])
 
     # --- pull windows of a user together, across all devices
     same = name[:, None] == collectives.gather(name)[None]
     contrastive = supervised_contrastive_loss(
-        z, user, collectives.gather(z), collectives.gather(user), same, temperature
+        z, user, collectives.gather(z), collectives.gather(user), same, settings.temperature
     )
 
     # --- say who it is
-    logits = classify(params, z)
+    logits = classify(variables, z)
     classification = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), user[:, None], axis=1))
-    loss = contrastive_weight * contrastive + classification_weight * classification
+    loss = settings.contrastive_weight * contrastive + settings.classification_weight * classification
     accuracy = jnp.mean(logits.argmax(-1) == user)
     return loss, {"loss": loss, "contrastive": contrastive, "classification": classification, "accuracy": accuracy}
 
@@ -90,69 +108,60 @@ def loss_by_noise_quartile(losses: Array, t: Array, timesteps: int) -> dict[str,
 
 
 def prior_loss(
-    params: Any,
+    variables: Any,
     batch: Batch,
     key: Key,
     collectives: Collectives,
     *,
-    network: Callable,
-    schedule: NoiseSchedule,
-    batch_size: int,
-    cond_drop_prob: float,
-    self_condition: bool,
+    denoiser: DenoiserSpec,
+    settings: DenoisingLossSettings,
 ) -> Result:
     """Mean squared error of the denoised embedding (Ramesh et al. 2022, equation 2: x0 prediction)."""
     # --- noise
     k_noise, k_drop, k_self = jax.random.split(key, 3)
     z0, user, example = batch["embedding"], batch["user"], batch["example"]
-    t, _, z_t = add_noise(z0, k_noise, example, schedule, batch_size)
-    log_snr = gaussian.log_snr(schedule, t)
-    keep = ~example_bernoulli(k_drop, example, cond_drop_prob)
+    t, _, z_t = add_noise(z0, k_noise, example, denoiser.schedule, settings.batch_size)
+    log_snr = gaussian.log_snr(denoiser.schedule, t)
+    keep = ~example_bernoulli(k_drop, example, settings.cond_drop_prob)
 
     # --- the last estimate, half of the time
     last = jnp.zeros_like(z0)
-    if self_condition:
-        guess = jax.lax.stop_gradient(network(params, z_t, log_snr, user, keep, last))
+    if denoiser.self_condition:
+        guess = jax.lax.stop_gradient(denoiser.network(variables, z_t, log_snr, user, keep, last))
         last = jnp.where(example_bernoulli(k_self, example, 0.5)[:, None], guess, last)
 
     # --- denoise
-    losses = jnp.mean((network(params, z_t, log_snr, user, keep, last) - z0) ** 2, axis=-1)
+    losses = jnp.mean((denoiser.network(variables, z_t, log_snr, user, keep, last) - z0) ** 2, axis=-1)
     loss = jnp.mean(losses)
-    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, schedule.timesteps)}
+    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}
 
 
 def decoder_loss(
-    params: Any,
+    variables: Any,
     batch: Batch,
     key: Key,
     collectives: Collectives,
     *,
-    network: Callable,
-    schedule: NoiseSchedule,
-    batch_size: int,
-    prediction: str,
-    weighting: str,
-    cond_drop_prob: float,
-    conditioning_noise: float,
-    floor_margin: float,
+    denoiser: DenoiserSpec,
+    settings: DenoisingLossSettings,
 ) -> Result:
     """Weighted mean squared error of the predicted eps, x0 or v."""
     # --- condition: the frozen encoder's embedding, blurred so that the prior's embeddings are in distribution
     k_noise, k_drop, k_cond, k_level = jax.random.split(key, 4)
     x0, z, user, example = batch["spectrogram"], batch["embedding"], batch["user"], batch["example"]
-    x0 = noise_floor.lower_floor(x0, floor_margin)
-    level = conditioning_noise * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
+    x0 = noise_floor.lower_floor(x0, denoiser.noise_floor_margin)
+    level = settings.conditioning_noise * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
     blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(prng.example_keys(k_cond, example))
     z = z + level[:, None] * blur
-    keep = ~example_bernoulli(k_drop, example, cond_drop_prob)
+    keep = ~example_bernoulli(k_drop, example, settings.cond_drop_prob)
 
     # --- noise, predict
-    t, noise, x_t = add_noise(x0, k_noise, example, schedule, batch_size)
-    log_snr = gaussian.log_snr(schedule, t)
-    output = network(params, x_t, log_snr, z, user, keep)
-    target = gaussian.prediction_target(schedule, x0, noise, t, prediction)
+    t, noise, x_t = add_noise(x0, k_noise, example, denoiser.schedule, settings.batch_size)
+    log_snr = gaussian.log_snr(denoiser.schedule, t)
+    output = denoiser.network(variables, x_t, log_snr, z, user, keep)
+    target = gaussian.prediction_target(denoiser.schedule, x0, noise, t, denoiser.prediction)
 
     # --- weigh
     losses = jnp.mean((output - target) ** 2, axis=(1, 2, 3))
-    loss = jnp.mean(losses * gaussian.loss_weight(schedule, t, prediction, weighting))
-    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, schedule.timesteps)}
+    loss = jnp.mean(losses * gaussian.loss_weight(denoiser.schedule, t, denoiser.prediction, settings.weighting))
+    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}

@@ -3,21 +3,100 @@
 import functools
 from typing import NamedTuple
 
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import (
-    apply_function,
-    build_decoder,
-    build_encoder,
-    build_prior,
-    decoder_schedule,
-    prior_schedule,
-)
+from mdiff_jax.config import build_encoder, init_parameters
+from mdiff_jax.inference.denoisers import decoder_denoiser, prior_denoiser
 from mdiff_jax.models.encoder import CosineClassifier
+from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.training import losses, optimizers
 from mdiff_jax.training.augmentation import Augmentation
-from mdiff_jax.training.train_state import Loss
+from mdiff_jax.training.train_state import Loss, TrainState, create_train_state, train_step
+
+
+def make_loss(config: ConfigDict, name: str, num_users: int, timesteps: int | None = None) -> Loss:
+    """The loss of the named stage, (variables, batch, key, collectives) → (loss, metrics).
+
+    `variables` are the network's collections, {'params': …}; of the encoder {'params': {'encoder', 'classifier'}}.
+    Prior and decoder are noised over `timesteps` timesteps if not over their own number.
+    """
+    makers = {"encoder": _encoder_loss, "prior": _prior_loss, "decoder": _decoder_loss}
+    return makers[name](config, num_users, timesteps)
+
+
+def make_parameter_loss(config: ConfigDict, name: str, num_users: int, timesteps: int | None = None) -> Loss:
+    """The same loss as a function of the parameters alone, which is what training changes."""
+    loss = make_loss(config, name, num_users, timesteps)
+    return lambda params, *rest: loss({"params": params}, *rest)
+
+
+def _encoder_loss(config: ConfigDict, num_users: int, _: int | None) -> Loss:
+    c, network, classifier = config.encoder, build_encoder(config), CosineClassifier(num_users)
+    return functools.partial(
+        losses.encoder_loss,
+        embed=lambda variables, x: network.apply({"params": variables["params"]["encoder"]}, x),
+        classify=lambda variables, z: classifier.apply({"params": variables["params"]["classifier"]}, z),
+        settings=losses.EncoderLossSettings(
+            Augmentation(**c.augment), c.temperature, c.contrastive_weight, c.classification_weight
+        ),
+    )
+
+
+def _prior_loss(config: ConfigDict, num_users: int, timesteps: int | None) -> Loss:
+    c = config.prior
+    return functools.partial(
+        losses.prior_loss,
+        denoiser=prior_denoiser(config, num_users, timesteps),
+        settings=losses.DenoisingLossSettings(c.batch_size, c.cond_drop_prob),
+    )
+
+
+def _decoder_loss(config: ConfigDict, num_users: int, timesteps: int | None) -> Loss:
+    c = config.decoder
+    return functools.partial(
+        losses.decoder_loss,
+        denoiser=decoder_denoiser(config, num_users, timesteps),
+        settings=losses.DenoisingLossSettings(c.batch_size, c.cond_drop_prob, c.conditioning_noise, c.weighting),
+    )
+
+
+# ----------------------------------------------------------------------------- state, step, optimiser, phases
+
+
+def init_train_state(
+    config: ConfigDict, name: str, num_users: int, total_steps: int, constants: dict[str, np.ndarray]
+) -> TrainState:
+    """A fresh state of a stage. `constants` are kept in it as they are."""
+    params = init_parameters(config, name, num_users, prng.purpose_key(config.seed, "init", name))
+    optimizer = make_optimizer(config, name, total_steps)
+    return create_train_state(params, optimizer, tuple(config.ema_decays), constants, config.precision == "float16")
+
+
+def compile_train_step(
+    config: ConfigDict, name: str, num_users: int, total_steps: int, timesteps: int
+) -> parallel.CompiledStep:
+    """The training step of a stage over so many timesteps of noise, on all devices."""
+    step = functools.partial(
+        train_step,
+        loss=make_parameter_loss(config, name, num_users, timesteps),
+        optimizer=make_optimizer(config, name, total_steps),
+        dynamic_scale=config.precision == "float16",
+        accumulate=accumulation_parts(config, name),
+    )
+    return parallel.compile_step(step)
+
+
+def accumulation_parts(config: ConfigDict, name: str) -> int:
+    """Parts of accumulation. The encoder's loss compares the windows of a batch, so it has one."""
+    return 1 if name == "encoder" else config[name].accumulate
+
+
+def make_optimizer(config: ConfigDict, name: str, total_steps: int) -> optax.GradientTransformation:
+    c = config[name].optimizer
+    rate = optimizers.make_learning_rate(c.learning_rate, c.schedule, c.warmup_steps, total_steps)
+    return optimizers.make_adamw(rate, weight_decay=c.weight_decay, clip_norm=c.clip_norm, b2=c.b2)
 
 
 class Phase(NamedTuple):
@@ -25,13 +104,6 @@ class Phase(NamedTuple):
 
     timesteps: int
     last: int
-
-
-class Stage(NamedTuple):
-    """What a stage is trained by."""
-
-    loss: Loss
-    fields: tuple[str, ...]  # of a batch, beside 'user' and 'example'
 
 
 def make_phases(config: ConfigDict, name: str, steps_per_epoch: int) -> list[Phase]:
@@ -44,58 +116,3 @@ def make_phases(config: ConfigDict, name: str, steps_per_epoch: int) -> list[Pha
         epochs += more
         result.append(Phase(timesteps, epochs * steps_per_epoch))
     return result
-
-
-def make_stage(config: ConfigDict, name: str, num_users: int, timesteps: int | None = None) -> Stage:
-    """The named one of `config.STAGES`, over `timesteps` timesteps of noise if not over its own number."""
-    makers = {"encoder": _encoder_stage, "prior": _prior_stage, "decoder": _decoder_stage}
-    return makers[name](config, num_users, timesteps)
-
-
-def _encoder_stage(config: ConfigDict, num_users: int, _: int | None) -> Stage:
-    c, network, classifier = config.encoder, build_encoder(config), CosineClassifier(num_users)
-    loss = functools.partial(
-        losses.encoder_loss,
-        embed=lambda params, x: network.apply({"params": params["encoder"]}, x),
-        classify=lambda params, z: classifier.apply({"params": params["classifier"]}, z),
-        strength=Augmentation(**c.augment),
-        temperature=c.temperature,
-        contrastive_weight=c.contrastive_weight,
-        classification_weight=c.classification_weight,
-    )
-    return Stage(loss, ("spectrogram",))
-
-
-def _prior_stage(config: ConfigDict, num_users: int, timesteps: int | None) -> Stage:
-    c = config.prior
-    loss = functools.partial(
-        losses.prior_loss,
-        network=apply_function(build_prior(config, num_users)),
-        schedule=prior_schedule(config, timesteps),
-        batch_size=c.batch_size,
-        cond_drop_prob=c.cond_drop_prob,
-        self_condition=c.self_condition,
-    )
-    return Stage(loss, ("embedding",))
-
-
-def _decoder_stage(config: ConfigDict, num_users: int, timesteps: int | None) -> Stage:
-    c = config.decoder
-    loss = functools.partial(
-        losses.decoder_loss,
-        network=apply_function(build_decoder(config, num_users)),
-        schedule=decoder_schedule(config, timesteps),
-        batch_size=c.batch_size,
-        prediction=c.prediction,
-        weighting=c.weighting,
-        cond_drop_prob=c.cond_drop_prob,
-        conditioning_noise=c.conditioning_noise,
-        floor_margin=c.floor_margin,
-    )
-    return Stage(loss, ("spectrogram", "embedding"))
-
-
-def make_stage_optimizer(config: ConfigDict, name: str, total_steps: int) -> optax.GradientTransformation:
-    c = config[name].optimizer
-    rate = optimizers.make_learning_rate(c.learning_rate, c.schedule, c.warmup_steps, total_steps)
-    return optimizers.make_adamw(rate, weight_decay=c.weight_decay, clip_norm=c.clip_norm, b2=c.b2)

@@ -1,4 +1,4 @@
-"""What a training run is at one moment, and one pure step of it."""
+"""The state of training, and one pure step of it."""
 
 import functools
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import optax
 from mdiff_jax.runtime.array_types import Array, Batch, Key
 from mdiff_jax.runtime.parallel import SINGLE_DEVICE, Collectives
 
-Params = Any
-Leaf = Any
+Params = Any  # a tree of arrays
+Leaf = Any  # an array, or what Orbax puts in its place
 SCALE_GROWTH_STEPS = 1000  # finite steps after which a dynamic loss scale is doubled
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mdiff_jax.diffusion import schedules
 from mdiff_jax.inference import pipeline
+from mdiff_jax.inference.denoisers import DenoiserSpec
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import losses, optimizers, train_state
@@ -72,18 +73,12 @@ def main() -> None:
         losses.encoder_loss,
         embed=embed,
         classify=lambda params, z: z @ params["c"],
-        strength=Augmentation(0.5, 0.1, 0.1, 0.2),
-        temperature=0.2,
-        contrastive_weight=1.0,
-        classification_weight=1.0,
+        settings=losses.EncoderLossSettings(Augmentation(0.5, 0.1, 0.1, 0.2), 0.2, 1.0, 1.0),
     )
     prior = functools.partial(
         losses.prior_loss,
-        network=denoise,
-        schedule=schedules.cosine(50),
-        batch_size=8,
-        cond_drop_prob=0.3,
-        self_condition=True,
+        denoiser=DenoiserSpec(denoise, schedules.cosine(50), "x0", (5,), self_condition=True),
+        settings=losses.DenoisingLossSettings(batch_size=8, cond_drop_prob=0.3),
     )
     requests = [pipeline.SampleRequest(f"u{i % 2}", i % 2, i // 2) for i in range(5)]
     chunks = [

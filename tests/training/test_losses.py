@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax.diffusion import schedules
+from mdiff_jax.inference.denoisers import DenoiserSpec
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.training import augmentation, losses
 
@@ -30,21 +31,16 @@ def part(b, rows):
 
 
 def prior_loss(network, **changes):
-    options = dict(schedule=SCHEDULE, batch_size=B, cond_drop_prob=0.5, self_condition=False)
-    return functools.partial(losses.prior_loss, network=network, **(options | changes))
+    options = dict(schedule=SCHEDULE, batch_size=B, cond_drop_prob=0.5) | changes
+    denoiser = DenoiserSpec(network, options.pop("schedule"), "x0", (4,))
+    return functools.partial(losses.prior_loss, denoiser=denoiser, settings=losses.DenoisingLossSettings(**options))
 
 
 def decoder_loss(network, **changes):
-    options = dict(
-        schedule=SCHEDULE,
-        batch_size=B,
-        prediction="v",
-        weighting="plain",
-        cond_drop_prob=0.5,
-        conditioning_noise=0.5,
-        floor_margin=0.0,
-    )
-    return functools.partial(losses.decoder_loss, network=network, **(options | changes))
+    options = dict(prediction="v", weighting="plain", cond_drop_prob=0.5, conditioning_noise=0.5) | changes
+    denoiser = DenoiserSpec(network, SCHEDULE, options.pop("prediction"), (8, 8, 1))
+    settings = losses.DenoisingLossSettings(batch_size=B, **options)
+    return functools.partial(losses.decoder_loss, denoiser=denoiser, settings=settings)
 
 
 def test_contrastive_loss_is_least_when_users_are_apart():
@@ -101,14 +97,7 @@ def test_the_loss_of_a_network_hardly_knows_the_number_of_timesteps():
 
     values = []
     for timesteps in (100, 250, 1000):
-        loss = functools.partial(
-            losses.prior_loss,
-            network=network,
-            schedule=schedules.cosine(timesteps),
-            batch_size=size,
-            cond_drop_prob=0.0,
-            self_condition=False,
-        )
+        loss = prior_loss(network, schedule=schedules.cosine(timesteps), batch_size=size, cond_drop_prob=0.0)
         values.append(float(loss(None, b, jax.random.key(0), parallel.SINGLE_DEVICE)[0]))
     np.testing.assert_allclose(values, values[-1], rtol=0.03)
 

@@ -24,7 +24,7 @@ from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import train_loop
+from mdiff_jax.training import train_loop, training_data
 
 
 def small() -> ConfigDict:
@@ -198,10 +198,10 @@ def test_a_stage_needs_those_before_it(tmp_path):
 def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(finished, trained):
     """The table that both train on is the frozen encoder's answer, standardised on the training split."""
     config, workdir = small(), Workdir(finished)
-    data = train_loop.prepare_data(config, workdir)
+    data = training_data.prepare_data(config, workdir)
     run = train_loop.TrainingRun(config, workdir, data, RunLog(workdir, writes=False), PreemptionHandler())
-    params = train_loop.train_stage(run, "encoder", train_loop.NO_EMBEDDINGS, may_train=False)
-    table, constants, _ = train_loop.embed_dataset(run, params)
+    params = train_loop.train_stage(run, "encoder", training_data.NO_EMBEDDINGS, may_train=False)
+    table, constants, _ = training_data.embed_dataset(config, workdir, data, params)
     z = denoisers.make_encoder(config)(params, data.dataset.load(np.array([5])))
     expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
     np.testing.assert_allclose(table[5:6], expected, atol=1e-4)
@@ -242,7 +242,7 @@ def test_the_summary_measures_and_says_where_everything_is(finished, capsys):
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished, tmp_path, monkeypatch):
-    root, draw, drawn = tmp_path / "run", model.Model.draw, []
+    root, run, drawn = tmp_path / "run", model.Model.run, []
     shutil.copytree(finished, root)
     make = functools.partial(sweep.reference.make_reference, convolutional=False)
     monkeypatch.setattr(sweep.reference, "make_reference", make)
@@ -251,9 +251,9 @@ def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished
         drawn.append(self.config.sample.guidance_interval)
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        return draw(self, requests, seed)
+        return run(self, requests, seed)
 
-    monkeypatch.setattr(model.Model, "draw", counted)
+    monkeypatch.setattr(model.Model, "run", counted)
     with pytest.raises(KeyboardInterrupt):
         sweep.run_sweep(root, "guidance", [], [], [2.0], 2)
     text = sweep.run_sweep(root, "guidance", [], [], [2.0], 2)
@@ -323,7 +323,7 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     for module in (train_loop, model):
         monkeypatch.setattr(module, "validate", lambda values: None)
     monkeypatch.setattr(ConfigDict, "__getitem__", recorded)
-    model.cached_sampling_function.cache_clear()
+    model.cached_window_sampler.cache_clear()
     train_loop.train(config, tmp_path)
     summary.summarize_run(tmp_path)
     assert keys - read - {"data.colormap", "data.path"} == set()
