@@ -198,3 +198,39 @@ def test_continuation_goes_on_from_the_end():
 def test_a_continuation_must_leave_something_to_see(frames):
     with pytest.raises(InputError, match=f"frames = {frames}"):
         editing.continue_in_time(MIXTURE, jnp.zeros((2, 3, 8, 1)), frames, **CONTINUE)
+
+
+# --- longer walks
+
+
+def correlated(x, t):
+    """Exact denoiser of N(0, C) along time, C falling with the distance: windows of 8 frames."""
+    where = jnp.arange(8)
+    cov = 0.25 * jnp.exp(-jnp.abs(where[:, None] - where) / 2.0)
+    abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
+    gain = jnp.sqrt(abar) * cov @ jnp.linalg.inv(abar * cov + (1 - abar) * jnp.eye(8))
+    return jnp.einsum("st,bftc->bfsc", gain, x)
+
+
+def test_longer_walks_have_no_seam():
+    """Frames are as like their neighbours where a window begins as inside of windows, and as strong."""
+    keys = jax.random.split(jax.random.key(0), 3000)
+    joined = editing.overlapping_windows(correlated, 4, 8)
+    x = samplers.sample(
+        joined,
+        samplers.initial_noise(keys, (1, 20, 1)),
+        schedule=SCHEDULE,
+        method="ddim",
+        sample_timesteps=50,
+        spacing="trailing",
+    )
+    x = np.asarray(x)[:, 0, :, 0]
+    change = ((x[:, 1:] - x[:, :-1]) ** 2).mean(0)
+    assert change.max() / change.min() < 1.5
+    assert x.std(0).max() / x.std(0).min() < 1.25
+
+
+def test_a_walk_of_one_window_is_that_window():
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 1)).astype(np.float32)
+    t = np.array([500, 500])
+    np.testing.assert_allclose(editing.overlapping_windows(correlated, 1, 8)(x, t), correlated(x, t), atol=1e-6)
