@@ -1,4 +1,4 @@
-"""Run-time shape checks for the whole package, cheap compilation, and the fixtures that several folders of tests share."""
+"""Run-time shape checks for the whole package, cheap compilation, and fixtures that several folders of tests share."""
 
 import importlib
 import os
