@@ -1,4 +1,4 @@
-"""Laws of inversion, partial re-noising, inpainting and continuation, on data that is known exactly."""
+"""Laws of inversion, partial re-noising, inpainting and longer walks, on data that is known exactly."""
 
 import functools
 
@@ -170,34 +170,6 @@ def test_resamples_must_be_positive():
     with pytest.raises(InputError, match="resamples = 0"):
         how = {"schedule": SCHEDULE, "sample_timesteps": 3, "spacing": "trailing", "resamples": 0}
         editing.inpaint(pair, jnp.zeros((2, 2)), jnp.array([True, False]), keys=KEYS[:2], **how)
-
-
-# --- continuation
-
-CONTINUE = {"keys": KEYS[:2], "schedule": SCHEDULE, "sample_timesteps": 10, "spacing": "trailing", "resamples": 2}
-
-
-def test_continuation_goes_on_from_the_end():
-    """Data about constant in time, each sample at its own level: the new frames are at that level."""
-    level = jnp.array([-0.4, 0.7])[:, None, None, None]
-
-    def denoise(x, t):  # E[x_0 | x_t] where all of one sample's entries are one N(0, 1) number
-        abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
-        mean = x.mean((1, 2, 3), keepdims=True)
-        return jnp.broadcast_to(jnp.sqrt(abar) * mean / (abar + (1 - abar) / x[0].size), x.shape)
-
-    x0 = jnp.broadcast_to(level, (2, 3, 8, 1))
-    x0 = x0 + jnp.array([5.0, 0, 0, 0.4, -0.4, 0, 0, 0])[:, None]  # a first frame that should be forgotten
-    longer = np.asarray(editing.continue_in_time(denoise, x0, 3, **CONTINUE))
-    assert longer.shape == (2, 3, 11, 1)
-    np.testing.assert_array_equal(longer[:, :, :8], x0)
-    np.testing.assert_allclose(longer[:, :, 8:], np.broadcast_to(level, (2, 3, 3, 1)), atol=0.15)
-
-
-@pytest.mark.parametrize("frames", [0, 8])
-def test_a_continuation_must_leave_something_to_see(frames):
-    with pytest.raises(InputError, match=f"frames = {frames}"):
-        editing.continue_in_time(MIXTURE, jnp.zeros((2, 3, 8, 1)), frames, **CONTINUE)
 
 
 # --- longer walks
