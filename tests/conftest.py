@@ -1,5 +1,6 @@
-"""Run-time shape checks for the whole package, and where the real recordings are, if they are here."""
+"""Run-time shape checks for the whole package, cheap compilation, and fixtures that several folders of tests share."""
 
+import importlib
 import os
 import tempfile
 import warnings
@@ -28,6 +29,36 @@ def real_recordings() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"no real recordings at {REAL}: they are not part of the project")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def workdirs():
+    """The helper module `random_workdir`, imported where it is used: it takes seconds."""
+    return importlib.import_module("random_workdir")
+
+
+@pytest.fixture(scope="session")
+def root(workdirs, tmp_path_factory) -> Path:
+    """A working directory with random parameters and two users; not to be written to."""
+    return workdirs.make_workdir(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="session")
+def trained(workdirs, root):
+    """The model in `root`."""
+    return workdirs.load(root)
+
+
+@pytest.fixture(scope="session")
+def windows(workdirs, trained, tmp_path_factory) -> Path:
+    """A folder of six windows of a stranger."""
+    return workdirs.write_stranger(trained, tmp_path_factory.mktemp("given"))
+
+
+@pytest.fixture(scope="session")
+def enrolled(workdirs, root, tmp_path_factory):
+    """As `trained`, with a user NEW added since."""
+    return workdirs.load_with_new_user(root, tmp_path_factory.mktemp("enrolled"))
 
 
 warnings.filterwarnings("ignore", message=".*load_module.*")

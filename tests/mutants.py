@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("schedules", "gaussian", "samplers", "guidance", "editing")
+MODULES = ("schedules", "gaussian", "samplers", "guidance", "editing", "noise_floor")
 NOTICED = 0.95
 
 SCHEDULES = [
@@ -32,7 +32,6 @@ SCHEDULES = [
     ("np.arange(_positive(timesteps) + 1) / timesteps", "np.arange(_positive(timesteps) + 1) / (timesteps + 1)"),
     ("np.exp(shift)", "np.exp(-shift)"),
     ("signal / (signal + noise)", "signal"),
-    ("np.log(reference**2 /", "np.log(reference /"),  # missing square
     ("(alpha - alpha[-1]) * alpha[0]", "alpha * alpha[0]"),
     ("alpha[0] / (alpha[0] - alpha[-1])) ** 2", "alpha[0] / (alpha[0] - alpha[-1]))"),
     ("alpha[0] / (alpha[0] - alpha[-1])", "1.0"),
@@ -171,13 +170,20 @@ EDITING = [
     ("np.sqrt(ratio), np.sqrt(1.0 - ratio)", "np.sqrt(ratio), 1.0 - ratio"),
     ("r.alpha * known + r.sigma", "known + r.sigma"),
     ("jnp.where(mask, r.alpha", "jnp.where(~mask, r.alpha"),
-    ("x0[:, :, frames:], jnp", "x0[:, :, :-frames], jnp"),
-    ("new[:, :, time - frames :]", "new[:, :, :frames]"),
+    ("x[:, :, s : s + time] for", "x[:, :, :time] for"),
+    ("return total / of", "return total / windows"),
+]
+
+NOISE_FLOOR = [
+    ("jnp.where(x <= EMPTY_LEVEL", "jnp.where(x >= EMPTY_LEVEL"),
+    ("x - margin, x)", "x + margin, x)"),
+    ("x - margin, x)", "x - margin, x - margin)"),
+    ("jnp.clip(x, -1.0, 1.0)", "jnp.clip(x, -1.25, 1.0)"),
 ]
 
 MUTANTS = [
     (f"mdiff_jax/diffusion/{name}.py", old, new)
-    for name, changes in zip(MODULES, (SCHEDULES, GAUSSIAN, SAMPLERS, GUIDANCE, EDITING), strict=True)
+    for name, changes in zip(MODULES, (SCHEDULES, GAUSSIAN, SAMPLERS, GUIDANCE, EDITING, NOISE_FLOOR), strict=True)
     for old, new in changes
 ]
 

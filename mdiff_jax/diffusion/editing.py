@@ -1,16 +1,16 @@
-"""From a given spectrogram rather than from noise: inversion, partial re-noising, inpainting, continuation in time."""
+"""From a given spectrogram rather than from noise: inversion, partial re-noising, inpainting; and longer walks."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from mdiff_jax.diffusion import gaussian, samplers
 from mdiff_jax.diffusion.samplers import Denoise, State, Table
 from mdiff_jax.diffusion.schedules import NoiseSchedule
-from mdiff_jax.runtime.array_types import Array, Keys, Spectrogram
+from mdiff_jax.runtime.array_types import Array, Keys
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -112,22 +112,6 @@ def _repaint_rows(schedule: NoiseSchedule, table: Table, resamples: int) -> _Rep
 
 def _column(values: np.ndarray) -> Array:
     return jnp.asarray(values, jnp.int32 if values.dtype.kind == "i" else jnp.float32)
-
-
-def continue_in_time(
-    denoise: Denoise, x0: Spectrogram, frames: int, **how: object
-) -> Float[Array, "batch freq longer channels"]:
-    """`frames` more frames after the last, drawn to go with the window's others; `how` as for `inpaint`.
-
-    The denoiser works on windows as long as x_0, so it sees the latest time - frames of them.
-    """
-    time = x0.shape[2]
-    if not 0 < frames < time:
-        raise InputError(f"frames = {frames} to add does not lie in 1 … {time - 1}: the window is {time} frames long")
-    known = jnp.concatenate([x0[:, :, frames:], jnp.zeros_like(x0[:, :, :frames])], axis=2)
-    mask = (jnp.arange(time) < time - frames)[:, None]
-    new = inpaint(denoise, known, mask, **how)
-    return jnp.concatenate([x0, new[:, :, time - frames :]], axis=2)
 
 
 def overlapping_windows(denoise: Denoise, windows: int, time: int) -> Denoise:

@@ -70,11 +70,6 @@ def shift_log_snr(schedule: NoiseSchedule, shift: float) -> NoiseSchedule:
     return NoiseSchedule(signal / (signal + noise))
 
 
-def resolution_shift(image_size: tuple[int, int], reference: int = 64) -> float:
-    """The shift that keeps the SNR of an image averaged down to reference² pixels: 2 log(reference / sqrt(H W))."""
-    return float(np.log(reference**2 / (image_size[0] * image_size[1])))
-
-
 def rescale_to_zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
     """sqrt(abar) moved and scaled so that the last is 0 and the first stays (Lin et al. 2023, algorithm 1)."""
     alpha = np.sqrt(schedule.alphas_cumprod)

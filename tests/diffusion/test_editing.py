@@ -1,4 +1,4 @@
-"""Laws of inversion, partial re-noising, inpainting and continuation, on data that is known exactly."""
+"""Laws of inversion, partial re-noising, inpainting and longer walks, on data that is known exactly."""
 
 import functools
 
@@ -172,29 +172,37 @@ def test_resamples_must_be_positive():
         editing.inpaint(pair, jnp.zeros((2, 2)), jnp.array([True, False]), keys=KEYS[:2], **how)
 
 
-# --- continuation
-
-CONTINUE = {"keys": KEYS[:2], "schedule": SCHEDULE, "sample_timesteps": 10, "spacing": "trailing", "resamples": 2}
+# --- longer walks
 
 
-def test_continuation_goes_on_from_the_end():
-    """Data about constant in time, each sample at its own level: the new frames are at that level."""
-    level = jnp.array([-0.4, 0.7])[:, None, None, None]
-
-    def denoise(x, t):  # E[x_0 | x_t] where all of one sample's entries are one N(0, 1) number
-        abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
-        mean = x.mean((1, 2, 3), keepdims=True)
-        return jnp.broadcast_to(jnp.sqrt(abar) * mean / (abar + (1 - abar) / x[0].size), x.shape)
-
-    x0 = jnp.broadcast_to(level, (2, 3, 8, 1))
-    x0 = x0 + jnp.array([5.0, 0, 0, 0.4, -0.4, 0, 0, 0])[:, None]  # a first frame that should be forgotten
-    longer = np.asarray(editing.continue_in_time(denoise, x0, 3, **CONTINUE))
-    assert longer.shape == (2, 3, 11, 1)
-    np.testing.assert_array_equal(longer[:, :, :8], x0)
-    np.testing.assert_allclose(longer[:, :, 8:], np.broadcast_to(level, (2, 3, 3, 1)), atol=0.15)
+def correlated(x, t):
+    """Exact denoiser of N(0, C) along time, C falling with the distance: windows of 8 frames."""
+    where = jnp.arange(8)
+    cov = 0.25 * jnp.exp(-jnp.abs(where[:, None] - where) / 2.0)
+    abar = jnp.asarray(SCHEDULE.alphas_cumprod, jnp.float32)[t[0]]
+    gain = jnp.sqrt(abar) * cov @ jnp.linalg.inv(abar * cov + (1 - abar) * jnp.eye(8))
+    return jnp.einsum("st,bftc->bfsc", gain, x)
 
 
-@pytest.mark.parametrize("frames", [0, 8])
-def test_a_continuation_must_leave_something_to_see(frames):
-    with pytest.raises(InputError, match=f"frames = {frames}"):
-        editing.continue_in_time(MIXTURE, jnp.zeros((2, 3, 8, 1)), frames, **CONTINUE)
+def test_longer_walks_have_no_seam():
+    """Frames are as like their neighbours where a window begins as inside of windows, and as strong."""
+    keys = jax.random.split(jax.random.key(0), 3000)
+    joined = editing.overlapping_windows(correlated, 4, 8)
+    x = samplers.sample(
+        joined,
+        samplers.initial_noise(keys, (1, 20, 1)),
+        schedule=SCHEDULE,
+        method="ddim",
+        sample_timesteps=50,
+        spacing="trailing",
+    )
+    x = np.asarray(x)[:, 0, :, 0]
+    change = ((x[:, 1:] - x[:, :-1]) ** 2).mean(0)
+    assert change.max() / change.min() < 1.5
+    assert x.std(0).max() / x.std(0).min() < 1.25
+
+
+def test_a_walk_of_one_window_is_that_window():
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 1)).astype(np.float32)
+    t = np.array([500, 500])
+    np.testing.assert_allclose(editing.overlapping_windows(correlated, 1, 8)(x, t), correlated(x, t), atol=1e-6)

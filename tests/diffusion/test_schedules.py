@@ -67,12 +67,6 @@ def test_shift_moves_the_log_snr(make):
     np.testing.assert_allclose(moved.log_snr, np.maximum(schedule.log_snr - 1.5, -20), atol=1e-9)
 
 
-def test_resolution_shift_keeps_the_snr_of_averaged_pixels():
-    assert schedules.resolution_shift((64, 64)) == 0
-    assert np.exp(schedules.resolution_shift((128, 256))) == pytest.approx(1 / 8)  # 8 pixels averaged into one
-    assert schedules.resolution_shift((64, 64), reference=128) == pytest.approx(2 * np.log(2))
-
-
 @BOTH
 def test_zero_terminal_snr(make):
     schedule = make(100)

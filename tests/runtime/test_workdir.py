@@ -1,4 +1,4 @@
-"""Files of a working directory are whole or absent; logs continue without a seam."""
+"""Files of a working directory are whole or absent, and one process at a time writes there."""
 
 import json
 import subprocess
@@ -7,25 +7,7 @@ import sys
 import pytest
 
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.workdir import Workdir, write_json
-
-
-def steps(path):
-    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
-
-
-def test_resuming_drops_lines_that_come_again_and_a_line_cut_short(tmp_path):
-    path, journal = tmp_path / "encoder" / "metrics.jsonl", RunLog(Workdir(tmp_path), writes=True)
-    with StageMetricWriter(journal, "encoder", 0, 5, tensorboard=False) as log:
-        for step in (1, 2, 3):
-            log.scalars(step, {"loss": 0.5})
-    with path.open("a") as file:
-        file.write('{"step": 4, "lo')
-    with StageMetricWriter(journal, "encoder", 2, 5, tensorboard=False) as again:
-        again.scalars(3, {"loss": 0.25})
-    assert steps(path) == [1, 2, 3]
-    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 0.25}
 
 
 def test_json_is_replaced_whole_and_leaves_nothing_beside(tmp_path):
@@ -50,14 +32,6 @@ def test_what_is_not_a_working_directory_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         Workdir(tmp_path).read_config()
-
-
-def test_only_the_first_process_writes(tmp_path):
-    silent = RunLog(Workdir(tmp_path), writes=False)
-    silent.say("nothing")
-    with StageMetricWriter(silent, "encoder", 0, 5, tensorboard=True) as log:
-        log.scalars(1, {"loss": 0.5})
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_writer_is_kept_out_and_a_killed_one_is_not_waited_for(tmp_path):

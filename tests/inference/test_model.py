@@ -1,0 +1,48 @@
+"""Laws of a trained model as one object: cheap to import, compiled once, its settings changed by the caller."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdiff_jax import load
+from mdiff_jax.inference import denoisers
+from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.errors import InputError
+
+
+def test_the_package_is_cheap_to_import_and_gives_load_on_request():
+    program = "import sys, mdiff_jax; assert 'jax' not in sys.modules; assert not hasattr(mdiff_jax, 'lood')"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_three_lines_of_python(trained):
+    x = trained.sample(users=["walker_01"], n=3, seed=0)
+    assert x.shape == (3, 16, 16) and np.abs(x).max() <= 1 and np.std(x) > 0.01
+    assert trained.to_image(x).shape == (3, 16, 16, 3)
+
+
+def test_a_second_call_compiles_nothing(root, trained, monkeypatch):
+    trained.sample(["walker_01"], 2, 0)
+    monkeypatch.setattr(parallel, "compile_map", None)
+    monkeypatch.setattr(denoisers, "make_window_sampler", None)
+    load(root).sample(["walker_02"], 2, 1)
+
+
+def test_settings_go_over_those_of_the_working_directory(root, trained):
+    assert load(root, {"decoder.sample_timesteps": 5}).config.decoder.sample_timesteps == 5
+    with pytest.raises(InputError, match="is not among ema_decays"):
+        load(root, {"sample.ema_decay": 0.5})
+
+
+def test_given_windows_are_embedded_as_training_standardised_them(trained):
+    x = trained.dataset.load(np.arange(2))
+    unit = trained.embed(x) * 0.4 + 0.1
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_person_of_other_weights_is_refused(enrolled):
+    with pytest.raises(InputError, match="enrol again"):
+        enrolled._replace(step=4).requests(["NEW"], [0])

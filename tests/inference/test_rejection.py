@@ -1,0 +1,16 @@
+"""The checks pass real windows and refuse what they should."""
+
+import numpy as np
+import pytest
+
+from mdiff_jax.inference import rejection
+from mdiff_jax.runtime.errors import InputError
+
+
+def test_checks_pass_real_windows_and_refuse_copies_and_noise(trained):
+    validation, train = (trained.windows(name)[0] for name in ("validation", "train"))
+    passes = rejection.make_filter(trained, ["novelty"])
+    assert passes(validation).all() and not passes(train).any()
+    assert not rejection.make_filter(trained, ["physics"])(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16))).any()
+    with pytest.raises(InputError, match="filter 'identity' is not known"):
+        rejection.make_filter(trained, ["identity"])

@@ -1,0 +1,91 @@
+"""Laws of what can be sampled: strips between users, variations of given windows, longer walks."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mdiff_jax.inference import sample_writer, sampling_jobs, user_windows
+from mdiff_jax.runtime.errors import InputError
+
+
+def test_slerp_keeps_to_the_circle_and_to_its_ends():
+    a, b = np.array([[2.0, 0.0]]), np.array([[0.0, 4.0]])
+    np.testing.assert_allclose(sampling_jobs.slerp(a, b, 0.0), a, atol=1e-12)
+    np.testing.assert_allclose(sampling_jobs.slerp(a, b, 1.0), b, atol=1e-12)
+    np.testing.assert_allclose(sampling_jobs.slerp(a, b, 0.5), [[3 / np.sqrt(2), 3 / np.sqrt(2)]], atol=1e-12)
+    np.testing.assert_allclose(sampling_jobs.slerp(a, a, 0.3), a, atol=1e-12)
+
+
+def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_path):
+    job = sampling_jobs.interpolate(trained, trained.users, 6, 1, 0)
+    files = sample_writer.write_job(job, 0, tmp_path, sample_writer.OutputFormats(npz=True))
+    assert len(files) == 6 and (tmp_path / "strip.png").stat().st_size > 1000
+    with np.load(tmp_path / "samples.npz") as npz:
+        x = npz["spectrogram"]
+    steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(x)]
+    assert 0 < max(steps) < 0.5 * np.abs(x[0] - x[-1]).mean()
+    back = sampling_jobs.interpolate(trained, trained.users, 2, 1, 0)  # the ends do not depend on what lies between
+    ends = np.concatenate([w for _, w in back.model.draw([t.request for t in back.tasks], 0, back.function)])
+    np.testing.assert_allclose(ends, x[[0, -1]], atol=1e-5)
+    shares = [f["share_of_second"] for f in json.loads((tmp_path / "provenance.json").read_text())["files"].values()]
+    assert shares[0] == 0 and shares[-1] == 1
+
+
+def test_a_strip_between_a_user_and_a_new_person_ends_at_both(enrolled, tmp_path):
+    """The decoder hears of the last window of the strip what it hears of the person."""
+    job = sampling_jobs.interpolate(enrolled, ("walker_01", "NEW"), 3, 1, 0)
+    tables = job.model.params["decoder"]["modulations"]
+    for name, table in tables.items():
+        np.testing.assert_allclose(table[-1], enrolled.enrolled["NEW"].modulations[name], atol=1e-6)
+        np.testing.assert_allclose(table[-3], 0.0)
+        np.testing.assert_allclose(table[-2], (table[-1] + table[-3]) / 2, atol=1e-6)
+
+
+def test_variations_stay_the_nearer_the_weaker(trained, windows):
+    distance = []
+    for strength in (0.6, 1.0):
+        config = trained.config.copy_and_resolve_references()
+        config.decoder.sample_timesteps = 10
+        job = sampling_jobs.variations(
+            trained._replace(config=config),
+            user_windows.read_user_windows(trained, windows, "walker_02"),
+            strength,
+            1,
+            0,
+        )
+        x = np.concatenate([w for _, w in job.model.draw([t.request for t in job.tasks], 0, job.function)])
+        distance.append(np.abs(x - np.stack([t.request.given["window"][..., 0] for t in job.tasks])).mean())
+    assert distance[0] < distance[1]
+
+
+def test_a_strength_that_cannot_be_leaves_nothing_behind(trained, windows, tmp_path):
+    job = sampling_jobs.variations(
+        trained, user_windows.read_user_windows(trained, next(windows.glob("*.png")), "walker_01"), 0.0, 1, 0
+    )
+    with pytest.raises(InputError, match="strength = 0"):
+        sample_writer.write_job(job, 0, tmp_path, sample_writer.OutputFormats())
+    assert not list(tmp_path.iterdir())
+
+
+def test_variations_are_of_users_that_the_model_knows(trained, windows):
+    with pytest.raises(InputError, match="user 'stranger' is unknown"):
+        sampling_jobs.variations(trained, user_windows.read_user_windows(trained, windows, None), 0.5, 1, 0)
+
+
+def test_seconds_give_wider_images(trained, tmp_path):
+    lasts = trained.dataset.metadata["window_seconds"]
+    job = sampling_jobs.long_walks(trained, ["walker_01"], 1, 0, 2.6 * lasts, None)
+    (file,) = sample_writer.write_job(job, 0, tmp_path, sample_writer.OutputFormats())
+    frames = round(2.6 * 16)
+    with Image.open(file) as image:
+        assert image.size == (round(256 * frames / 16), 256)
+    with pytest.raises(InputError, match="which one window lasts"):
+        sampling_jobs.long_walks(trained, ["walker_01"], 1, 0, lasts, None)
+    unknown = trained.dataset.metadata | {"window_seconds": None}
+    blind = trained._replace(dataset=dataclasses.replace(trained.dataset, metadata=unknown))
+    with pytest.raises(InputError, match="give --window_seconds"):
+        sampling_jobs.long_walks(blind, ["walker_01"], 1, 0, 10.0, None)
