@@ -23,9 +23,8 @@ from jaxtyping import Float, Int
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax.data import arrays, colormap, sources, spectrogram
+from mdiff_jax.data import arrays, colormap, simulated, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.simulator import walkers
 
 VERSION = "1.2.0"  # raised whenever the same recordings give other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
@@ -78,8 +77,10 @@ def prepare_dataset(
     if native_frames and (kind, channels) != ("folder", "scalar"):
         raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': turn it off")
     if kind == "walkers":
+        if channels != "scalar":
+            raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
         options |= {"walkers": walkers}
-        examples = functools.partial(walker_examples, image_size, channels, walkers)
+        examples = functools.partial(simulated.read_examples, image_size, walkers)
         count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
     else:
         if not path:
@@ -165,7 +166,11 @@ def read_examples(
         if native_frames and item.row < 0:
             window = to_native_frames(window, image_size[1], path)
         common = {"colormap": name if channels == "scalar" else None, "original_size": list(size)}
-        yield item, resize(window, image_size) * 2 - 1, common | describe_velocity_axis(velocities, image_size[0])
+        yield (
+            item,
+            resize(window, image_size) * 2 - 1,
+            common | spectrogram.describe_velocity_axis(velocities, image_size[0]),
+        )
 
 
 def image_to_scalar(image: np.ndarray, name: str, path: Path) -> np.ndarray:
@@ -199,34 +204,6 @@ def read_array_window(path: Path, row: int, channels: str, stft: arrays.Stft) ->
         raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
     spectrograms, velocities = arrays.read_windows(path, stft)
     return (spectrograms[row][..., None] + 1) / 2, velocities
-
-
-def describe_velocity_axis(velocities: np.ndarray | None, rows: int) -> dict[str, Any]:
-    """What is known of a velocity axis (highest first): 'velocity' in m/s of each of `rows`, 'zero_doppler' as a share
-    of the height from the top.
-    """
-    if velocities is None:
-        return {"zero_doppler": None, "velocity": None}
-    here = np.interp((np.arange(rows) + 0.5) * len(velocities) / rows - 0.5, np.arange(len(velocities)), velocities)
-    zero = (float(np.interp(0.0, here[::-1], np.arange(rows)[::-1])) + 0.5) / rows
-    return {"zero_doppler": round(zero, 4), "velocity": np.round(here, 4).tolist()}
-
-
-def walker_examples(
-    image_size: tuple[int, int], channels: str, options: dict[str, Any]
-) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
-    """Windows of synthetic users, named as files would be."""
-    if channels != "scalar":
-        raise InputError("data.channels='rgb' is for folders of images: walkers are scalar")
-    total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
-    windows = walkers.make_windows(**options, size=image_size)
-    seconds = 0.0
-    for count, w in enumerate(tqdm(windows, desc="walking", unit="window", total=total, mininterval=1), 1):
-        seconds += w.seconds
-        item = sources.WindowSource(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
-        common = {"colormap": "jet", "original_size": [256, 256], "window_seconds": round(seconds / count, 4)}
-        common |= describe_velocity_axis(w.velocities, image_size[0])
-        yield item, w.spectrogram[..., None], common
 
 
 def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:

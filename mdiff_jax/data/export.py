@@ -16,15 +16,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, sources
+from mdiff_jax.data import builders, colormap, simulated, sources
 from mdiff_jax.data.builders import Dataset
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_write
-from mdiff_jax.simulator import walkers
 
 LAYOUTS = ("images", "npz", "tfds")
 FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
-WALKER_SIZE = (256, 256)  # rows, columns of real recordings
 
 
 def export_windows(
@@ -113,14 +111,14 @@ def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
 
 def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
     """A folder of walkers, jet, 256 x 256, with truth.json (what was simulated, by file); how many windows. `options`
-    are those of `walker.make_windows`, without the size.
+    are those of `walkers.make_windows`.
     """
     if folder.exists():
         raise InputError(f"'{folder}' is there already: give another place")
     truth = {}
-    for w in walkers.make_windows(**options, size=WALKER_SIZE):
+    for w in simulated.make_windows(simulated.IMAGE_SIZE, **options):
         name = f"{w.user}/{w.recording}_{w.index:04d}.{image_format}"
-        write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), WALKER_SIZE)
+        write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), simulated.IMAGE_SIZE)
         truth[name] = w.truth | {"seconds": w.seconds}
     (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
     return len(truth)

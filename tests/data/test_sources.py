@@ -15,7 +15,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from mdiff_jax.data import arrays, builders, colormap, sources
+from mdiff_jax.data import arrays, builders, colormap, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -154,7 +154,7 @@ def test_an_ascending_velocity_axis_is_turned(tmp_path):
     one, other = arrays.read_windows(tmp_path / "up.npz"), arrays.read_windows(tmp_path / "down.npz")
     np.testing.assert_array_equal(one.spectrograms, other.spectrograms)
     assert one.velocities[0] == 5
-    axis = builders.describe_velocity_axis(one.velocities, 8)
+    axis = spectrogram.describe_velocity_axis(one.velocities, 8)
     assert axis["zero_doppler"] == pytest.approx((5 * 16 / 6.4 + 0.5) / 16, abs=0.07) and axis["velocity"][0] > 4
 
 
