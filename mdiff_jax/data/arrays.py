@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import scipy.constants
 from jaxtyping import Float
 
 from mdiff_jax.runtime.errors import InputError
@@ -25,7 +26,6 @@ from mdiff_jax.simulator import doppler
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 MAX_BYTES = 4 * 2**30  # of one file's arrays, decoded
-LIGHT = 299_792_458.0  # m/s
 METADATA_ARRAYS = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
 MATLAB_READER = """
 import io, sys, numpy as np, scipy.io
@@ -137,7 +137,7 @@ def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path
     db = doppler.to_db(doppler.stft(iq, size, hop, zero))
     long = doppler.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
     starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
-    velocities = doppler.row_velocities(size, prf, LIGHT / carrier, zero)
+    velocities = doppler.row_velocities(size, prf, scipy.constants.c / carrier, zero)
     return FileWindows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
 
 
