@@ -24,7 +24,7 @@ def stft(
         raise InputError(
             f"an STFT of {len(iq)} samples with window={window}, hop={hop}: give 2 <= window <= samples, hop > 0"
         )
-    # ShortTimeFFT computes complex64 samples in double: of the walkers' stored values 0.08 % would change, by 1 of 65535.
+    # scipy's ShortTimeFFT computes complex64 samples in double: 0.08 % of the walkers' stored values would change.
     frames = np.lib.stride_tricks.sliding_window_view(iq, window)[::hop]
     spectrum = np.fft.fft(frames * get_window("hann", window).astype(np.float32), axis=1).T / (window / 2)
     return spectrum[(rows_above_zero - np.arange(window)) % window]
@@ -43,8 +43,3 @@ def to_db(spectrum: Complex[np.ndarray, "freq time"]) -> Float[np.ndarray, "freq
 def from_db(db: Float[np.ndarray, "freq time"], top_db: float, span_db: float = SPAN_DB) -> Window:
     """dB → model space; what lies outside [top_db - span_db, top_db] is clipped."""
     return (np.clip((db - top_db) / span_db + 1, 0, 1) * 2 - 1).astype(np.float32)
-
-
-def model_to_db(window: Window, top_db: float, span_db: float = SPAN_DB) -> Float[np.ndarray, "freq time"]:
-    """Model space → dB; the floor comes back as top_db - span_db."""
-    return ((window + 1) / 2 - 1) * span_db + top_db

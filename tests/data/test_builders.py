@@ -124,13 +124,6 @@ def test_balanced_draws_users_equally(dataset):
     np.testing.assert_array_equal(np.bincount(users), [20, 20])
 
 
-def test_evaluation_batches_are_in_order_and_masked(dataset):
-    found = list(loader.eval_batches(dataset, np.array([3, 1, 2, 30, 7]), 4))
-    assert [b["mask"].tolist() for b in found] == [[True] * 4, [True, False, False, False]]
-    np.testing.assert_array_equal(found[0]["spectrogram"], dataset.load(np.array([3, 1, 2, 30])))
-    assert found[1]["user"][0] == 0
-
-
 @pytest.mark.parametrize("layout", export.LAYOUTS)
 def test_written_out_and_read_back(dataset, tmp_path, layout):
     rows, target = np.arange(10, 30), tmp_path / ("out.npz" if layout == "npz" else "out")
