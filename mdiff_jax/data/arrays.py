@@ -21,7 +21,7 @@ import numpy as np
 import scipy.constants
 from jaxtyping import Float
 
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.simulator import doppler
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
@@ -205,10 +205,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except Exception as error:  # readers of these formats raise anything on damaged files
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"'{path}' cannot be read ({type(error).__name__}: {reason}): restore it or take it out"
-        ) from None
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise InputError(f"'{path}' cannot be read ({reason}): restore it or remove it") from None
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,16 +20,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from PIL import Image
-from tqdm import tqdm
 
-from mdiff_jax.data import arrays, colormap, simulated, sources, spectrogram
+from mdiff_jax.data import arrays, simulated, sources
+from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 
 VERSION = "1.2.0"  # raised whenever the same recordings give other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
 STORED_LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
-Example = dict[str, Any]
+StoredExample = tuple[int, dict[str, np.ndarray]]  # key, {"window": uint16 (F, T, C)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,9 +89,8 @@ def prepare_dataset(
         options |= {"colormap": colormap_name, "content": hash_contents(root, items)}
         options |= {"native_frames": True} if native_frames else {}
         options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
-        examples = functools.partial(
-            read_examples, root, items, image_size, channels, colormap_name, cut, native_frames
-        )
+        reading = ReadOptions(image_size, channels, colormap_name, cut, native_frames)
+        examples = functools.partial(read_examples, root, items, reading)
         count = len(items)
     fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
     if not (cache_dir / "dataset.json").is_file():
@@ -130,90 +128,6 @@ def open_prepared(cache_dir: Path) -> Dataset:
     )
 
 
-# ----------------------------------------------------------------------------- examples
-
-
-def read_examples(
-    root: Path,
-    items: list[sources.WindowSource],
-    image_size: tuple[int, int],
-    channels: str,
-    name: str,
-    stft: arrays.Stft = arrays.DEFAULT_STFT,
-    native_frames: bool = False,
-) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
-    """Each window with its file, and what is common to the data set. `name` is a colour map or 'auto'."""
-    size, first, velocities = None, "", None
-    for item in tqdm(items, desc="reading", unit="window", mininterval=1):
-        path = sources.file_path(root, item)
-        if item.row >= 0:
-            window, velocities = read_array_window(path, item.row, channels, stft)
-            name = "jet"  # to be drawn in
-        else:
-            image = sources.read_image(path)
-            if size is None and channels == "scalar" and name == "auto":
-                name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
-            window = (
-                image_to_scalar(image, name, path) if channels == "scalar" else sources.to_rgb(image) / np.float32(255)
-            )
-        if size is None:
-            size, first = window.shape[:2], item.file
-        if window.shape[:2] != size:
-            raise InputError(
-                f"'{path}' is {window.shape[1]}x{window.shape[0]}, '{first}' is {size[1]}x{size[0]}: one size is "
-                "needed, since rows and columns are velocities and times"
-            )
-        if native_frames and item.row < 0:
-            window = to_native_frames(window, image_size[1], path)
-        common = {"colormap": name if channels == "scalar" else None, "original_size": list(size)}
-        yield (
-            item,
-            resize(window, image_size) * 2 - 1,
-            common | spectrogram.describe_velocity_axis(velocities, image_size[0]),
-        )
-
-
-def image_to_scalar(image: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """An image → (H, W, 1) in [0, 1]; InputError if it is not drawn in the map that the data set is drawn in."""
-    if image.ndim == 2 and name != "gray":
-        raise InputError(f"'{path}' is grey, the data set is drawn in {name}: redraw it, or take it out")
-    if image.ndim == 2:
-        return image[..., None]
-    off = colormap.residual(image, name)
-    if off > colormap.MAX_RESIDUAL[name]:
-        best = colormap.detect(image, f"'{path}'")
-        raise InputError(
-            f"'{path}' is not drawn in {name} like the others (off by {off:.0f} of 255; the nearest is {best}): "
-            "redraw it, or give data.channels='rgb'"
-        )
-    return colormap.to_scalar(image, name)[..., None]
-
-
-def to_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
-    """(H, W, 1) → the frames that the image was drawn from, each once or more where there are `columns` for all."""
-    frames = spectrogram.native_frames(window[..., 0])
-    if not frames:
-        raise InputError(f"'{path}' shows no frames, blocks of equal columns: give data.native_frames=False")
-    native = spectrogram.unstretch(window[..., 0], frames)
-    return (native if frames > columns else spectrogram.stretch(native, columns))[..., None]
-
-
-def read_array_window(path: Path, row: int, channels: str, stft: arrays.Stft) -> tuple[np.ndarray, np.ndarray | None]:
-    """One window of an array file, (H, W, 1) in [0, 1], and the velocity of its rows where known."""
-    if channels != "scalar":
-        raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
-    spectrograms, velocities = arrays.read_windows(path, stft)
-    return (spectrograms[row][..., None] + 1) / 2, velocities
-
-
-def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) in [0, 1] to `size` (rows, columns): the mean over the area where it shrinks, else nearest."""
-    shrink = window.shape[0] >= size[0] and window.shape[1] >= size[1]
-    how = Image.Resampling.BOX if shrink else Image.Resampling.NEAREST
-    planes = [Image.fromarray(np.ascontiguousarray(window[..., c], np.float32)) for c in range(window.shape[-1])]
-    return np.stack([np.asarray(plane.resize(size[::-1], how)) for plane in planes], axis=-1)
-
-
 def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
     """Changes when any file's name or bytes do."""
     digest = hashlib.sha256()
@@ -236,7 +150,7 @@ def write_prepared(
     lines: list[sources.WindowSource] = []
     common: dict[str, Any] = {}
 
-    def stored() -> Iterator[tuple[int, Example]]:
+    def stored() -> Iterator[StoredExample]:
         for i, (item, window, metadata) in enumerate(examples()):
             lines.append(item)
             common.update(metadata)
@@ -297,7 +211,7 @@ def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, 
             stream = examples()
             return {f"windows_{k:03d}": self._generate_examples(stream) for k in range(math.ceil(count / size))}
 
-        def _generate_examples(self, stream: Iterator[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
+        def _generate_examples(self, stream: Iterator[StoredExample]) -> Iterator[StoredExample]:
             yield from itertools.islice(stream, size)
 
     return Spectrograms(data_dir=cache_dir, file_format="array_record")

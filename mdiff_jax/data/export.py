@@ -18,6 +18,7 @@ from PIL import Image
 
 from mdiff_jax.data import builders, colormap, simulated, sources
 from mdiff_jax.data.builders import Dataset
+from mdiff_jax.data.examples import Example
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_write
 
@@ -96,7 +97,7 @@ def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
 def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
     """A prepared data set, for `builders.open_prepared`."""
 
-    def examples() -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
+    def examples() -> Iterator[Example]:
         for row in rows:
             user = dataset.users[dataset.user_ids[row]]
             item = sources.WindowSource(dataset.files[row], user, dataset.recordings[row], int(dataset.indices[row]))

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from mdiff_jax.data import sources, spectrogram
+from mdiff_jax.data.examples import Example
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import walkers
 
@@ -24,9 +24,7 @@ def make_windows(size: tuple[int, int], **options: Any) -> Iterator[walkers.Simu
         yield dataclasses.replace(w, spectrogram=spectrogram.resize(drawn, size), velocities=velocities)
 
 
-def read_examples(
-    size: tuple[int, int], options: dict[str, Any]
-) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
+def read_examples(size: tuple[int, int], options: dict[str, Any]) -> Iterator[Example]:
     """Each window, named as a file would be, (F, T, 1), and what is common to the data set so far."""
     total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
     seconds = 0.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdiff_jax.data import arrays, builders, colormap, export, inspect, loader, spectrogram, splits
+from mdiff_jax.data import arrays, builders, colormap, export, images, inspect, loader, spectrogram, splits
 from mdiff_jax.runtime.errors import InputError
 
 SIZE = (32, 24)
@@ -69,7 +69,7 @@ def test_an_interrupted_preparation_is_begun_again(folder, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(builders, "image_to_scalar", stop)
+        patch.setattr(images, "to_scalar", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(folder, tmp_path / "data")
     with pytest.raises(InputError, match="holds no prepared data set"):

@@ -16,7 +16,7 @@ import scipy.constants
 import scipy.io
 from PIL import Image
 
-from mdiff_jax.data import arrays, builders, colormap, sources, spectrogram
+from mdiff_jax.data import arrays, colormap, examples, images, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -42,8 +42,8 @@ def two_users(root: Path) -> Path:
 
 def read_all(root: Path) -> dict[str, np.ndarray]:
     """Every window, as preparation does it."""
-    examples = builders.read_examples(root, sources.scan_windows(root), (16, 12), "scalar", "auto")
-    return {item.file: window for item, window, _ in examples}
+    found = examples.read_examples(root, sources.scan_windows(root), examples.ReadOptions((16, 12)))
+    return {item.file: window for item, window, _ in found}
 
 
 def refused(root: Path, name: str) -> str:
@@ -91,7 +91,7 @@ def test_folders_of_a_user_are_recordings(tmp_path):
 def test_every_kind_of_colour_file_gives_the_same(tmp_path, mode):
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     (JET.quantize(256) if mode == "P" else JET.convert(mode)).save(path)
-    image = sources.read_image(path)
+    image = images.read_image(path)
     assert np.abs(colormap.to_scalar(image, "jet") - GREY).max() < 0.02
 
 
@@ -99,7 +99,7 @@ def test_every_kind_of_colour_file_gives_the_same(tmp_path, mode):
 def test_grey_of_8_and_16_bits(tmp_path, bits):
     levels = np.round(GREY * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     Image.fromarray(levels).save(tmp_path / "x.png")
-    assert np.abs(sources.read_image(tmp_path / "x.png") - GREY).max() <= 0.5 / (2**bits - 1) + 1e-6
+    assert np.abs(images.read_image(tmp_path / "x.png") - GREY).max() <= 0.5 / (2**bits - 1) + 1e-6
 
 
 def test_a_listing(tmp_path):
@@ -292,7 +292,7 @@ def test_damaged_files_are_refused_by_name_or_read(tmp_path, suffix):
             warnings.simplefilter("error")
             try:
                 assert np.isfinite(
-                    sources.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read_windows(bad)[0]
+                    images.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read_windows(bad)[0]
                 ).all()
             except InputError as error:
                 assert bad.name in str(error) and "\n" not in str(error)
