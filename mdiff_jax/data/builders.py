@@ -25,7 +25,8 @@ from mdiff_jax.data import arrays, simulated, sources
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 
-VERSION = "1.2.0"  # raised whenever the same recordings give other numbers
+FILE_VERSION = "1.2.0"  # of the stored form
+VALUE_VERSIONS = {"folder": "1.3.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
 STORED_LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
 StoredExample = tuple[int, dict[str, np.ndarray]]  # key, {"window": uint16 (F, T, C)}
@@ -72,7 +73,7 @@ def prepare_dataset(
     walkers: dict[str, Any],
 ) -> Dataset:
     """The data set, from `cache_dir` where it was prepared from the same source before, else prepared there now."""
-    options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VERSION}
+    options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VALUE_VERSIONS[kind]}
     if native_frames and (kind, channels) != ("folder", "scalar"):
         raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': turn it off")
     if kind == "walkers":
@@ -201,7 +202,7 @@ def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, 
     class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Micro-Doppler windows; users, recordings and times are in dataset.json."""
 
-        VERSION = tfds.core.Version(VERSION)
+        VERSION = tfds.core.Version(FILE_VERSION)
 
         def _info(self) -> tfds.core.DatasetInfo:
             features = tfds.features.FeaturesDict({"window": tfds.features.Tensor(shape=shape, dtype=np.uint16)})

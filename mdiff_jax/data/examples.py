@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from mdiff_jax.data import arrays, colormap, images, sources, spectrogram
@@ -50,7 +49,7 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
             window = images.to_native_frames(window, options.image_size[1], path)
         metadata = {"colormap": name if options.channels == "scalar" else None, "original_size": list(size)}
         metadata |= spectrogram.describe_velocity_axis(velocities, options.image_size[0])
-        yield item, resize(window, options.image_size) * 2 - 1, metadata
+        yield item, spectrogram.resize(window, options.image_size) * 2 - 1, metadata
 
 
 def read_array_window(path: Path, row: int, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | None]:
@@ -75,11 +74,3 @@ def check_size(
             f"'{path}' is {size[1]}x{size[0]}, '{first}' is {first_size[1]}x{first_size[0]}: one size is needed, since "
             "rows and columns are velocities and times"
         )
-
-
-def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) in [0, 1] to `size` (rows, columns): the mean over the area where it shrinks, else nearest."""
-    shrink = window.shape[0] >= size[0] and window.shape[1] >= size[1]
-    how = Image.Resampling.BOX if shrink else Image.Resampling.NEAREST
-    planes = [Image.fromarray(np.ascontiguousarray(window[..., c], np.float32)) for c in range(window.shape[-1])]
-    return np.stack([np.asarray(plane.resize(size[::-1], how)) for plane in planes], axis=-1)

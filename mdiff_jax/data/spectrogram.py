@@ -42,8 +42,12 @@ def block_starts(frames: int, width: int) -> Int[np.ndarray, " edges"]:
     return (np.arange(frames + 1) * width + frames - 1) // frames
 
 
-def resize(window: Window, size: tuple[int, int]) -> Float[np.ndarray, "rows frames"]:
-    """To `size` (rows, frames): along each axis the mean over the area where it shrinks, else nearest."""
+def resize(
+    window: Float[np.ndarray, "freq time *channels"], size: tuple[int, int]
+) -> Float[np.ndarray, "rows frames *channels"]:
+    """To `size` (rows, frames), rows first: along each axis the mean over the area where it shrinks, else nearest."""
+    if window.ndim == 3:
+        return np.stack([resize(window[..., c], size) for c in range(window.shape[2])], axis=-1)
     for axis in (0, 1):
         shape = (window.shape[1], size[0]) if axis == 0 else (size[1], window.shape[0])
         how = Image.Resampling.BOX if size[axis] < window.shape[axis] else Image.Resampling.NEAREST

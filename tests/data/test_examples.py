@@ -38,3 +38,15 @@ def test_other_sizes_are_refused_by_name(tmp_path, shapes, expected, message):
     options = examples.ReadOptions((16, 8), expected_sizes=expected)
     with pytest.raises(InputError, match=message):
         list(examples.read_examples(tmp_path, write_images(tmp_path, *shapes), options))
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 77])
+def test_every_doppler_row_of_a_narrow_window_counts(tmp_path, row):
+    """56 frames read at 64 columns and fewer rows: the energy of a single row is kept, wherever it lies."""
+    window = np.full((200, 56), -1, np.float32)
+    window[row] = 1
+    np.savez(tmp_path / "walk.npz", spectrogram=window)
+    item = sources.WindowSource("walk.npz#0", "a", "walk/1", -1, 0)
+    [(_, read, _)] = examples.read_examples(tmp_path, [item], examples.ReadOptions((50, 64)))
+    assert ((read + 1) / 2).mean() == pytest.approx(1 / 200, rel=1e-4)
+    assert ((read + 1) / 2)[row // 4] == pytest.approx(1 / 4)

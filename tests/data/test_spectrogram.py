@@ -16,6 +16,14 @@ def test_resizing_takes_area_means_down_and_nearest_up() -> None:
     np.testing.assert_allclose(both, window.reshape(4, 2, 12).mean(1).repeat(2, 1), atol=1e-6)
 
 
+def test_an_axis_that_shrinks_is_averaged_though_the_other_grows() -> None:
+    """Colours one by one, and each column is a frame."""
+    window = np.random.default_rng(0).uniform(size=(200, 28, 3)).astype(np.float32)
+    here = spectrogram.resize(window, (50, 56))
+    assert here.dtype == np.float32
+    np.testing.assert_allclose(here, window.reshape(50, 4, 28, 3).mean(1).repeat(2, 1), atol=1e-6)
+
+
 def test_stretching_makes_blocks_of_whole_frames() -> None:
     window = np.arange(7, dtype=np.float32)[None].repeat(2, 0) / 7
     wide = spectrogram.stretch(window, 256)
