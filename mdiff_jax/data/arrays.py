@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import scipy.constants
 from jaxtyping import Float
 
-from mdiff_jax.data import spectrogram
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.simulator import doppler
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 MAX_BYTES = 4 * 2**30  # of one file's arrays, decoded
-LIGHT = 299_792_458.0  # m/s
 METADATA_ARRAYS = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
 MATLAB_READER = """
 import io, sys, numpy as np, scipy.io
@@ -49,7 +49,7 @@ class Stft(NamedTuple):
     hop_seconds: float = 0.0375  # between frames
     frames: int = 56  # a window, 2.1 s, about four steps
     hop_frames: int = 14  # between windows
-    span_db: float = spectrogram.SPAN_DB  # kept below the top
+    span_db: float = doppler.SPAN_DB  # kept below the top
     zero_row: float = 0.8125  # row of zero Doppler, share of the height; the velocity axis wraps there
 
 
@@ -123,7 +123,7 @@ def _read_cached(path: Path, _: int, stft: Stft) -> FileWindows:
         raise InputError(f"'{path}': 'spectrogram' reaches {abs(array).max():.4g}, beyond [-1, 1]: name dB values 'db'")
     if kind == "db":
         top = float(np.percentile(array, 99.7))
-        array = np.stack([spectrogram.from_db(window, top, stft.span_db) for window in array])
+        array = np.stack([doppler.from_db(window, top, stft.span_db) for window in array])
     return order_rows(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
 
 
@@ -134,10 +134,10 @@ def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path
     if frames < stft.frames:
         raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: a window takes {stft.frames}")
     zero = int(size * stft.zero_row)
-    db = spectrogram.to_db(spectrogram.stft(iq, size, hop, zero))
-    long = spectrogram.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
+    db = doppler.to_db(doppler.stft(iq, size, hop, zero))
+    long = doppler.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
     starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
-    velocities = spectrogram.row_velocities(size, prf, LIGHT / carrier, zero)
+    velocities = doppler.row_velocities(size, prf, scipy.constants.c / carrier, zero)
     return FileWindows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
 
 
@@ -205,10 +205,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except Exception as error:  # readers of these formats raise anything on damaged files
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"'{path}' cannot be read ({type(error).__name__}: {reason}): restore it or take it out"
-        ) from None
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise InputError(f"'{path}' cannot be read ({reason}): restore it or remove it") from None
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,17 +20,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from PIL import Image
-from tqdm import tqdm
 
-from mdiff_jax.data import arrays, colormap, sources, spectrogram
+from mdiff_jax.data import arrays, simulated, sources
+from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.simulator import walkers
 
-VERSION = "1.2.0"  # raised whenever the same recordings give other numbers
+FILE_VERSION = "1.2.0"  # of the stored form
+VALUE_VERSIONS = {"folder": "1.3.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
 STORED_LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
-Example = dict[str, Any]
+StoredExample = tuple[int, dict[str, np.ndarray]]  # key, {"window": uint16 (F, T, C)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,12 +73,14 @@ def prepare_dataset(
     walkers: dict[str, Any],
 ) -> Dataset:
     """The data set, from `cache_dir` where it was prepared from the same source before, else prepared there now."""
-    options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VERSION}
+    options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VALUE_VERSIONS[kind]}
     if native_frames and (kind, channels) != ("folder", "scalar"):
         raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': turn it off")
     if kind == "walkers":
+        if channels != "scalar":
+            raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
         options |= {"walkers": walkers}
-        examples = functools.partial(walker_examples, image_size, channels, walkers)
+        examples = functools.partial(simulated.read_examples, image_size, walkers)
         count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
     else:
         if not path:
@@ -89,9 +90,8 @@ def prepare_dataset(
         options |= {"colormap": colormap_name, "content": hash_contents(root, items)}
         options |= {"native_frames": True} if native_frames else {}
         options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
-        examples = functools.partial(
-            read_examples, root, items, image_size, channels, colormap_name, cut, native_frames
-        )
+        reading = ReadOptions(image_size, channels, colormap_name, cut, native_frames)
+        examples = functools.partial(read_examples, root, items, reading)
         count = len(items)
     fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
     if not (cache_dir / "dataset.json").is_file():
@@ -129,114 +129,6 @@ def open_prepared(cache_dir: Path) -> Dataset:
     )
 
 
-# ----------------------------------------------------------------------------- examples
-
-
-def read_examples(
-    root: Path,
-    items: list[sources.WindowSource],
-    image_size: tuple[int, int],
-    channels: str,
-    name: str,
-    stft: arrays.Stft = arrays.DEFAULT_STFT,
-    native_frames: bool = False,
-) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
-    """Each window with its file, and what is common to the data set. `name` is a colour map or 'auto'."""
-    size, first, velocities = None, "", None
-    for item in tqdm(items, desc="reading", unit="window", mininterval=1):
-        path = sources.file_path(root, item)
-        if item.row >= 0:
-            window, velocities = read_array_window(path, item.row, channels, stft)
-            name = "jet"  # to be drawn in
-        else:
-            image = sources.read_image(path)
-            if size is None and channels == "scalar" and name == "auto":
-                name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
-            window = (
-                image_to_scalar(image, name, path) if channels == "scalar" else sources.to_rgb(image) / np.float32(255)
-            )
-        if size is None:
-            size, first = window.shape[:2], item.file
-        if window.shape[:2] != size:
-            raise InputError(
-                f"'{path}' is {window.shape[1]}x{window.shape[0]}, '{first}' is {size[1]}x{size[0]}: one size is "
-                "needed, since rows and columns are velocities and times"
-            )
-        if native_frames and item.row < 0:
-            window = to_native_frames(window, image_size[1], path)
-        common = {"colormap": name if channels == "scalar" else None, "original_size": list(size)}
-        yield item, resize(window, image_size) * 2 - 1, common | describe_velocity_axis(velocities, image_size[0])
-
-
-def image_to_scalar(image: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """An image → (H, W, 1) in [0, 1]; InputError if it is not drawn in the map that the data set is drawn in."""
-    if image.ndim == 2 and name != "gray":
-        raise InputError(f"'{path}' is grey, the data set is drawn in {name}: redraw it, or take it out")
-    if image.ndim == 2:
-        return image[..., None]
-    off = colormap.residual(image, name)
-    if off > colormap.MAX_RESIDUAL[name]:
-        best = colormap.detect(image, f"'{path}'")
-        raise InputError(
-            f"'{path}' is not drawn in {name} like the others (off by {off:.0f} of 255; the nearest is {best}): "
-            "redraw it, or give data.channels='rgb'"
-        )
-    return colormap.to_scalar(image, name)[..., None]
-
-
-def to_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
-    """(H, W, 1) → the frames that the image was drawn from, each once or more where there are `columns` for all."""
-    frames = spectrogram.native_frames(window[..., 0])
-    if not frames:
-        raise InputError(f"'{path}' shows no frames, blocks of equal columns: give data.native_frames=False")
-    native = spectrogram.unstretch(window[..., 0], frames)
-    return (native if frames > columns else spectrogram.stretch(native, columns))[..., None]
-
-
-def read_array_window(path: Path, row: int, channels: str, stft: arrays.Stft) -> tuple[np.ndarray, np.ndarray | None]:
-    """One window of an array file, (H, W, 1) in [0, 1], and the velocity of its rows where known."""
-    if channels != "scalar":
-        raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
-    spectrograms, velocities = arrays.read_windows(path, stft)
-    return (spectrograms[row][..., None] + 1) / 2, velocities
-
-
-def describe_velocity_axis(velocities: np.ndarray | None, rows: int) -> dict[str, Any]:
-    """What is known of a velocity axis (highest first): 'velocity' in m/s of each of `rows`, 'zero_doppler' as a share
-    of the height from the top.
-    """
-    if velocities is None:
-        return {"zero_doppler": None, "velocity": None}
-    here = np.interp((np.arange(rows) + 0.5) * len(velocities) / rows - 0.5, np.arange(len(velocities)), velocities)
-    zero = (float(np.interp(0.0, here[::-1], np.arange(rows)[::-1])) + 0.5) / rows
-    return {"zero_doppler": round(zero, 4), "velocity": np.round(here, 4).tolist()}
-
-
-def walker_examples(
-    image_size: tuple[int, int], channels: str, options: dict[str, Any]
-) -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
-    """Windows of synthetic users, named as files would be."""
-    if channels != "scalar":
-        raise InputError("data.channels='rgb' is for folders of images: walkers are scalar")
-    total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
-    windows = walkers.make_windows(**options, size=image_size)
-    seconds = 0.0
-    for count, w in enumerate(tqdm(windows, desc="walking", unit="window", total=total, mininterval=1), 1):
-        seconds += w.seconds
-        item = sources.WindowSource(f"{w.user}/{w.recording}_{w.index:04d}", w.user, f"{w.recording}/1", w.index)
-        common = {"colormap": "jet", "original_size": [256, 256], "window_seconds": round(seconds / count, 4)}
-        common |= describe_velocity_axis(w.velocities, image_size[0])
-        yield item, w.spectrogram[..., None], common
-
-
-def resize(window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) in [0, 1] to `size` (rows, columns): the mean over the area where it shrinks, else nearest."""
-    shrink = window.shape[0] >= size[0] and window.shape[1] >= size[1]
-    how = Image.Resampling.BOX if shrink else Image.Resampling.NEAREST
-    planes = [Image.fromarray(np.ascontiguousarray(window[..., c], np.float32)) for c in range(window.shape[-1])]
-    return np.stack([np.asarray(plane.resize(size[::-1], how)) for plane in planes], axis=-1)
-
-
 def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
     """Changes when any file's name or bytes do."""
     digest = hashlib.sha256()
@@ -259,7 +151,7 @@ def write_prepared(
     lines: list[sources.WindowSource] = []
     common: dict[str, Any] = {}
 
-    def stored() -> Iterator[tuple[int, Example]]:
+    def stored() -> Iterator[StoredExample]:
         for i, (item, window, metadata) in enumerate(examples()):
             lines.append(item)
             common.update(metadata)
@@ -310,7 +202,7 @@ def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, 
     class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Micro-Doppler windows; users, recordings and times are in dataset.json."""
 
-        VERSION = tfds.core.Version(VERSION)
+        VERSION = tfds.core.Version(FILE_VERSION)
 
         def _info(self) -> tfds.core.DatasetInfo:
             features = tfds.features.FeaturesDict({"window": tfds.features.Tensor(shape=shape, dtype=np.uint16)})
@@ -320,7 +212,7 @@ def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, 
             stream = examples()
             return {f"windows_{k:03d}": self._generate_examples(stream) for k in range(math.ceil(count / size))}
 
-        def _generate_examples(self, stream: Iterator[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
+        def _generate_examples(self, stream: Iterator[StoredExample]) -> Iterator[StoredExample]:
             yield from itertools.islice(stream, size)
 
     return Spectrograms(data_dir=cache_dir, file_format="array_record")

@@ -16,15 +16,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, sources
+from mdiff_jax.data import builders, colormap, simulated, sources
 from mdiff_jax.data.builders import Dataset
+from mdiff_jax.data.examples import Example
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_write
-from mdiff_jax.simulator import walkers
 
 LAYOUTS = ("images", "npz", "tfds")
 FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
-WALKER_SIZE = (256, 256)  # rows, columns of real recordings
 
 
 def export_windows(
@@ -98,7 +97,7 @@ def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
 def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
     """A prepared data set, for `builders.open_prepared`."""
 
-    def examples() -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
+    def examples() -> Iterator[Example]:
         for row in rows:
             user = dataset.users[dataset.user_ids[row]]
             item = sources.WindowSource(dataset.files[row], user, dataset.recordings[row], int(dataset.indices[row]))
@@ -113,14 +112,14 @@ def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
 
 def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
     """A folder of walkers, jet, 256 x 256, with truth.json (what was simulated, by file); how many windows. `options`
-    are those of `walker.make_windows`, without the size.
+    are those of `walkers.make_windows`.
     """
     if folder.exists():
         raise InputError(f"'{folder}' is there already: give another place")
     truth = {}
-    for w in walkers.make_windows(**options, size=WALKER_SIZE):
+    for w in simulated.make_windows(simulated.IMAGE_SIZE, **options):
         name = f"{w.user}/{w.recording}_{w.index:04d}.{image_format}"
-        write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), WALKER_SIZE)
+        write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), simulated.IMAGE_SIZE)
         truth[name] = w.truth | {"seconds": w.seconds}
     (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
     return len(truth)

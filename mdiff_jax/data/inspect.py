@@ -16,7 +16,8 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mdiff_jax.data import builders, colormap, sources, spectrogram, splits
+from mdiff_jax.data import colormap, images, sources, spectrogram, splits
+from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 
 COMPARISON_SIZE = (32, 256)  # rows, frames that windows are compared at
@@ -73,13 +74,13 @@ def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSourc
 def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndarray, Report]:
     """Windows (n, F, T) at `SIZE`, with colour map, its residual, and sizes."""
     windows: list[np.ndarray] = []
-    for _, window, found in builders.read_examples(root, items, COMPARISON_SIZE, "scalar", "auto"):
+    for _, window, found in read_examples(root, items, ReadOptions(COMPARISON_SIZE)):
         windows.append(window[..., 0])
         common = found
     some = [sources.file_path(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
-    images = [image for image in map(sources.read_image, some) if image.ndim == 3]
-    off = [colormap.residual(image, common["colormap"]) for image in images]
-    frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in images]
+    coloured = [image for image in map(images.read_image, some) if image.ndim == 3]
+    off = [colormap.residual(image, common["colormap"]) for image in coloured]
+    frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in coloured]
     frames = sorted(n for n in frames if n)
     report = {"colormap": common["colormap"] if some else None, "original_size": common["original_size"]}
     report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}

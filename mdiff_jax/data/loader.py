@@ -5,7 +5,7 @@ from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from mdiff_jax.data.builders import Dataset
 
@@ -62,14 +62,3 @@ def balanced_rows(user_ids: np.ndarray, seed: int) -> np.ndarray:
     most = np.bincount(user_ids).max()
     mine = [np.flatnonzero(user_ids == user) for user in np.unique(user_ids)]
     return np.concatenate([np.concatenate([m, rng.choice(m, most - len(m))]) for m in mine])
-
-
-def eval_batches(
-    dataset: Dataset, rows: Int[np.ndarray, " n"], batch_size: int
-) -> Iterator[dict[str, Float[np.ndarray, "..."] | Int[np.ndarray, "..."] | Bool[np.ndarray, "..."]]]:
-    """{'spectrogram', 'user', 'mask'} in the order of `rows`; the last batch is filled up with windows masked False."""
-    for start in range(0, len(rows), batch_size):
-        mine = rows[start : start + batch_size]
-        padded = np.concatenate([mine, np.repeat(mine[:1], batch_size - len(mine))])
-        mask = np.arange(batch_size) < len(mine)
-        yield {"spectrogram": dataset.load(padded), "user": dataset.user_ids[padded], "mask": mask}

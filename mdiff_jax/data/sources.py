@@ -15,18 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
+from mdiff_jax.data import arrays, images
+from mdiff_jax.runtime.errors import InputError, one_line
 
-from mdiff_jax.data import arrays
-from mdiff_jax.runtime.errors import InputError
-
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-MAX_PIXELS = 4096 * 4096  # of one image: checked before it is decoded
-MIN_SIDE = 8  # rows and frames
-MIN_WINDOWS = 2
-Image_ = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns"]
+MIN_WINDOWS = 2  # of a user
 
 
 class WindowSource(NamedTuple):
@@ -75,20 +67,22 @@ def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.DEFAULT_STFT)
     files: list[Path] = []
     for path in list_visible(folder):
         files += list_visible(path) if path.is_dir() and check_inside(root, path) else [path]
-    images = [p for p in files if p.suffix.lower() in IMAGES]
+    image_files = [p for p in files if p.suffix.lower() in images.SUFFIXES]
     for path in files:
-        if path.is_dir() or path.suffix.lower() not in IMAGES + arrays.SUFFIXES:
-            raise InputError(f"'{path}' is no image ({', '.join(IMAGES)}) or array: move it out of the user's folder")
+        if path.is_dir() or path.suffix.lower() not in images.SUFFIXES + arrays.SUFFIXES:
+            raise InputError(
+                f"'{path}' is no image ({', '.join(images.SUFFIXES)}) or array: move it out of the user's folder"
+            )
         check_inside(root, path)
-    if images and len(images) < len(files):
+    if image_files and len(image_files) < len(files):
         raise InputError(
-            f"'{folder}' mixes images with arrays ({next(p for p in files if p not in images).name}): keep one"
+            f"'{folder}' mixes images with arrays ({next(p for p in files if p not in image_files).name}): keep one"
         )
     found: list[tuple[str, str, int, int]] = []
     for path in files:
         above = "" if path.parent == folder else f"{path.parent.name}/"
         name, condition = path.relative_to(root).as_posix(), split_trailing_number(path.stem)
-        if path in images:
+        if path in image_files:
             found.append((name, above + condition[0], condition[1], -1))
         else:
             found += [(f"{name}#{i}", above + c, k, i) for i, (c, k) in enumerate(scan_array_file(path, stft))]
@@ -149,8 +143,8 @@ def parse_listed_window(root: Path, listing: Path, entry: dict[str, Any]) -> Win
             f"'{listing}' names '{name}', which is no file in '{root / 'images'}': mend or remove the line"
         )
     check_inside(root, path)
-    if path.suffix.lower() not in IMAGES:
-        raise InputError(f"'{path}' is no image ({', '.join(IMAGES)}): remove its line in {listing.name}")
+    if path.suffix.lower() not in images.SUFFIXES:
+        raise InputError(f"'{path}' is no image ({', '.join(images.SUFFIXES)}): remove its line in {listing.name}")
     condition, index = split_trailing_number(path.stem)
     try:
         index = int(entry["index"]) if "index" in entry else index
@@ -237,51 +231,3 @@ def user_folders(root: Path) -> list[str]:
     if root.is_file() or (root / "metadata.json").is_file():
         return []
     return [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-# ----------------------------------------------------------------------------- images
-
-
-def read_image(path: Path) -> Image_:
-    """An image as RGB, or as values in [0, 1] where it is grey (8 or 16 bit). InputError if it is none, is cut short,
-    is animated or transparent, or has a size no window has.
-    """
-    try:
-        with Image.open(path) as image:
-            check_image(image, path)
-            if image.mode.startswith("I"):
-                return (np.asarray(image).astype(np.float32) / 65535).clip(0, 1)
-            if image.mode in ("1", "L", "LA"):
-                return np.asarray(image.convert("L")).astype(np.float32) / 255
-            return np.asarray(image.convert("RGB"))
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's plugins raise anything on damaged files
-        reason = one_line(error)
-        raise InputError(f"'{path}' cannot be read as an image ({reason}): restore it or take it out") from None
-
-
-def check_image(image: Image.Image, path: Path) -> None:
-    """Before anything is decoded, but for the alpha channel."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InputError(f"'{path}' has {width} x {height} pixels: a window has at most {MAX_PIXELS}")
-    if min(width, height) < MIN_SIDE:
-        raise InputError(f"'{path}' is {width}x{height}: a window has at least {MIN_SIDE} rows and frames")
-    if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"'{path}' holds {image.n_frames} pictures: save one window a file")
-    if image.mode == "F":
-        raise InputError(f"'{path}' holds fractions, whose scale is unknown: save an array in dB (.npz, name 'db')")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
-        raise InputError(f"'{path}' is partly transparent: save it without alpha")
-
-
-def to_rgb(image: Image_) -> UInt8[np.ndarray, "rows columns 3"]:
-    """An image as RGB, grey ones too."""
-    if image.ndim == 3:
-        return image
-    return np.repeat(np.round(image * 255).astype(np.uint8)[..., None], 3, axis=-1)

@@ -8,8 +8,10 @@ import numpy as np
 import sklearn
 
 from mdiff_jax import __version__
-from mdiff_jax.data import builders, sources, splits
+from mdiff_jax.data import sources, splits
+from mdiff_jax.data.examples import read_examples
 from mdiff_jax.evaluation import measures, report, report_figures
+from mdiff_jax.inference import user_windows
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, reference, simulator_truth
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet
@@ -151,18 +153,16 @@ def read_windows(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
 
 def read_sample_set(model: Model, folder: Path) -> WindowSet:
     """The same with the files' names."""
-    items = [
-        item for user in model.users if (folder / user).is_dir() for item in sources.scan_user(folder, folder / user)
-    ]
+    # samples have a column or a block of equal columns for each frame of the model
+    options = user_windows.read_options(model)._replace(native_frames=False)
+    folders = [folder / user for user in model.users if (folder / user).is_dir()]
+    items = [item for mine in folders for item in sources.scan_user(folder, mine, options.stft)]
     if not items:
         raise InputError(f"'{folder}' holds no folder of a user of this model: {', '.join(model.users)}")
     strangers = sorted({p.name for p in folder.iterdir() if p.is_dir()} - set(model.users))
     if strangers:
         raise InputError(f"'{folder}' holds '{strangers[0]}', which is no user of this model: take it out")
-    config = model.config.data
-    name = model.dataset.metadata["colormap"] or "auto"
-    examples = builders.read_examples(folder, items, model.dataset.image_size, config.channels, name)
-    windows = np.stack([window.mean(-1) for _, window, _ in examples])
+    windows = np.stack([window.mean(-1) for _, window, _ in read_examples(folder, items, options)])
     users = np.array([model.users.index(item.user) for item in items])
     return WindowSet(windows, users, files=np.array([item.file for item in items]))
 

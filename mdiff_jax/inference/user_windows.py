@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mdiff_jax.data import arrays, builders, sources
+from mdiff_jax.data import arrays, images, sources
+from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError
 
@@ -28,23 +29,22 @@ def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows
     root, items = scan_path(model, path)
     if user is not None:
         items = [item._replace(user=user) for item in items]
-    c, metadata = model.config.data, model.dataset.metadata
-    name = metadata["colormap"] or "auto"
-    stft = arrays.make_stft(dict(c.stft))
-    examples = builders.read_examples(root, items, model.dataset.image_size, c.channels, name, stft, c.native_frames)
-    windows = []
-    for item, window, about in examples:
-        sizes = [list(metadata["original_size"]), list(model.dataset.image_size)]
-        if about["original_size"] not in sizes:
-            rows, columns = about["original_size"]
-            raise InputError(
-                f"'{sources.file_path(root, item)}' is {columns}x{rows}, the model's recordings are "
-                f"{sizes[0][1]}x{sizes[0][0]}: draw it as they were drawn"
-            )
-        windows.append(window)
-    x = np.stack(windows).astype(np.float32)
+    x = np.stack([window for _, window, _ in read_examples(root, items, read_options(model))]).astype(np.float32)
     digest = hashlib.sha256(x.tobytes()).hexdigest()[:16]
     return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, digest)
+
+
+def read_options(model: Model) -> ReadOptions:
+    """How the model's recordings were read; files must have their size, or the size that the model works at."""
+    c, metadata = model.config.data, model.dataset.metadata
+    return ReadOptions(
+        image_size=model.dataset.image_size,
+        channels=c.channels,
+        colormap=metadata["colormap"] or "auto",
+        stft=arrays.make_stft(dict(c.stft)),
+        native_frames=c.native_frames,
+        expected_sizes=(tuple(metadata["original_size"]), model.dataset.image_size),
+    )
 
 
 def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource]]:
@@ -67,10 +67,10 @@ def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource
 def scan_single_file(path: Path, stft: arrays.Stft) -> list[sources.WindowSource]:
     """The windows of one file."""
     user = path.parent.name
-    if path.suffix.lower() in sources.IMAGES:
+    if path.suffix.lower() in images.SUFFIXES:
         return [sources.WindowSource(path.name, user, "given/1", -1)]
     if path.suffix.lower() not in arrays.SUFFIXES:
-        raise InputError(f"'{path}' is no image ({', '.join(sources.IMAGES)}) or array: give another")
+        raise InputError(f"'{path}' is no image ({', '.join(images.SUFFIXES)}) or array: give another")
     table = arrays.describe_file(path, stft)
     users = [user] * table.count if table.user is None else table.user
     return [sources.WindowSource(f"{path.name}#{i}", users[i], "given/1", -1, i) for i in range(table.count)]

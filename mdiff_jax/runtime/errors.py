@@ -8,6 +8,11 @@ class InputError(ValueError):
     """
 
 
+def one_line(error: Exception) -> str:
+    """The message of an exception without line breaks, 200 characters at most."""
+    return " ".join(str(error).split())[:200]
+
+
 class Stopped(Exception):  # noqa: N818, not an error
     """A signal asked the process to leave. Scripts leave with exit status 128 + `signum`."""
 

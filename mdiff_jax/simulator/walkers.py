@@ -2,7 +2,7 @@
 
 A user is a vector of parameters and user k depends on (seed, k) alone; a recording depends on (seed, user, recording).
 The windows are as measured on real data: about four steps each, begun where the torso is fastest, the next one a step
-later; a picture of 128 Doppler rows and as many frames as four steps take, stretched by nearest neighbour.
+later; 128 Doppler rows and as many frames as four steps take.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
-from mdiff_jax.data import spectrogram
 from mdiff_jax.runtime.array_types import Window
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.simulator import gait, radar
+from mdiff_jax.simulator import doppler, gait, radar
 
 ROWS, ZERO_ROW = 128, 104  # of the native grid; zero Doppler
 VELOCITY_STEP = 0.05  # m/s a row: from 5.2 down to -1.15 m/s
 PRF = 2 * ROWS * VELOCITY_STEP / radar.WAVELENGTH  # Hz; what is faster wraps round, as in the real pictures
 HOP_SAMPLES = 120  # samples between frames, 37 ms; a frame is ROWS samples, 39 ms
-PICTURE_COLUMNS = 256  # columns of the pictures whose blocks are imitated
 STEPS_PER_WINDOW = 4  # a window
 DISJOINT_GAP = STEPS_PER_WINDOW  # added to the window index at the end of a walk
 CLUTTER_DB = 34.0  # what stands still, below the top
@@ -49,7 +47,7 @@ class SimulatedWindow:
     user: str  # walker_01 …
     recording: str  # walk_01 …
     index: int  # in time order; windows 4 or more apart share no sample, and walks are that far apart
-    spectrogram: Window  # (F, T), [-1, 1], row 0 the highest velocity
+    spectrogram: Window  # [-1, 1], row 0 the highest velocity; the simulator's own has ROWS rows
     truth: dict[str, float]  # of this recording
     velocities: Float[np.ndarray, " freq"]  # m/s of each row
     seconds: float  # duration of the window
@@ -120,17 +118,17 @@ def native_spectrogram(
 ) -> Window:
     """Native spectrogram (ROWS, frames) of a window's samples, its top the strongest returns."""
     fold = 1 if wrapped else 2
-    spectrum = spectrogram.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW)[:ROWS]
-    db = spectrogram.to_db(spectrum)
+    spectrum = doppler.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW)[:ROWS]
+    db = doppler.to_db(spectrum)
     top = float(np.percentile(db, 99.7))
     noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
     noise[ZERO_ROW] *= 10 ** ((scene.snr_db - CLUTTER_DB) / 20)
-    native = spectrogram.from_db(spectrogram.to_db(spectrum + noise.astype(np.complex64)), top)
+    native = doppler.from_db(doppler.to_db(spectrum + noise.astype(np.complex64)), top)
     return np.where(native < DETECTION_LEVEL, np.float32(-1), native)
 
 
 def make_recording(
-    user: User, windows: int, rng: np.random.Generator, size: tuple[int, int], difficulty: float, wrapped: bool
+    user: User, windows: int, rng: np.random.Generator, difficulty: float, wrapped: bool
 ) -> Iterator[tuple[Window, dict[str, float], float]]:
     """Windows of one walk, with its truth and their durations in seconds."""
     walk, scene = vary_walk(user, difficulty, rng)
@@ -141,8 +139,7 @@ def make_recording(
         jitter = 0.02 * difficulty * rng.standard_normal() * (fastest[1] - fastest[0])
         start = int(np.clip(fastest[k] + jitter, 0, len(iq) - (fastest[k + STEPS_PER_WINDOW] - fastest[k])))
         stop = start + int(fastest[k + STEPS_PER_WINDOW] - fastest[k])
-        native = native_spectrogram(iq[start:stop], scene, wrapped, rng)
-        yield spectrogram.resize(spectrogram.stretch(native, PICTURE_COLUMNS), size), truth, (stop - start) / rate
+        yield native_spectrogram(iq[start:stop], scene, wrapped, rng), truth, (stop - start) / rate
 
 
 def make_windows(
@@ -151,25 +148,23 @@ def make_windows(
     recordings_per_user: int,
     windows_per_recording: int,
     seed: int,
-    size: tuple[int, int] = (ROWS, 64),
     difficulty: float = 1.0,
     wrapped: bool = True,
 ) -> Iterator[SimulatedWindow]:
-    """All windows, user by user and walk by walk. `size` is (Doppler rows, time frames); `difficulty` scales how much a
-    person's walks differ; unwrapped, speeds off the axis are lost rather than folded back.
+    """All windows, user by user and walk by walk. `difficulty` scales how much a person's walks differ; unwrapped,
+    speeds off the axis are lost rather than folded back. InputError for a number that cannot be.
     """
-    if min(recordings_per_user, windows_per_recording, *size) < 1 or difficulty < 0:
+    if min(recordings_per_user, windows_per_recording) < 1 or difficulty < 0:
         raise InputError(
-            f"recordings_per_user={recordings_per_user}, windows_per_recording={windows_per_recording}, size={size}, "
+            f"recordings_per_user={recordings_per_user}, windows_per_recording={windows_per_recording}, "
             f"difficulty={difficulty}: give counts of at least 1 and a difficulty of at least 0"
         )
-    axis = spectrogram.row_velocities(ROWS, PRF, radar.WAVELENGTH, ZERO_ROW)
-    rows = np.interp((np.arange(size[0]) + 0.5) * ROWS / size[0] - 0.5, np.arange(ROWS), axis)
+    axis = doppler.row_velocities(ROWS, PRF, radar.WAVELENGTH, ZERO_ROW)
     for u, user in enumerate(make_users(num_users, seed)):
         for r in range(recordings_per_user):
             rng = np.random.default_rng([seed, 2, u, r])
             first = r * (windows_per_recording + DISJOINT_GAP)
-            recording = make_recording(user, windows_per_recording, rng, size, difficulty, wrapped)
+            recording = make_recording(user, windows_per_recording, rng, difficulty, wrapped)
             for k, (window, truth, seconds) in enumerate(recording):
                 name, walk = f"walker_{u + 1:02d}", f"walk_{r + 1:02d}"
-                yield SimulatedWindow(name, walk, first + k, window, truth, rows, seconds)
+                yield SimulatedWindow(name, walk, first + k, window, truth, axis, seconds)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdiff_jax.data import arrays, builders, colormap, export, inspect, loader, spectrogram, splits
+from mdiff_jax.data import arrays, builders, colormap, export, images, inspect, loader, spectrogram, splits
 from mdiff_jax.runtime.errors import InputError
 
 SIZE = (32, 24)
@@ -69,7 +69,7 @@ def test_an_interrupted_preparation_is_begun_again(folder, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(builders, "image_to_scalar", stop)
+        patch.setattr(images, "to_scalar", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(folder, tmp_path / "data")
     with pytest.raises(InputError, match="holds no prepared data set"):
@@ -122,13 +122,6 @@ def test_balanced_draws_users_equally(dataset):
     )
     users = np.concatenate([next(stream)["user"] for _ in range(5)])
     np.testing.assert_array_equal(np.bincount(users), [20, 20])
-
-
-def test_evaluation_batches_are_in_order_and_masked(dataset):
-    found = list(loader.eval_batches(dataset, np.array([3, 1, 2, 30, 7]), 4))
-    assert [b["mask"].tolist() for b in found] == [[True] * 4, [True, False, False, False]]
-    np.testing.assert_array_equal(found[0]["spectrogram"], dataset.load(np.array([3, 1, 2, 30])))
-    assert found[1]["user"][0] == 0
 
 
 @pytest.mark.parametrize("layout", export.LAYOUTS)

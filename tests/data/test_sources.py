@@ -12,10 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.constants
 import scipy.io
 from PIL import Image
 
-from mdiff_jax.data import arrays, builders, colormap, sources
+from mdiff_jax.data import arrays, colormap, examples, images, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -41,8 +42,8 @@ def two_users(root: Path) -> Path:
 
 def read_all(root: Path) -> dict[str, np.ndarray]:
     """Every window, as preparation does it."""
-    examples = builders.read_examples(root, sources.scan_windows(root), (16, 12), "scalar", "auto")
-    return {item.file: window for item, window, _ in examples}
+    found = examples.read_examples(root, sources.scan_windows(root), examples.ReadOptions((16, 12)))
+    return {item.file: window for item, window, _ in found}
 
 
 def refused(root: Path, name: str) -> str:
@@ -90,7 +91,7 @@ def test_folders_of_a_user_are_recordings(tmp_path):
 def test_every_kind_of_colour_file_gives_the_same(tmp_path, mode):
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     (JET.quantize(256) if mode == "P" else JET.convert(mode)).save(path)
-    image = sources.read_image(path)
+    image = images.read_image(path)
     assert np.abs(colormap.to_scalar(image, "jet") - GREY).max() < 0.02
 
 
@@ -98,7 +99,7 @@ def test_every_kind_of_colour_file_gives_the_same(tmp_path, mode):
 def test_grey_of_8_and_16_bits(tmp_path, bits):
     levels = np.round(GREY * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     Image.fromarray(levels).save(tmp_path / "x.png")
-    assert np.abs(sources.read_image(tmp_path / "x.png") - GREY).max() <= 0.5 / (2**bits - 1) + 1e-6
+    assert np.abs(images.read_image(tmp_path / "x.png") - GREY).max() <= 0.5 / (2**bits - 1) + 1e-6
 
 
 def test_a_listing(tmp_path):
@@ -154,7 +155,7 @@ def test_an_ascending_velocity_axis_is_turned(tmp_path):
     one, other = arrays.read_windows(tmp_path / "up.npz"), arrays.read_windows(tmp_path / "down.npz")
     np.testing.assert_array_equal(one.spectrograms, other.spectrograms)
     assert one.velocities[0] == 5
-    axis = builders.describe_velocity_axis(one.velocities, 8)
+    axis = spectrogram.describe_velocity_axis(one.velocities, 8)
     assert axis["zero_doppler"] == pytest.approx((5 * 16 / 6.4 + 0.5) / 16, abs=0.07) and axis["velocity"][0] > 4
 
 
@@ -162,7 +163,7 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     """One scatterer approaching at 2 m/s: phase 4 pi v t / wavelength."""
     prf, carrier = 4000.0, 77e9
     t = np.arange(40000) / prf
-    iq = np.exp(4j * np.pi * 2.0 * t * carrier / arrays.LIGHT)
+    iq = np.exp(4j * np.pi * 2.0 * t * carrier / scipy.constants.c)
     save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
     windows, velocities = arrays.read_windows(tmp_path / "x.npz")
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
@@ -291,7 +292,7 @@ def test_damaged_files_are_refused_by_name_or_read(tmp_path, suffix):
             warnings.simplefilter("error")
             try:
                 assert np.isfinite(
-                    sources.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read_windows(bad)[0]
+                    images.read_image(bad) if suffix in ("png", "jpg", "tif") else arrays.read_windows(bad)[0]
                 ).all()
             except InputError as error:
                 assert bad.name in str(error) and "\n" not in str(error)

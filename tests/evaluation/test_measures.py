@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
+from mdiff_jax.data import simulated
 from mdiff_jax.evaluation import measures, report
 from mdiff_jax.metrics import distances, identity, kinematics, memorization, reference, simulator_truth
 from mdiff_jax.metrics.reference import WindowSet
-from mdiff_jax.simulator import walkers
 
 ZERO = 104.5 / 128  # of the walkers' axis
 
@@ -18,8 +18,8 @@ def sets():
     of them real windows would be as far from each other as spoilt ones.
     """
     windows = list(
-        walkers.make_windows(
-            num_users=3, recordings_per_user=9, windows_per_recording=3, seed=0, size=(64, 64), difficulty=0.5
+        simulated.make_windows(
+            (64, 64), num_users=3, recordings_per_user=9, windows_per_recording=3, seed=0, difficulty=0.5
         )
     )
     held_out = np.array([w.recording in ("walk_07", "walk_08", "walk_09") for w in windows])
@@ -185,7 +185,7 @@ def test_steps_of_a_periodic_envelope():
 def test_measures_of_walkers_follow_their_truth():
     """The ridge lies where the truth says, the highest return follows the ankle; with other names they do not."""
     windows = list(
-        walkers.make_windows(num_users=5, recordings_per_user=3, windows_per_recording=1, seed=3, size=(128, 64))
+        simulated.make_windows((128, 64), num_users=5, recordings_per_user=3, windows_per_recording=1, seed=3)
     )
     users = np.array([int(w.user[-2:]) - 1 for w in windows])
     measures = kinematics.measure_kinematics(np.stack([w.spectrogram for w in windows]), ZERO)
