@@ -59,13 +59,13 @@ def all_figures(
 
 
 def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]:
-    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the last judge if there are two;
+    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the judge whose verdict counts;
     'plausible', 'variety', 'similarity', 'copies'.
 
     `test` are the real windows to compare with, validation windows in a search. What real windows reach:
     quick_figures(test, test), but for the kernel distance, which is 0 between real ones.
     """
-    judge = list(generated.probabilities)[-1]
+    judge = generated.verdict_judge
     return {
         "accuracy": float(generated.right(judge).mean()),
         "recognised": float(generated.recognised(judge).mean()),
@@ -81,29 +81,32 @@ def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]
 
 
 def identity_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Each judge's figures, headed by what it is worth."""
+    """Each judge's figures; they are reliable where the judge recognises real unseen windows."""
     for judge in generated.probabilities:
-        yield from judge_figures(judge, test, generated)
+        reliable = is_reliable(judge, test)
+        for figure in judge_figures(judge, test, generated):
+            yield figure._replace(judge=judge, reliable=reliable)
+
+
+def is_reliable(judge: str, test: MeasuredSet) -> bool:
+    """Whether a judge recognises real unseen windows well enough to decide anything."""
+    users = test.probabilities[judge].shape[1]
+    return not identity.is_too_weak(float(test.right(judge).mean()), users)
 
 
 def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
     sets = (generated, test)
     users = generated.probabilities[judge].shape[1]
-    right = [s.right(judge) for s in sets]
-    weak = identity.is_too_weak(float(right[1].mean()), users)
-    note = f"chance {1 / users:.2f}" + (": THE JUDGE IS TOO WEAK to decide anything" if weak else "")
-    yield compare_means(IDENTITY, f"accuracy, {judge}", note, right, sets)
+    yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.right(judge) for s in sets], sets)
     note = f"right, with confidence above {identity.RECOGNITION_THRESHOLD}"
-    yield compare_means(IDENTITY, f"recognised, {judge}", note, [s.recognised(judge) for s in sets], sets)
+    yield compare_means(IDENTITY, "recognised", note, [s.recognised(judge) for s in sets], sets)
     by_user = [identity.accuracy_by_user(s.probabilities[judge], s.set.users) for s in sets]
     balanced = [float(np.mean(list(b.values()))) for b in by_user]
-    yield Figure(IDENTITY, f"balanced accuracy, {judge}", *balanced, "mean of the users' accuracies")
+    yield Figure(IDENTITY, "balanced accuracy", *balanced, "mean of the users' accuracies")
     worst = [min(b.values()) for b in by_user]
-    yield Figure(IDENTITY, f"accuracy of the worst user, {judge}", *worst, "of those who are there")
+    yield Figure(IDENTITY, "accuracy of the worst user", *worst, "of those who are there")
     errors = [identity.calibration_error(s.probabilities[judge], s.set.users) for s in sets]
-    yield Figure(
-        IDENTITY, f"calibration error, {judge}", *errors, "how far confidence and accuracy are apart on average"
-    )
+    yield Figure(IDENTITY, "calibration error", *errors, "how far confidence and accuracy are apart on average")
 
 
 # ----------------------------------------------------------------------------- is it possible?
@@ -132,8 +135,8 @@ def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredS
         return
     ours, theirs = (true.truth_correlation(truth, s.physics, s.set.users) for s in sets)
     for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
-        name = f"correlation with the truth, {part}"
-        yield Figure(PHYSICS, name, ours[part], theirs[part], f"over users, {note}")
+        metric = f"correlation with the truth, {part}"
+        yield Figure(PHYSICS, metric, ours[part], theirs[part], f"over users, {note}")
 
 
 def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
@@ -147,7 +150,8 @@ def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[
 
     notes = {"distance of distributions": "Wasserstein, in real deviations, mean over all measures"}
     notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in names}
-    yield from mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated))
+    for figure in mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated)):
+        yield figure._replace(detail=True)
 
 
 def measure_notes(test: MeasuredSet) -> dict[str, str]:
@@ -266,12 +270,10 @@ def fidelity_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet
     which are what a model can learn. All in the features of the judge that the verdict asks and of somebody's own
     function; the kernel distance in all features.
     """
-    full = list(generated.probabilities)[-1], reference.OWN_FEATURES
+    full = generated.verdict_judge, reference.OWN_FEATURES
     rows = pair_training_rows(test.set.users, stick.train.users, np.random.default_rng(0))
     for name, extract in stick.extractors.items():
-        measure, notes = make_distance_measure(
-            name, name in full, min(generated.count(), test.count() // 3) > NEIGHBOURS
-        )
+        measure, notes = make_distance_measure(name in full, min(generated.count(), test.count() // 3) > NEIGHBOURS)
         made, real, learnt = generated.features[name], test.features[name], extract(stick.train.windows)[rows]
         values = [
             (measure(made[few], real[one]), measure(real[other], real[one]), measure(learnt[other], real[one]))
@@ -282,21 +284,22 @@ def fidelity_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet
             k: f"{note}; of training windows {v:.3f}"
             for (k, note), v in zip(notes.items(), training.mean(0), strict=True)
         }
-        yield from mean_over_draws(FIDELITY, notes, ours, theirs)
+        for figure in mean_over_draws(FIDELITY, notes, ours, theirs):
+            yield figure._replace(judge=name)
 
 
-def make_distance_measure(name: str, full: bool, enough: bool) -> tuple[Callable, dict[str, str]]:
+def make_distance_measure(full: bool, enough: bool) -> tuple[Callable, dict[str, str]]:
     """The measure, and a note for each of its values. Balls need more windows than neighbours."""
-    notes = {f"kernel distance, {name}": "squared, unbiased: about 0 where nothing differs"}
+    notes = {"kernel distance": "squared, unbiased: about 0 where nothing differs"}
     if full:
-        notes[f"Fréchet distance, {name}"] = "large at small numbers, so only beside the real value"
-        notes[f"effective dimensions, {name}"] = "directions over which windows are spread"
+        notes["Fréchet distance"] = "large at small numbers, so only beside the real value"
+        notes["effective dimensions"] = "directions over which windows are spread"
     if full and enough:
         notes |= {
-            f"precision, {name}": "share inside the real cloud",
-            f"recall, {name}": "share of the real cloud that is reached",
-            f"density, {name}": "how crowded around real ones; above 1: too typical",
-            f"coverage, {name}": "share of real windows with one nearby",
+            "precision": "share inside the real cloud",
+            "recall": "share of the real cloud that is reached",
+            "density": "how crowded around real ones; above 1: too typical",
+            "coverage": "share of real windows with one nearby",
         }
 
     def measure(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -314,28 +317,29 @@ def make_distance_measure(name: str, full: bool, enough: bool) -> tuple[Callable
 def figures_by_user(test: MeasuredSet, generated: MeasuredSet) -> dict[int, list[Figure]]:
     """A few figures for each user who has generated windows. What needs more windows than a user has is left out."""
     alike = np.logical_or(*suspected_copies(test, generated))
-    found = {}
+    reliable, found = is_reliable(test.verdict_judge, test), {}
     for user in np.unique(generated.set.users):
         real, made = (s.pick(s.set.users == user) for s in (test, generated))
         share = float(alike[generated.set.users == user].mean())
         found[int(user)] = [
-            *user_figures(real, made),
+            *(f._replace(reliable=reliable) if f.question == IDENTITY else f for f in user_figures(real, made)),
             Figure(NOVELTY, "suspected copies", share, 0.0, "whole or in part"),
         ]
     return found
 
 
 def user_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    judge, sets = list(generated.probabilities)[-1], (generated, test)
-    yield compare_means(IDENTITY, "accuracy", judge, [s.right(judge) for s in sets], sets)
-    yield compare_means(IDENTITY, "recognised", judge, [s.recognised(judge) for s in sets], sets)
+    judge, sets = generated.verdict_judge, (generated, test)
+    yield compare_means(IDENTITY, "accuracy", "", [s.right(judge) for s in sets], sets)._replace(judge=judge)
+    recognised = [s.recognised(judge) for s in sets]
+    yield compare_means(IDENTITY, "recognised", "", recognised, sets)._replace(judge=judge)
     yield compare_means(PHYSICS, "plausible", "", [kinematics.is_plausible(s.physics) for s in sets], sets)
     if generated.count() < 2 or test.count() < 4:
         return
     yield Figure(NOVELTY, "variety", intra_user_diversity(generated.set), intra_user_diversity(test.set), "1 - NCC")
     yield next(distribution_figures(test, generated))
     enough = min(generated.count(), test.count() // 3) > NEIGHBOURS
-    measure, notes = make_distance_measure(judge, True, enough)
+    measure, notes = make_distance_measure(True, enough)
     halves = compare_with_halves(lambda a, b: measure(a.features[judge], b.features[judge]), test, generated)
     for figure in mean_over_draws(FIDELITY, notes, *halves):
-        yield figure._replace(name=figure.name.removesuffix(f", {judge}"))
+        yield figure._replace(judge=judge)

@@ -52,14 +52,15 @@ def judge_samples(
     about = describe_method(model, folder, generated, augmentation)
 
     # ------------------------------------------------------------------- write
-    text = report.format_markdown(figures, users, points, about, collect_warnings(model, test))
+    verdict, warnings = report.state_verdict(figures, points, stick.verdict_judge), collect_warnings(model, test)
+    text = report.format_markdown(verdict, figures, users, points, about, warnings)
     workdir.root.joinpath("report.md").write_text(text)
     contents = {
         "about": about,
-        "warnings": collect_warnings(model, test),
-        "verdict": report.state_verdict(figures, points),
-        "figures": [f._asdict() for f in figures],
-        "users": {name: [f._asdict() for f in mine] for name, mine in users.items()},
+        "warnings": warnings,
+        "verdict": verdict,
+        "figures": [{"name": f.name} | f._asdict() | {"note": report.format_note(f)} for f in figures],
+        "users": {name: [{"name": f.metric} | f._asdict() for f in mine] for name, mine in users.items()},
         "confusion": {
             title: table.tolist() for title, table in report_figures.confusion_tables(test, generated).items()
         },

@@ -15,23 +15,31 @@ Measure = Callable[[MeasuredSet, MeasuredSet], np.ndarray]  # two sets of equal 
 
 
 class Figure(NamedTuple):
-    """One line of the report."""
+    """One metric of generated windows beside the same of real unseen ones: one line of the report."""
 
     question: str
-    name: str
+    metric: str
     generated: float
-    real: float  # the same figure for real unseen windows
+    real: float
     note: str
     generated_range: Range | None = None  # 5 to 95 %
     real_range: Range | None = None
+    judge: str | None = None  # the judge that was asked, or the features that distances are taken in
+    reliable: bool = True  # False where the judge fails on real windows too, so that the figure decides nothing
+    detail: bool = False  # True for one of many of a kind, which long tables leave out
+
+    @property
+    def name(self) -> str:
+        """The metric and, where there is one, the judge: what tells the figure from all others of a report."""
+        return self.metric if self.judge is None else f"{self.metric}, {self.judge}"
 
 
 def compare_means(
-    question: str, name: str, note: str, values: list[np.ndarray], sets: tuple[MeasuredSet, MeasuredSet]
+    question: str, metric: str, note: str, values: list[np.ndarray], sets: tuple[MeasuredSet, MeasuredSet]
 ) -> Figure:
     """A mean over windows, generated and real, each with its range over what is independent."""
     ranges = [bootstrap.bootstrap_interval(v, s.set.units(), seed=0) for v, s in zip(values, sets, strict=True)]
-    return Figure(question, name, *(float(np.mean(v)) for v in values), note, *ranges)
+    return Figure(question, metric, *(float(np.mean(v)) for v in values), note, *ranges)
 
 
 def paired_draws(test: MeasuredSet, generated: MeasuredSet) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -65,8 +73,8 @@ def compare_with_halves(measure: Measure, test: MeasuredSet, generated: Measured
 
 
 def mean_over_draws(question: str, notes: dict[str, str], ours: np.ndarray, theirs: np.ndarray) -> Iterator[Figure]:
-    """Means over draws, with the range of the draws."""
-    for k, (name, note) in enumerate(notes.items()):
+    """Means over draws, with the range of the draws; `notes` maps each metric to its note."""
+    for k, (metric, note) in enumerate(notes.items()):
         both = ours[:, k], theirs[:, k]
         ranges = [bootstrap.percentile_interval(v) for v in both]
-        yield Figure(question, name, *(float(v.mean()) for v in both), note, *ranges)
+        yield Figure(question, metric, *(float(v.mean()) for v in both), note, *ranges)

@@ -60,6 +60,7 @@ class MeasuredSet(NamedTuple):
     """A set of windows and what was measured of each."""
 
     set: WindowSet
+    verdict_judge: str  # of several judges the one whose verdict counts
     probabilities: dict[str, identity.Probabilities]  # of each judge
     features: dict[str, Float[np.ndarray, "windows dim"]]  # to take distances in
     physics: kinematics.Measures
@@ -74,8 +75,9 @@ class MeasuredSet(NamedTuple):
 
     def pick(self, rows: np.ndarray) -> "Measured":
         """These windows, by positions or by a mask."""
-        tables = [{name: v[rows] for name, v in table.items()} for table in self[1:4]]
-        return MeasuredSet(self.set.pick(rows), *tables, *(None if v is None else v[rows] for v in self[4:]))
+        tables = [{name: v[rows] for name, v in table.items()} for table in self[2:5]]
+        similarities = (None if v is None else v[rows] for v in self[5:])
+        return MeasuredSet(self.set.pick(rows), self.verdict_judge, *tables, *similarities)
 
     def light(self) -> "Measured":
         """The same without the windows, to be picked from many times."""
@@ -95,7 +97,8 @@ class Reference(NamedTuple):
 
     train: WindowSet
     zero_doppler: float
-    judges: dict[str, identity.Judge]  # the last is the one the verdict asks
+    judges: dict[str, identity.Judge]
+    verdict_judge: str  # the one of them whose verdict counts
     extractors: dict[str, FeatureExtractor]
 
     def measure(self, windows: WindowSet, parts: bool = True) -> MeasuredSet:
@@ -103,6 +106,7 @@ class Reference(NamedTuple):
         x, training = windows.windows, self.train.windows
         return MeasuredSet(
             windows,
+            self.verdict_judge,
             {name: judge.probabilities(x) for name, judge in self.judges.items()},
             {name: extract(x) for name, extract in self.extractors.items()},
             measure_in_chunks(lambda few: kinematics.measure_kinematics(few, self.zero_doppler), x),
@@ -138,7 +142,7 @@ def make_reference(
     extractors: dict[str, FeatureExtractor] = {name: judge.features for name, judge in judges.items()}
     if own is not None:
         extractors[OWN_FEATURES] = check_features(own)
-    return Reference(train, zero, judges, extractors)
+    return Reference(train, zero, judges, CONVOLUTIONAL_JUDGE if convolutional else LINEAR_JUDGE, extractors)
 
 
 def check_features(own: FeatureExtractor) -> FeatureExtractor:
