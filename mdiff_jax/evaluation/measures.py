@@ -100,10 +100,9 @@ def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iter
     yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.right(judge) for s in sets], sets)
     note = f"right, with confidence above {identity.RECOGNITION_THRESHOLD}"
     yield compare_means(IDENTITY, "recognised", note, [s.recognised(judge) for s in sets], sets)
-    by_user = [identity.accuracy_by_user(s.probabilities[judge], s.set.users) for s in sets]
-    balanced = [float(np.mean(list(b.values()))) for b in by_user]
+    balanced = [identity.balanced_accuracy(s.probabilities[judge], s.set.users) for s in sets]
     yield Figure(IDENTITY, "balanced accuracy", *balanced, "mean of the users' accuracies")
-    worst = [min(b.values()) for b in by_user]
+    worst = [min(identity.accuracy_by_user(s.probabilities[judge], s.set.users).values()) for s in sets]
     yield Figure(IDENTITY, "accuracy of the worst user", *worst, "of those who are there")
     errors = [identity.calibration_error(s.probabilities[judge], s.set.users) for s in sets]
     yield Figure(IDENTITY, "calibration error", *errors, "how far confidence and accuracy are apart on average")
