@@ -178,4 +178,5 @@ def real_window_set(model: Model, name: str) -> WindowSet:
     """The same with what is known of their walks."""
     rows = model.dataset.rows(model.split[name])
     recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
-    return WindowSet(*real_windows(model, name), recordings, indices, np.array(model.split[name]))
+    files = np.array(model.split[name])
+    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap)

@@ -9,7 +9,6 @@ from mdiff_jax.metrics import bootstrap
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.reference import MeasuredSet
 
-GAP = 3  # window indices on each side of a cut that share pixels with the other side
 DRAWS = 20  # ways to halve the real windows
 Measure = Callable[[MeasuredSet, MeasuredSet], np.ndarray]  # two sets of equal number → values
 
@@ -47,9 +46,9 @@ def paired_draws(test: MeasuredSet, generated: MeasuredSet) -> Iterator[tuple[np
     halves share no pixel where walks and their order are known.
     """
     rng = np.random.default_rng(0)
-    units, places = test.set.units(), test.set.places(GAP)
+    units, places = test.set.units(), test.set.places()
     for _ in range(DRAWS):
-        halves = bootstrap.split_halves(test.set.users, units, places, GAP, rng)
+        halves = bootstrap.split_halves(test.set.users, units, places, test.set.gap, rng)
         one, other = (rng.permutation(np.flatnonzero(half)) for half in halves)
         count = min(generated.count(), len(one), len(other))
         yield rng.permutation(generated.count())[:count], one[:count], other[:count]
@@ -57,8 +56,8 @@ def paired_draws(test: MeasuredSet, generated: MeasuredSet) -> Iterator[tuple[np
 
 def halves_overlap(test: MeasuredSet) -> bool:
     """Whether there are too few unseen windows for halves that share nothing."""
-    places = test.set.places(GAP)
-    return any(bootstrap.share_pixels(one, other, places, GAP) for _, one, other in paired_draws(test, test))
+    places = test.set.places()
+    return any(bootstrap.share_pixels(one, other, places, test.set.gap) for _, one, other in paired_draws(test, test))
 
 
 def compare_with_halves(measure: Measure, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:

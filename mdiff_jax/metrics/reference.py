@@ -22,7 +22,8 @@ FeatureExtractor = Callable[[Windows], Float[np.ndarray, "windows dim"]]
 
 class WindowSet(NamedTuple):
     """Windows in [-1, 1] and the index of each one's user. `recordings` and `indices` say which walk a real window is
-    from and where in it; without them each window counts as independent, which holds for generated ones only.
+    from and where in it, and windows of a walk within `gap` indices share pixels; without them each window counts as
+    independent, which holds for generated ones only.
     """
 
     windows: Windows
@@ -30,6 +31,7 @@ class WindowSet(NamedTuple):
     recordings: Shaped[np.ndarray, " windows"] | None = None
     indices: Int[np.ndarray, " windows"] | None = None
     files: Shaped[np.ndarray, " windows"] | None = None
+    gap: int = splits.DEFAULT_GAP
 
     def units(self) -> Int[np.ndarray, " windows"]:
         """A number for what is independent of each other: a user's walk, or the window itself."""
@@ -37,15 +39,15 @@ class WindowSet(NamedTuple):
             return np.arange(len(self.users))
         return np.unique(self._owners(), return_inverse=True)[1]
 
-    def places(self, gap: int) -> Int[np.ndarray, " windows"]:
+    def places(self) -> Int[np.ndarray, " windows"]:
         """Places on a time axis, where windows that are `gap` or less apart share pixels."""
         if self.recordings is None or self.indices is None or (self.indices < 0).any():
             return np.arange(len(self.users)) * INDEPENDENT_DISTANCE
-        return splits.time_positions(self._owners(), self.indices, gap)
+        return splits.time_positions(self._owners(), self.indices, self.gap)
 
     def pick(self, rows: np.ndarray) -> "WindowSet":
         """These windows, by positions or by a mask."""
-        return WindowSet(*(None if field is None else field[rows] for field in self))
+        return WindowSet(*(None if field is None else field[rows] for field in self[:-1]), self.gap)
 
     def in_order(self) -> "WindowSet":
         """The same set in an order of its own: that of files then changes nothing that is drawn at random."""
