@@ -119,7 +119,7 @@ def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
 
 def list_suspected_copies(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> list[dict]:
     """Files that look like copies, the nearest first, and what they look like."""
-    whole, part = measures.suspected_copies(test, generated)
+    whole, part = comparison.suspected_copies(test, generated)
     found = [
         (float(value[i]), str(generated.set.files[i]), str(stick.train.files[near[i]]), kind)
         for kind, which, value, near in (

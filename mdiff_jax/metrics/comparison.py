@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdiff_jax.metrics import bootstrap
+from mdiff_jax.metrics import bootstrap, memorization
 from mdiff_jax.metrics.bootstrap import Range
-from mdiff_jax.metrics.reference import MeasuredSet
+from mdiff_jax.metrics.reference import MeasuredSet, WindowSet
 
 DRAWS = 20  # ways to halve the real windows
 Measure = Callable[[MeasuredSet, MeasuredSet], np.ndarray]  # two sets of equal number → values
@@ -77,3 +77,41 @@ def mean_over_draws(question: str, notes: dict[str, str], ours: np.ndarray, thei
         both = ours[:, k], theirs[:, k]
         ranges = [bootstrap.percentile_interval(v) for v in both]
         yield Figure(question, metric, *(float(v.mean()) for v in both), note, *ranges)
+
+
+# ----------------------------------------------------------------------------- copies
+
+
+def suspected_copies(test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
+    """Which windows are nearer to a training window than any unseen one is: whole, or a half or more of them."""
+    return generated.similarity > test.similarity.max(), generated.part > test.part.max()
+
+
+def copy_false_alarms(test: MeasuredSet) -> np.ndarray:
+    """(draws, 2): share of a half of the unseen windows that the scale of the other half calls copies."""
+
+    def measure(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
+        return np.array([memorization.copy_share(a.similarity, b.similarity), memorization.copy_share(a.part, b.part)])
+
+    return compare_with_halves(measure, test, test)[1]
+
+
+def membership_gap(train: WindowSet, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
+    """Median of how much more alike windows are to training windows than to unseen ones, as many and of the same users;
+    of generated windows and of the other half of the unseen ones.
+    """
+    rows = bootstrap.pair_rows_by_user(test.set.users, train.users, np.random.default_rng(0))
+    gaps = []
+    tables = [
+        [memorization.best_correlation(s.set.windows, x) for x in (train.windows[rows], test.set.windows)]
+        for s in (generated, test)
+    ]
+    for made, one, other in paired_draws(test, generated):
+        gaps.append(
+            [
+                np.median(seen[np.ix_(who, one)].max(1) - unseen[np.ix_(who, one)].max(1))
+                for who, (seen, unseen) in zip((made, other), tables, strict=True)
+            ]
+        )
+    ours, theirs = np.array(gaps).T
+    return ours[:, None], theirs[:, None]
