@@ -26,7 +26,9 @@ def main() -> None:
     parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     train_loop.train(CONFIG.value, WORKDIR.value)
     if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run:
-        summary.summarize_run(WORKDIR.value)
+        text = summary.summarize_run(WORKDIR.value)
+        if parallel.is_first():
+            print(text, flush=True)
 
 
 if __name__ == "__main__":

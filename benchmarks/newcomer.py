@@ -58,7 +58,7 @@ def cell(value: float, ends: tuple[float, float] | None) -> str:
 
 
 def figures(test: MeasuredSet, generated: MeasuredSet, user: int) -> dict[str, Figure]:
-    return {f.name: f for f in measures.figures_by_user(test, generated)[user] if f.name in COLUMNS}
+    return {f.metric: f for f in measures.figures_by_user(test, generated)[user] if f.metric in COLUMNS}
 
 
 def main() -> None:

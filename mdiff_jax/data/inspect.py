@@ -169,7 +169,7 @@ def find_near_duplicates(data: InspectedData) -> list[Report]:
 
 def propose_split(data: InspectedData, overlap: Report | None) -> Report:
     """A safe split, or why there is none."""
-    gap = overlap["disjoint_at"] - 1 if overlap else 3
+    gap = overlap["disjoint_at"] - 1 if overlap else splits.DEFAULT_GAP
     try:
         split = splits.make_split(data, fractions=FRACTIONS, by="auto", gap=gap, seed=0)
     except InputError as error:

@@ -18,6 +18,7 @@ from mdiff_jax.runtime.workdir import atomic_write
 
 PARTS = ("train", "validation", "test")
 SPLIT_RULES = ("auto", "recording", "block", "random_that_leaks")
+DEFAULT_GAP = 3  # indices within which windows share pixels, where neither configuration nor measurement says it
 MIN_WALKS = 6  # from so many on, whole walks are dealt out
 OVERLAP_CORRELATION = (
     0.9  # correlation from which two windows of a user may overlap: disjoint ones reach 0.93 too, so this errs on

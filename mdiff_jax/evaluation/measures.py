@@ -5,12 +5,21 @@ Measures of windows in, figures out: no network of the model, no configuration. 
 windows that nobody was trained on, and what can vary has a range.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from mdiff_jax.metrics import augmentation_utility, bootstrap, distances, identity, kinematics, memorization, reference
+from mdiff_jax.metrics import (
+    augmentation_utility,
+    bootstrap,
+    comparison,
+    distances,
+    identity,
+    kinematics,
+    memorization,
+    reference,
+)
 from mdiff_jax.metrics import simulator_truth as true
 from mdiff_jax.metrics.comparison import Figure, compare_means, compare_with_halves, mean_over_draws, paired_draws
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet
@@ -24,7 +33,6 @@ IDENTITY, PHYSICS, NOVELTY, USEFUL, FIDELITY = (
     "Does adding it help?",
     "How far from real ones?",
 )
-NEIGHBOURS = 5  # of a ball
 TEACHERS = 3  # draws of windows that a judge is taught by
 
 
@@ -59,19 +67,19 @@ def all_figures(
 
 
 def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]:
-    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the last judge if there are two;
+    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the judge whose verdict counts;
     'plausible', 'variety', 'similarity', 'copies'.
 
     `test` are the real windows to compare with, validation windows in a search. What real windows reach:
     quick_figures(test, test), but for the kernel distance, which is 0 between real ones.
     """
-    judge = list(generated.probabilities)[-1]
+    judge = generated.verdict_judge
     return {
         "accuracy": float(generated.right(judge).mean()),
         "recognised": float(generated.recognised(judge).mean()),
         "kernel distance": distances.kernel_distance(generated.features[judge], test.features[judge]),
         "plausible": float(kinematics.is_plausible(generated.physics).mean()),
-        "variety": intra_user_diversity(generated.set),
+        "variety": memorization.intra_user_diversity(generated.set.windows, generated.set.users),
         "similarity": float(np.median(generated.similarity)),
         "copies": memorization.copy_share(generated.similarity, test.similarity),
     }
@@ -81,29 +89,31 @@ def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]
 
 
 def identity_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Each judge's figures, headed by what it is worth."""
+    """Each judge's figures; they are reliable where the judge recognises real unseen windows."""
     for judge in generated.probabilities:
-        yield from judge_figures(judge, test, generated)
+        reliable = is_reliable(judge, test)
+        for figure in judge_figures(judge, test, generated):
+            yield figure._replace(judge=judge, reliable=reliable)
+
+
+def is_reliable(judge: str, test: MeasuredSet) -> bool:
+    """Whether a judge recognises real unseen windows well enough to decide anything."""
+    users = test.probabilities[judge].shape[1]
+    return not identity.is_too_weak(float(test.right(judge).mean()), users)
 
 
 def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
     sets = (generated, test)
     users = generated.probabilities[judge].shape[1]
-    right = [s.right(judge) for s in sets]
-    weak = identity.is_too_weak(float(right[1].mean()), users)
-    note = f"chance {1 / users:.2f}" + (": THE JUDGE IS TOO WEAK to decide anything" if weak else "")
-    yield compare_means(IDENTITY, f"accuracy, {judge}", note, right, sets)
+    yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.right(judge) for s in sets], sets)
     note = f"right, with confidence above {identity.RECOGNITION_THRESHOLD}"
-    yield compare_means(IDENTITY, f"recognised, {judge}", note, [s.recognised(judge) for s in sets], sets)
-    by_user = [identity.accuracy_by_user(s.probabilities[judge], s.set.users) for s in sets]
-    balanced = [float(np.mean(list(b.values()))) for b in by_user]
-    yield Figure(IDENTITY, f"balanced accuracy, {judge}", *balanced, "mean of the users' accuracies")
-    worst = [min(b.values()) for b in by_user]
-    yield Figure(IDENTITY, f"accuracy of the worst user, {judge}", *worst, "of those who are there")
+    yield compare_means(IDENTITY, "recognised", note, [s.recognised(judge) for s in sets], sets)
+    balanced = [identity.balanced_accuracy(s.probabilities[judge], s.set.users) for s in sets]
+    yield Figure(IDENTITY, "balanced accuracy", *balanced, "mean of the users' accuracies")
+    worst = [min(identity.accuracy_by_user(s.probabilities[judge], s.set.users).values()) for s in sets]
+    yield Figure(IDENTITY, "accuracy of the worst user", *worst, "of those who are there")
     errors = [identity.calibration_error(s.probabilities[judge], s.set.users) for s in sets]
-    yield Figure(
-        IDENTITY, f"calibration error, {judge}", *errors, "how far confidence and accuracy are apart on average"
-    )
+    yield Figure(IDENTITY, "calibration error", *errors, "how far confidence and accuracy are apart on average")
 
 
 # ----------------------------------------------------------------------------- is it possible?
@@ -132,8 +142,8 @@ def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredS
         return
     ours, theirs = (true.truth_correlation(truth, s.physics, s.set.users) for s in sets)
     for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
-        name = f"correlation with the truth, {part}"
-        yield Figure(PHYSICS, name, ours[part], theirs[part], f"over users, {note}")
+        metric = f"correlation with the truth, {part}"
+        yield Figure(PHYSICS, metric, ours[part], theirs[part], f"over users, {note}")
 
 
 def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
@@ -147,7 +157,8 @@ def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[
 
     notes = {"distance of distributions": "Wasserstein, in real deviations, mean over all measures"}
     notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in names}
-    yield from mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated))
+    for figure in mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated)):
+        yield figure._replace(detail=True)
 
 
 def measure_notes(test: MeasuredSet) -> dict[str, str]:
@@ -162,9 +173,9 @@ def novelty_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet)
     sets = (generated, test)
     medians = [float(np.median(s.similarity)) for s in sets]
     yield Figure(NOVELTY, "median similarity", *medians, "to the nearest training window: NCC, best shift")
-    alarms = copy_false_alarms(test)
+    alarms = comparison.copy_false_alarms(test)
     note = "nearer to a training window than any real unseen one; real: of one half, by the scale of the other"
-    made = suspected_copies(test, generated)
+    made = comparison.suspected_copies(test, generated)
     for k, name in enumerate(("suspected copies", "suspected copies of a part")):
         alarm = alarms[:, k]
         ranges = (
@@ -174,68 +185,9 @@ def novelty_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet)
         yield Figure(NOVELTY, name, float(made[k].mean()), float(alarm.mean()), note, *ranges)
         note = "half a window or more that is: finds what was moved on in time too"
     notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0 betrays nothing"}
-    yield from mean_over_draws(NOVELTY, notes, *membership_gap(stick.train, test, generated))
-    yield Figure(
-        NOVELTY,
-        "median variety",
-        intra_user_diversity(generated.set),
-        intra_user_diversity(test.set),
-        "1 - NCC within a user",
-    )
-
-
-def suspected_copies(test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows are nearer to a training window than any unseen one is: whole, or a half or more of them."""
-    return generated.similarity > test.similarity.max(), generated.part > test.part.max()
-
-
-def copy_false_alarms(test: MeasuredSet) -> np.ndarray:
-    """(draws, 2): share of a half of the unseen windows that the scale of the other half calls copies."""
-
-    def measure(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
-        return np.array([memorization.copy_share(a.similarity, b.similarity), memorization.copy_share(a.part, b.part)])
-
-    return compare_with_halves(measure, test, test)[1]
-
-
-def membership_gap(train: WindowSet, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
-    """Median of how much more alike windows are to training windows than to unseen ones, as many and of the same users;
-    of generated windows and of the other half of the unseen ones.
-    """
-    rows = pair_training_rows(test.set.users, train.users, np.random.default_rng(0))
-    gaps = []
-    tables = [
-        [memorization.best_correlation(s.set.windows, x) for x in (train.windows[rows], test.set.windows)]
-        for s in (generated, test)
-    ]
-    for made, one, other in paired_draws(test, generated):
-        gaps.append(
-            [
-                np.median(seen[np.ix_(who, one)].max(1) - unseen[np.ix_(who, one)].max(1))
-                for who, (seen, unseen) in zip((made, other), tables, strict=True)
-            ]
-        )
-    ours, theirs = np.array(gaps).T
-    return ours[:, None], theirs[:, None]
-
-
-def pair_training_rows(users: np.ndarray, train_users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each unseen window a training window of the same user, another one as long as there are others."""
-    rows = np.zeros(len(users), int)
-    for user in np.unique(users):
-        mine = users == user
-        rows[mine] = np.resize(rng.permutation(np.flatnonzero(train_users == user)), mine.sum())
-    return rows
-
-
-def intra_user_diversity(windows: WindowSet) -> float:
-    """Median of 1 - NCC between windows of the same user."""
-    values = []
-    for user in np.unique(windows.users):
-        mine = windows.windows[windows.users == user]
-        correlation = memorization.best_correlation(mine, mine)
-        values.append(1 - correlation[np.triu_indices(len(mine), 1)])
-    return float(np.median(np.concatenate(values)))
+    yield from mean_over_draws(NOVELTY, notes, *comparison.membership_gap(stick.train, test, generated))
+    variety = [memorization.intra_user_diversity(s.set.windows, s.set.users) for s in sets]
+    yield Figure(NOVELTY, "median variety", *variety, "1 - NCC within a user")
 
 
 # ----------------------------------------------------------------------------- does it help?
@@ -266,12 +218,10 @@ def fidelity_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet
     which are what a model can learn. All in the features of the judge that the verdict asks and of somebody's own
     function; the kernel distance in all features.
     """
-    full = list(generated.probabilities)[-1], reference.OWN_FEATURES
-    rows = pair_training_rows(test.set.users, stick.train.users, np.random.default_rng(0))
+    full = generated.verdict_judge, reference.OWN_FEATURES
+    rows = bootstrap.pair_rows_by_user(test.set.users, stick.train.users, np.random.default_rng(0))
     for name, extract in stick.extractors.items():
-        measure, notes = make_distance_measure(
-            name, name in full, min(generated.count(), test.count() // 3) > NEIGHBOURS
-        )
+        measure, notes = distances.make_distance_measure(name in full, enough_for_manifold(test, generated))
         made, real, learnt = generated.features[name], test.features[name], extract(stick.train.windows)[rows]
         values = [
             (measure(made[few], real[one]), measure(real[other], real[one]), measure(learnt[other], real[one]))
@@ -282,30 +232,13 @@ def fidelity_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet
             k: f"{note}; of training windows {v:.3f}"
             for (k, note), v in zip(notes.items(), training.mean(0), strict=True)
         }
-        yield from mean_over_draws(FIDELITY, notes, ours, theirs)
+        for figure in mean_over_draws(FIDELITY, notes, ours, theirs):
+            yield figure._replace(judge=name)
 
 
-def make_distance_measure(name: str, full: bool, enough: bool) -> tuple[Callable, dict[str, str]]:
-    """The measure, and a note for each of its values. Balls need more windows than neighbours."""
-    notes = {f"kernel distance, {name}": "squared, unbiased: about 0 where nothing differs"}
-    if full:
-        notes[f"Fréchet distance, {name}"] = "large at small numbers, so only beside the real value"
-        notes[f"effective dimensions, {name}"] = "directions over which windows are spread"
-    if full and enough:
-        notes |= {
-            f"precision, {name}": "share inside the real cloud",
-            f"recall, {name}": "share of the real cloud that is reached",
-            f"density, {name}": "how crowded around real ones; above 1: too typical",
-            f"coverage, {name}": "share of real windows with one nearby",
-        }
-
-    def measure(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        values = [distances.kernel_distance(x, y)]
-        if full:
-            values += [distances.frechet_distance(x, y), distances.effective_dimensions(x)]
-        return np.array(values + (list(distances.manifold_metrics(x, y, NEIGHBOURS)) if full and enough else []))
-
-    return measure, notes
+def enough_for_manifold(test: MeasuredSet, generated: MeasuredSet) -> bool:
+    """Whether halves of the test windows, and as many generated ones, are more than the neighbours of a ball."""
+    return min(generated.count(), test.count() // 3) > distances.NEIGHBOURS
 
 
 # ----------------------------------------------------------------------------- user by user
@@ -313,29 +246,30 @@ def make_distance_measure(name: str, full: bool, enough: bool) -> tuple[Callable
 
 def figures_by_user(test: MeasuredSet, generated: MeasuredSet) -> dict[int, list[Figure]]:
     """A few figures for each user who has generated windows. What needs more windows than a user has is left out."""
-    alike = np.logical_or(*suspected_copies(test, generated))
-    found = {}
+    alike = np.logical_or(*comparison.suspected_copies(test, generated))
+    reliable, found = is_reliable(test.verdict_judge, test), {}
     for user in np.unique(generated.set.users):
         real, made = (s.pick(s.set.users == user) for s in (test, generated))
         share = float(alike[generated.set.users == user].mean())
         found[int(user)] = [
-            *user_figures(real, made),
+            *(f._replace(reliable=reliable) if f.question == IDENTITY else f for f in user_figures(real, made)),
             Figure(NOVELTY, "suspected copies", share, 0.0, "whole or in part"),
         ]
     return found
 
 
 def user_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    judge, sets = list(generated.probabilities)[-1], (generated, test)
-    yield compare_means(IDENTITY, "accuracy", judge, [s.right(judge) for s in sets], sets)
-    yield compare_means(IDENTITY, "recognised", judge, [s.recognised(judge) for s in sets], sets)
+    judge, sets = generated.verdict_judge, (generated, test)
+    yield compare_means(IDENTITY, "accuracy", "", [s.right(judge) for s in sets], sets)._replace(judge=judge)
+    recognised = [s.recognised(judge) for s in sets]
+    yield compare_means(IDENTITY, "recognised", "", recognised, sets)._replace(judge=judge)
     yield compare_means(PHYSICS, "plausible", "", [kinematics.is_plausible(s.physics) for s in sets], sets)
     if generated.count() < 2 or test.count() < 4:
         return
-    yield Figure(NOVELTY, "variety", intra_user_diversity(generated.set), intra_user_diversity(test.set), "1 - NCC")
+    variety = [memorization.intra_user_diversity(s.set.windows, s.set.users) for s in sets]
+    yield Figure(NOVELTY, "variety", *variety, "1 - NCC")
     yield next(distribution_figures(test, generated))
-    enough = min(generated.count(), test.count() // 3) > NEIGHBOURS
-    measure, notes = make_distance_measure(judge, True, enough)
+    measure, notes = distances.make_distance_measure(True, enough_for_manifold(test, generated))
     halves = compare_with_halves(lambda a, b: measure(a.features[judge], b.features[judge]), test, generated)
     for figure in mean_over_draws(FIDELITY, notes, *halves):
-        yield figure._replace(name=figure.name.removesuffix(f", {judge}"))
+        yield figure._replace(judge=judge)

@@ -7,7 +7,7 @@ from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.comparison import Figure
 
-WEAK = "TOO WEAK"
+WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
 BRACKETS = (
     "In brackets: 5 to 95 %, for shares over whole walks or generated windows drawn anew, for distances over the ways "
     "to halve the unseen windows."
@@ -23,16 +23,19 @@ LONG = 12  # rows of a table; what goes beyond is in report.json
 
 
 def format_markdown(
+    verdict: Sequence[str],
     figures: Sequence[Figure],
     users: Mapping[str, Sequence[Figure]],
     points: Sequence[AugmentationPoint],
     about: Mapping[str, str],
     warnings: Sequence[str],
 ) -> str:
-    """The whole report. `users` maps a name to a user's figures, `points` are the curve of augmentation or none."""
+    """The whole report. `verdict` is that of `state_verdict`, `users` maps a name to a user's figures, `points` are the
+    curve of augmentation or none.
+    """
     lines = ["# Can these windows be trusted?", ""]
     lines += [f"- **{warning}**" for warning in warnings]
-    lines += [f"- {sentence}" for sentence in state_verdict(figures, points)]
+    lines += [f"- {sentence}" for sentence in verdict]
     for question in dict.fromkeys(f.question for f in figures):
         lines += format_table(question, [f for f in figures if f.question == question])
         if question == USEFUL and points:
@@ -47,35 +50,36 @@ def format_markdown(
 # ----------------------------------------------------------------------------- verdict
 
 
-def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint]) -> list[str]:
-    """What the judges are worth, then what the figures say, one sentence a question."""
-    accuracies = [f for f in figures if f.name.startswith("accuracy, ")]
+def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint], verdict_judge: str) -> list[str]:
+    """What the judges are worth, then what the figures say, one sentence a question; `verdict_judge` is the judge whose
+    verdict counts.
+    """
+    accuracies = [f for f in figures if f.metric == "accuracy"]
     return [
         judges_sentence(accuracies),
-        identity_sentence(accuracies),
+        identity_sentence(accuracies, verdict_judge),
         physics_sentence(figures),
         novelty_sentence(figures),
         usefulness_sentence(figures, points),
-        fidelity_sentence([f for f in figures if f.name.startswith("kernel distance") and f.name.endswith("judge")]),
+        fidelity_sentence(find_figure(figures, "kernel distance", verdict_judge)),
     ]
 
 
 def judges_sentence(accuracies: Sequence[Figure]) -> str:
     """What they score where the truth is known, and nobody was taught."""
-    worth = ", the ".join(f"{f.name.removeprefix('accuracy, ')} names {f.real:.0%} ({f.note})" for f in accuracies)
+    worth = ", the ".join(f"{f.judge} names {f.real:.0%} ({format_note(f)})" for f in accuracies)
     return f"Can they be judged? Of real unseen windows the {worth}."
 
 
-def identity_sentence(accuracies: Sequence[Figure]) -> str:
-    """By the last judge that is not too weak."""
-    able = [f for f in accuracies if WEAK not in f.note]
-    if not able:
+def identity_sentence(accuracies: Sequence[Figure], verdict_judge: str) -> str:
+    """By the judge whose verdict counts, or another one if that is too weak."""
+    reliable = {f.judge: f for f in accuracies if f.reliable}
+    if not reliable:
         best = max(f.real for f in accuracies)
         return f"{IDENTITY} Nobody can say: the judges are too weak, the best names {best:.0%} of real unseen windows."
-    f = able[-1]
-    others = "" if len(able) == len(accuracies) else " (the other judge is too weak)"
-    judge = f.name.removeprefix("accuracy, ")
-    return f"{IDENTITY} {compare_shares(f)}: the {judge} names {format_shares(f)}{others}."
+    f = reliable.get(verdict_judge, next(iter(reliable.values())))
+    others = "" if len(reliable) == len(accuracies) else " (the other judge is too weak)"
+    return f"{IDENTITY} {compare_shares(f)}: the {f.judge} names {format_shares(f)}{others}."
 
 
 def physics_sentence(figures: Sequence[Figure]) -> str:
@@ -86,7 +90,7 @@ def physics_sentence(figures: Sequence[Figure]) -> str:
 
 def novelty_sentence(figures: Sequence[Figure]) -> str:
     whole, part, spread = (
-        find_figure(figures, name) for name in ("suspected copies", "suspected copies of a part", "median variety")
+        find_figure(figures, metric) for metric in ("suspected copies", "suspected copies of a part", "median variety")
     )
     f = max(whole, part, key=lambda figure: figure.generated)
     answer = "Yes" if f.generated <= f.real_range[1] else "Not all"
@@ -101,7 +105,7 @@ def usefulness_sentence(figures: Sequence[Figure], points: Sequence[Augmentation
     """By the curve where there is one, else by what generated windows alone teach."""
     if points:
         return curve_sentence(points)
-    taught = [f for f in figures if f.name == "train on generated, test on real"]
+    taught = [f for f in figures if f.metric == "train on generated, test on real"]
     if not taught:
         return f"{USEFUL} Not asked: there are no generated windows of some users."
     return (
@@ -128,8 +132,8 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     )
 
 
-def fidelity_sentence(distances: Sequence[Figure]) -> str:
-    f = distances[-1]
+def fidelity_sentence(f: Figure) -> str:
+    """By the distance `f` in the features of the judge whose verdict counts."""
     answer = (
         "Not further than real ones from each other" if f.generated <= f.real_range[1] else "Further than real ones"
     )
@@ -137,8 +141,8 @@ def fidelity_sentence(distances: Sequence[Figure]) -> str:
     return f"{FIDELITY} {answer}: {f.name} {f.generated:.3f}, between real ones {low:.3f} to {high:.3f}."
 
 
-def find_figure(figures: Sequence[Figure], name: str) -> Figure:
-    return next(f for f in figures if f.name == name)
+def find_figure(figures: Sequence[Figure], metric: str, judge: str | None = None) -> Figure:
+    return next(f for f in figures if f.metric == metric and f.judge == judge)
 
 
 def compare_shares(figure: Figure) -> str:
@@ -156,14 +160,20 @@ def format_shares(figure: Figure) -> str:
 
 
 def format_table(heading: str, figures: Sequence[Figure]) -> list[str]:
-    shown = figures if len(figures) <= LONG else [f for f in figures if not f.name.startswith("distance of ")]
+    shown = figures if len(figures) <= LONG else [f for f in figures if not f.detail]
     lines = ["", f"## {heading}", "", "| | generated | real, unseen | |", "|---|---|---|---|"]
     lines += [
         f"| {f.name} | {format_value(f.generated, f.generated_range)} | {format_value(f.real, f.real_range)} "
-        f"| {f.note} |"
+        f"| {format_note(f)} |"
         for f in shown
     ]
     return lines
+
+
+def format_note(figure: Figure) -> str:
+    """The note, with a judge's weakness beside its accuracy."""
+    weak = figure.metric == "accuracy" and not figure.reliable
+    return figure.note + (WEAK_JUDGE_NOTE if weak else "")
 
 
 def format_value(value: float, limits: Range | None) -> str:
@@ -171,12 +181,12 @@ def format_value(value: float, limits: Range | None) -> str:
 
 
 def format_user_table(users: Mapping[str, Sequence[Figure]]) -> list[str]:
-    """A line a user: generated / real."""
-    names = list(dict.fromkeys(f.name for figures in users.values() for f in figures))
+    """A line a user: generated / real. All figures are of the judge whose verdict counts."""
+    names = list(dict.fromkeys(f.metric for figures in users.values() for f in figures))
     lines = ["", "## User by user: generated / real", ""]
     lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for user, figures in users.items():
-        cells = {f.name: f"{f.generated:.2f} / {f.real:.2f}" for f in figures}
+        cells = {f.metric: f"{f.generated:.2f} / {f.real:.2f}" for f in figures}
         lines.append(f"| {user} | {' | '.join(cells.get(n, 'too few') for n in names)} |")
     return lines
 

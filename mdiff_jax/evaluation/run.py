@@ -54,14 +54,15 @@ def judge_samples(
     about = describe_method(model, folder, generated, augmentation)
 
     # ------------------------------------------------------------------- write
-    text = report.format_markdown(figures, users, points, about, collect_warnings(model, test))
+    verdict, warnings = report.state_verdict(figures, points, stick.verdict_judge), collect_warnings(model, test)
+    text = report.format_markdown(verdict, figures, users, points, about, warnings)
     workdir.root.joinpath("report.md").write_text(text)
     contents = {
         "about": about,
-        "warnings": collect_warnings(model, test),
-        "verdict": report.state_verdict(figures, points),
-        "figures": [f._asdict() for f in figures],
-        "users": {name: [f._asdict() for f in mine] for name, mine in users.items()},
+        "warnings": warnings,
+        "verdict": verdict,
+        "figures": [{"name": f.name} | f._asdict() | {"note": report.format_note(f)} for f in figures],
+        "users": {name: [{"name": f.metric} | f._asdict() for f in mine] for name, mine in users.items()},
         "confusion": {
             title: table.tolist() for title, table in report_figures.confusion_tables(test, generated).items()
         },
@@ -120,7 +121,7 @@ def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
 
 def list_suspected_copies(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> list[dict]:
     """Files that look like copies, the nearest first, and what they look like."""
-    whole, part = measures.suspected_copies(test, generated)
+    whole, part = comparison.suspected_copies(test, generated)
     found = [
         (float(value[i]), str(generated.set.files[i]), str(stick.train.files[near[i]]), kind)
         for kind, which, value, near in (
@@ -177,4 +178,5 @@ def real_window_set(model: Model, name: str) -> WindowSet:
     """The same with what is known of their walks."""
     rows = model.dataset.rows(model.split[name])
     recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
-    return WindowSet(*real_windows(model, name), recordings, indices, np.array(model.split[name]))
+    files = np.array(model.split[name])
+    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap)

@@ -12,12 +12,12 @@ from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.workdir import Workdir, write_json
 
 
-def summarize_run(root: str | Path) -> None:
-    """Draws samples of each user into the working directory, writes grid.png and summary.json, prints the summary.
+def summarize_run(root: str | Path) -> str:
+    """Samples each user into the working directory, writes grid.png and summary.json, returns the summary.
 
-    Several processes draw together; the first does the rest.
+    Several processes sample together; the first does the rest, the others return ''.
     """
-    # ------------------------------------------------------------------- draw
+    # ------------------------------------------------------------------- sample
     parallel.wait_for_all("the last stage is saved")
     workdir, model = Workdir(root), load(root)
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
@@ -26,7 +26,7 @@ def summarize_run(root: str | Path) -> None:
     files = write_samples(model, model.users, count, seed, folder)
     seconds = (time.perf_counter() - began) / len(files)
     if not parallel.is_first():
-        return
+        return ""
     picture = workdir.root / "grid.png"
     shutil.copyfile(folder / "grid.png", picture)
 
@@ -47,7 +47,7 @@ def summarize_run(root: str | Path) -> None:
         "decoder_sample_timesteps": model.config.decoder.sample_timesteps,
     }
     write_json(workdir.root / "summary.json", figures)
-    print(format_summary(figures, model.users, root, workdir, folder), flush=True)
+    return format_summary(figures, model.users, root, workdir, folder)
 
 
 def format_summary(

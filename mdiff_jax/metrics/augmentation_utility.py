@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
-from mdiff_jax.metrics import identity
+from mdiff_jax.metrics import bootstrap, identity
 from mdiff_jax.metrics.identity import Judge, Users
 from mdiff_jax.metrics.reference import WindowSet
 from mdiff_jax.runtime.array_types import Windows
@@ -62,8 +62,7 @@ def mask_spans(windows: Windows, rng: np.random.Generator) -> Windows:
 
 def mixup(windows: Windows, users: Users, rows: Rows, rng: np.random.Generator) -> Float[np.ndarray, "rows freq time"]:
     """Each of these rows mixed with another window of the same user (Zhang et al. 2018, labels left as they are)."""
-    other = sample_like(users[rows], users, rng)
-    other = other[np.argsort(np.argsort(users[rows], kind="stable"), kind="stable")]  # users in the order of the rows
+    other = bootstrap.pair_rows_by_user(users[rows], users, rng)
     weight = rng.beta(0.4, 0.4, size=(len(rows), 1, 1))
     return (weight * windows[rows] + (1 - weight) * windows[other]).astype(np.float32)
 

@@ -53,3 +53,12 @@ def split_halves(
 def share_pixels(first: np.ndarray, second: np.ndarray, places: Positions, gap: int) -> bool:
     """Whether some window of one half has pixels in common with the other."""
     return bool((splits.distance_to_nearest(places[first], places[second]) <= gap).any())
+
+
+def pair_rows_by_user(users: Positions, pool_users: Int[np.ndarray, " pool"], rng: np.random.Generator) -> Positions:
+    """For each window a row of the pool of the same user, each row once more before any is taken again."""
+    rows = np.zeros(len(users), int)
+    for user in np.unique(users):
+        mine = users == user
+        rows[mine] = np.resize(rng.permutation(np.flatnonzero(pool_users == user)), mine.sum())
+    return rows

@@ -1,5 +1,6 @@
 """How far a set of windows lies from another, in the features of a judge or of any function of the user's own."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ from jaxtyping import Bool, Float
 
 Features = Float[np.ndarray, "n dim"]
 Others = Float[np.ndarray, "m dim"]
+DistanceMeasure = Callable[[Features, Others], Float[np.ndarray, " metrics"]]
+NEIGHBOURS = 5  # to which a ball of the manifold reaches
 
 
 class Manifold(NamedTuple):
@@ -52,7 +55,7 @@ def covariance_root(x: Features) -> Float[np.ndarray, "k dim"]:
     return np.linalg.qr(x - x.mean(0), mode="r") / np.sqrt(len(x) - 1)
 
 
-def manifold_metrics(made: Features, real: Others, k: int = 5) -> Manifold:
+def manifold_metrics(made: Features, real: Others, k: int = NEIGHBOURS) -> Manifold:
     """Precision, recall, density and coverage of `made`; both sets need more than k windows."""
     inside = within_radius(made, real, k)
     return Manifold(
@@ -79,3 +82,30 @@ def effective_dimensions(a: Features) -> float:
     values = np.linalg.svd(a.astype(np.float64) - a.mean(0), compute_uv=False) ** 2
     share = values[values > 0] / max(values.sum(), 1e-12)
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def make_distance_measure(full: bool, manifold: bool) -> tuple[DistanceMeasure, dict[str, str]]:
+    """Returns a measure of two sets of features, and for each of its values the metric's name and note.
+
+    The kernel distance alone, or with `full` all metrics, those of the manifold only with `manifold`: they need more
+    windows than neighbours.
+    """
+    notes = {"kernel distance": "squared, unbiased: about 0 where nothing differs"}
+    if full:
+        notes["Fréchet distance"] = "large at small numbers, so only beside the real value"
+        notes["effective dimensions"] = "directions over which windows are spread"
+    if full and manifold:
+        notes |= {
+            "precision": "share inside the real cloud",
+            "recall": "share of the real cloud that is reached",
+            "density": "how crowded around real ones; above 1: too typical",
+            "coverage": "share of real windows with one nearby",
+        }
+
+    def measure(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        values = [kernel_distance(x, y)]
+        if full:
+            values += [frechet_distance(x, y), effective_dimensions(x)]
+        return np.array(values + (list(manifold_metrics(x, y)) if full and manifold else []))
+
+    return measure, notes

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -80,22 +81,26 @@ def score_identity(judge: Judge, windows: Windows, users: Users) -> dict[str, fl
     return {
         "accuracy": float(right.mean()),
         "recognised": float((right & (p.max(1) > RECOGNITION_THRESHOLD)).mean()),
-        "balanced": float(np.mean(list(accuracy_by_user(p, users).values()))),
+        "balanced": balanced_accuracy(p, users),
         "calibration": calibration_error(p, users),
     }
 
 
 def accuracy_by_user(p: Probabilities, users: Users) -> dict[int, float]:
     """Accuracy for the windows of each user that is there."""
-    right = p.argmax(1) == users
-    return {int(u): float(right[users == u].mean()) for u in np.unique(users)}
+    present = np.unique(users)
+    recalls = metrics.recall_score(users, p.argmax(1), labels=present, average=None)
+    return dict(zip(present.tolist(), recalls.tolist(), strict=True))
+
+
+def balanced_accuracy(p: Probabilities, users: Users) -> float:
+    """Mean of the accuracies of the users that are there."""
+    return float(np.mean(list(accuracy_by_user(p, users).values())))
 
 
 def confusion_matrix(p: Probabilities, users: Users) -> Int[np.ndarray, "users users"]:
     """Row: who it is; column: whom the judge names; counts of windows."""
-    out = np.zeros((p.shape[1], p.shape[1]), np.int64)
-    np.add.at(out, (users, p.argmax(1)), 1)
-    return out
+    return metrics.confusion_matrix(users, p.argmax(1), labels=np.arange(p.shape[1]))
 
 
 def calibration_error(p: Probabilities, users: Users, bins: int = 10) -> float:

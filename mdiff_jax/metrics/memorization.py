@@ -172,3 +172,13 @@ def pool_windows(windows: Windows) -> Float[np.ndarray, "windows rows frames"]:
 def copy_share(similarity: Float[np.ndarray, " n"], scale: Float[np.ndarray, " m"]) -> float:
     """Share of generated windows nearer to a training window than any real unseen one is."""
     return float((similarity > scale.max()).mean())
+
+
+def intra_user_diversity(windows: Windows, users: Int[np.ndarray, " windows"]) -> float:
+    """Median of 1 - NCC between windows of the same user."""
+    values = []
+    for user in np.unique(users):
+        mine = windows[users == user]
+        correlation = best_correlation(mine, mine)
+        values.append(1 - correlation[np.triu_indices(len(mine), 1)])
+    return float(np.median(np.concatenate(values)))

@@ -22,7 +22,8 @@ FeatureExtractor = Callable[[Windows], Float[np.ndarray, "windows dim"]]
 
 class WindowSet(NamedTuple):
     """Windows in [-1, 1] and the index of each one's user. `recordings` and `indices` say which walk a real window is
-    from and where in it; without them each window counts as independent, which holds for generated ones only.
+    from and where in it, and windows of a walk within `gap` indices share pixels; without them each window counts as
+    independent, which holds for generated ones only.
     """
 
     windows: Windows
@@ -30,6 +31,7 @@ class WindowSet(NamedTuple):
     recordings: Shaped[np.ndarray, " windows"] | None = None
     indices: Int[np.ndarray, " windows"] | None = None
     files: Shaped[np.ndarray, " windows"] | None = None
+    gap: int = splits.DEFAULT_GAP
 
     def units(self) -> Int[np.ndarray, " windows"]:
         """A number for what is independent of each other: a user's walk, or the window itself."""
@@ -37,15 +39,15 @@ class WindowSet(NamedTuple):
             return np.arange(len(self.users))
         return np.unique(self._owners(), return_inverse=True)[1]
 
-    def places(self, gap: int) -> Int[np.ndarray, " windows"]:
+    def places(self) -> Int[np.ndarray, " windows"]:
         """Places on a time axis, where windows that are `gap` or less apart share pixels."""
         if self.recordings is None or self.indices is None or (self.indices < 0).any():
             return np.arange(len(self.users)) * INDEPENDENT_DISTANCE
-        return splits.time_positions(self._owners(), self.indices, gap)
+        return splits.time_positions(self._owners(), self.indices, self.gap)
 
     def pick(self, rows: np.ndarray) -> "WindowSet":
         """These windows, by positions or by a mask."""
-        return WindowSet(*(None if field is None else field[rows] for field in self))
+        return WindowSet(*(None if field is None else field[rows] for field in self[:-1]), self.gap)
 
     def in_order(self) -> "WindowSet":
         """The same set in an order of its own: that of files then changes nothing that is drawn at random."""
@@ -60,6 +62,7 @@ class MeasuredSet(NamedTuple):
     """A set of windows and what was measured of each."""
 
     set: WindowSet
+    verdict_judge: str  # of several judges the one whose verdict counts
     probabilities: dict[str, identity.Probabilities]  # of each judge
     features: dict[str, Float[np.ndarray, "windows dim"]]  # to take distances in
     physics: kinematics.Measures
@@ -74,8 +77,9 @@ class MeasuredSet(NamedTuple):
 
     def pick(self, rows: np.ndarray) -> "Measured":
         """These windows, by positions or by a mask."""
-        tables = [{name: v[rows] for name, v in table.items()} for table in self[1:4]]
-        return MeasuredSet(self.set.pick(rows), *tables, *(None if v is None else v[rows] for v in self[4:]))
+        tables = [{name: v[rows] for name, v in table.items()} for table in self[2:5]]
+        similarities = (None if v is None else v[rows] for v in self[5:])
+        return MeasuredSet(self.set.pick(rows), self.verdict_judge, *tables, *similarities)
 
     def light(self) -> "Measured":
         """The same without the windows, to be picked from many times."""
@@ -95,7 +99,8 @@ class Reference(NamedTuple):
 
     train: WindowSet
     zero_doppler: float
-    judges: dict[str, identity.Judge]  # the last is the one the verdict asks
+    judges: dict[str, identity.Judge]
+    verdict_judge: str  # the one of them whose verdict counts
     extractors: dict[str, FeatureExtractor]
 
     def measure(self, windows: WindowSet, parts: bool = True) -> MeasuredSet:
@@ -103,6 +108,7 @@ class Reference(NamedTuple):
         x, training = windows.windows, self.train.windows
         return MeasuredSet(
             windows,
+            self.verdict_judge,
             {name: judge.probabilities(x) for name, judge in self.judges.items()},
             {name: extract(x) for name, extract in self.extractors.items()},
             measure_in_chunks(lambda few: kinematics.measure_kinematics(few, self.zero_doppler), x),
@@ -138,7 +144,7 @@ def make_reference(
     extractors: dict[str, FeatureExtractor] = {name: judge.features for name, judge in judges.items()}
     if own is not None:
         extractors[OWN_FEATURES] = check_features(own)
-    return Reference(train, zero, judges, extractors)
+    return Reference(train, zero, judges, CONVOLUTIONAL_JUDGE if convolutional else LINEAR_JUDGE, extractors)
 
 
 def check_features(own: FeatureExtractor) -> FeatureExtractor:

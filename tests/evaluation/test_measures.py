@@ -138,7 +138,7 @@ def test_windows_of_some_users_only_can_be_judged(sets, judged):
     x, users = (field[sets[1].users == 1][:2] for field in sets[1][:2])
     f = judged(ALL, x, users)
     assert "train on generated, test on real" not in f and 0 <= f[ACCURACY].generated <= 1
-    sentences = report.state_verdict(list(f.values()), ())
+    sentences = report.state_verdict(list(f.values()), (), reference.LINEAR_JUDGE)
     assert len(sentences) == 6 and "some users" in sentences[4]
 
 
@@ -156,7 +156,8 @@ def test_a_judge_too_weak_to_judge_says_so(sets):
     stick = reference.make_reference(shuffled, ZERO, convolutional=False)
     real = stick.measure(test, parts=False)
     figures = list(measures.identity_figures(real, real))
-    assert "TOO WEAK" in figures[0].note and "Nobody can say" in report.identity_sentence(figures[:1])
+    assert not any(f.reliable for f in figures) and "TOO WEAK" in report.format_note(figures[0])
+    assert "Nobody can say" in report.identity_sentence(figures[:1], reference.LINEAR_JUDGE)
 
 
 def test_correlation_by_fft_is_the_correlation_by_hand():

@@ -5,8 +5,8 @@ from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.comparison import Figure
 
 
-def share(name: str, generated: float, real: float, note: str = "") -> Figure:
-    return Figure("?", name, generated, real, note, (generated - 0.05, generated + 0.05), (real - 0.05, real + 0.05))
+def share(metric: str, generated: float, real: float) -> Figure:
+    return Figure("?", metric, generated, real, "", (generated - 0.05, generated + 0.05), (real - 0.05, real + 0.05))
 
 
 def test_only_where_intervals_part_is_there_a_difference():
@@ -15,9 +15,19 @@ def test_only_where_intervals_part_is_there_a_difference():
 
 
 def test_a_judge_too_weak_is_not_asked():
-    weak, able = share("accuracy, convolutional judge", 1, 0.2, "TOO WEAK"), share("accuracy, linear judge", 0.4, 0.9)
-    assert "the linear judge names 40%" in report.identity_sentence([able, weak])
-    assert "Nobody can say" in report.identity_sentence([weak, able._replace(note="TOO WEAK")])
+    weak = share("accuracy", 1, 0.2)._replace(judge="convolutional judge", reliable=False)
+    able = share("accuracy", 0.4, 0.9)._replace(judge="linear judge")
+    for verdict_judge in (weak.judge, able.judge):
+        assert "the linear judge names 40%" in report.identity_sentence([able, weak], verdict_judge)
+        assert "Nobody can say" in report.identity_sentence([weak, able._replace(reliable=False)], verdict_judge)
+
+
+def test_of_two_reliable_judges_the_one_whose_verdict_counts_is_asked():
+    linear = share("accuracy", 0.4, 0.9)._replace(judge="linear judge")
+    convolutional = share("accuracy", 0.7, 0.9)._replace(judge="convolutional judge")
+    for figures in ([linear, convolutional], [convolutional, linear]):
+        for chosen in figures:
+            assert f"the {chosen.judge} names {chosen.generated:.0%}" in report.identity_sentence(figures, chosen.judge)
 
 
 def test_time_that_runs_backwards_is_said():

@@ -233,9 +233,8 @@ def test_samples_are_a_data_set_and_say_where_they_came_from(trained, tmp_path):
         sample_writer.write_samples(trained, trained.users, 2, 1, tmp_path)
 
 
-def test_the_summary_measures_and_says_where_everything_is(finished, capsys):
-    summary.summarize_run(finished)
-    out = capsys.readouterr().out
+def test_the_summary_measures_and_says_where_everything_is(finished):
+    out = summary.summarize_run(finished)
     figures = json.loads((finished / "summary.json").read_text())
     assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
     assert (finished / "grid.png").is_file()
