@@ -30,7 +30,7 @@ def config_of(path: str, precision: str) -> Any:
 
 
 def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
-    """Our training step or sampler, as `trainer` and `sample.py` run it."""
+    """Our training step or sampler, as `train.py` and `sample.py` run it."""
     import jax
 
     from mdiff_jax.config import spectrogram_shape
