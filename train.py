@@ -1,4 +1,4 @@
-"""Trains encoder, prior and decoder in order, then draws samples and says how good they are.
+"""Trains encoder, prior and decoder in order, then samples windows and prints a short evaluation.
 
 python train.py --config=configs/quickstart.py --workdir=runs/quickstart [--config.key=value …]
 
@@ -14,10 +14,10 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import train_loop
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, for example configs/gait.py.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics, samples; made if absent.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and samples; created if absent.")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of the first of several processes.")
-PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are; one a host.")
-PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes; one per host.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Index of this process, from 0.")
 
 
 def main() -> None:

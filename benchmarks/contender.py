@@ -1,9 +1,9 @@
-"""One contender of a benchmark, in a process of its own: our decoder, or diffusers' UNet of the same shape.
+"""Runs one contender of a benchmark in its own process: our decoder, or diffusers' UNet of the same shape.
 
-Run by `duel`. Prints a line of JSON when it is ready, then one for each line it reads (the seconds of one repetition),
-and one with its memory when the input ends. Both networks see 4x4 patches of the spectrogram as 16 channels, have the
-same levels, blocks and attention, AdamW and one moving average. The widths of diffusers' are scaled until it takes
-about as many operations as ours, since its skips are joined, not added.
+Started by `duel.py`. Prints a line of JSON when it is ready, one for each line that it reads (the seconds of one
+repetition), and one with its peak memory when the input ends. Both networks take 4x4 patches of the spectrogram as 16
+channels and have the same levels, blocks and attention, AdamW and one moving average. The widths of diffusers' network
+are scaled until it takes about as many operations as ours, since its skip connections are concatenated, ours added.
 """
 
 import argparse
@@ -30,11 +30,11 @@ def config_of(path: str, precision: str) -> Any:
 
 
 def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
-    """Our training step or sampler, as `train.py` and `sample.py` run it."""
+    """Returns our training step or sampler, as `train.py` and `sample.py` run it, and a description of it."""
     import jax
 
     from mdiff_jax.config import spectrogram_shape
-    from mdiff_jax.inference import pipeline
+    from mdiff_jax.inference import denoisers, pipeline
     from mdiff_jax.runtime import parallel, prng
     from mdiff_jax.training import stages
 
@@ -62,7 +62,7 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
         config.decoder.sample_timesteps = given.steps
         names = [f"user_{u}" for u in user]
         batch = {"embedding": embedding, "user": user, "decoder_key": prng.sample_keys(0, "decoder", names, example)}
-        decode = parallel.compile_map(pipeline.make_embedding_decoder(config, users))
+        decode = parallel.compile_map(pipeline.make_embedding_decoder(denoisers.decoder_sampler(config, users)))
         repeat, cost = (
             functools.partial(decode, {"decoder": {"params": state.params}}, batch),
             parallel.StepCost(None, None),
@@ -74,7 +74,7 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
 
 
 def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
-    """diffusers' UNet2DModel in PyTorch, eager or compiled."""
+    """Returns the same of diffusers' UNet2DModel in PyTorch, eager or compiled."""
     import torch
     from diffusers import DDIMScheduler, DDPMScheduler
     from diffusers.training_utils import EMAModel
@@ -122,7 +122,7 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
 
 
 def unet(c: Any, scale: float, size: tuple[int, int]) -> Any:
-    """diffusers' network with the levels, blocks and attention of ours, `scale` times as wide."""
+    """Returns diffusers' network with the levels, blocks and attention of ours, `scale` times as wide."""
     from diffusers import UNet2DModel
 
     kinds = [("Attn" if attention else "") for attention in c.attention]
@@ -141,7 +141,7 @@ def unet(c: Any, scale: float, size: tuple[int, int]) -> Any:
 
 
 def forward_flops(path: str, scale: float) -> float:
-    """Of diffusers' network for one window."""
+    """Returns the operations of a forward pass of diffusers' network for one window."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -155,7 +155,7 @@ def forward_flops(path: str, scale: float) -> float:
 
 
 def our_forward_flops(path: str) -> float:
-    """Of our decoder for one window, by the compiler's count."""
+    """Returns the operations of a forward pass of our decoder for one window, by the compiler's count."""
     import jax
 
     from mdiff_jax.config import build_decoder, parameter_shapes, spectrogram_shape

@@ -1,8 +1,8 @@
-"""How hard walkers are to tell apart, beside real people: judges taught by some windows, asked about unseen walks.
+"""Measures how hard walkers and real people are to identify: accuracy of classifiers on unseen recordings.
 
 python benchmarks/difficulty.py [--users=10] [--windows=50] [--seeds=0,1,2] [--difficulty=1.0] [--path=FOLDER]
 
-With --path also for the recordings in that folder, split by `splits`; all at 64x64.
+With --path for the recordings in that folder instead of walkers; all at 64x64.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from mdiff_jax.metrics import cnn_classifier, identity
 
 
 def prepared(given: argparse.Namespace, seed: int, folder: str) -> builders.Dataset:
-    """Ten walks of eight windows for each walker, or the recordings at --path."""
+    """Returns ten recordings of eight windows for each walker, or the recordings at --path."""
     walkers = dict(num_users=given.users, recordings_per_user=10, windows_per_recording=8)
     walkers |= dict(difficulty=given.difficulty, seed=seed)
     return builders.prepare_dataset(
@@ -36,7 +36,7 @@ def prepared(given: argparse.Namespace, seed: int, folder: str) -> builders.Data
 
 
 def accuracies(given: argparse.Namespace, seed: int) -> tuple[int, int, dict[str, float]]:
-    """(training windows, test windows, judge → accuracy on unseen walks)."""
+    """Returns (number of training windows, of test windows, {classifier: accuracy on unseen recordings})."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = prepared(given, seed, folder)
         split = splits.make_split(
@@ -59,7 +59,7 @@ def accuracies(given: argparse.Namespace, seed: int) -> tuple[int, int, dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=10)
-    parser.add_argument("--windows", type=int, default=50, help="for training, of each user")
+    parser.add_argument("--windows", type=int, default=50, help="training windows per user")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--difficulty", type=float, default=1.0)
     parser.add_argument("--path", default="")

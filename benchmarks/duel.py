@@ -1,4 +1,4 @@
-"""Our decoder against diffusers' UNet of the same operations: in turn, each in its own process; medians, ratios."""
+"""Compares our decoder with diffusers' UNet of as many operations: each in its own process, in turn."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ def main(task: str, description: str) -> None:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", default="configs/quickstart.py")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=32, help="of sampling")
+    parser.add_argument("--steps", type=int, default=32, help="sampling steps")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--contenders", default="ours,eager,compiled")
@@ -39,7 +39,7 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
         processes[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         about[name], seconds[name] = json.loads(processes[name].stdout.readline()), []
         print(f"{name}: ready after {about[name]['compile_s']:.1f} s of compiling and first run", flush=True)
-    for _ in range(given.repeats):  # one at a time, in turn: what the machine does besides strikes all alike
+    for _ in range(given.repeats):  # one at a time, in turn: other load on the machine affects all alike
         for name, process in processes.items():
             process.stdin.write("go\n")
             process.stdin.flush()
@@ -51,7 +51,8 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
     median = {name: statistics.median(values) for name, values in seconds.items()}
     print(f"\n{task}, {given.config}, batch {given.batch}, {given.precision}")
     print(f"float32 matrices here: {rate / 1e9:.0f} GFLOP/s")
-    print("| | ms | of ours | parameters M | peak MiB | GFLOP/s, share of the matrix rate |\n|---|---|---|---|---|---|")
+    print("| | ms | relative to ours | parameters M | peak MiB | GFLOP/s, share of the matrix rate |")
+    print("|---|---|---|---|---|---|")
     for name in names:
         achieved = (per_step if name == "ours" else per_step * flops["theirs"] / flops["ours"]) / median[name]
         ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds[name], strict=True))
@@ -66,7 +67,7 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
 
 
 def matrix_rate(size: int = 1536) -> float:
-    """FLOP/s of a float32 matrix product, the best of five."""
+    """Returns FLOP/s of a float32 matrix product, the best of five."""
     import jax
     import jax.numpy as jnp
 

@@ -1,9 +1,9 @@
-"""Long runs of the decoder's training step on walkers: does memory grow, does low precision reach the same loss?
+"""Runs the decoder's training step on walkers for long: does memory grow, does low precision reach the same loss?
 
 python benchmarks/endurance.py [--steps=2000] [--precisions=float32,bfloat16,float16,overflow]
 
-'overflow' is float16 with a loss scale so large that the first gradients are infinite, and infinite windows every
-hundredth step: such updates are skipped, and training goes on.
+'overflow' is float16 with an initial loss scale so large that the first gradients are infinite, and an infinite window
+every hundredth step: such updates are skipped, and training continues.
 """
 
 import argparse
@@ -29,7 +29,7 @@ LAST = 200  # steps that the loss is averaged over
 
 
 def resident_mib() -> float:
-    """Memory of this process now."""
+    """Returns the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 

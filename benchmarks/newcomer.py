@@ -1,9 +1,9 @@
-"""A person the model has not seen: trained on all others, enrolled from twenty windows, judged by judges that know all.
+"""Enrolls a user that a model has not seen, and evaluates the windows generated for that user.
 
 python benchmarks/newcomer.py --workdir=runs/quickstart --user=walker_06 --output=runs/without_06 [--windows=32]
 
-The judges and the real windows are those of --workdir; the model is trained anew, as that one was, on its other users.
-The same command goes on after an interruption.
+A model with the configuration of --workdir is trained on its other users, and the user is enrolled from twenty training
+windows. The judges and the real windows are those of --workdir. The same command resumes after an interruption.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import enrollment, train_loop
 
-GIVEN = 20  # windows to enrol from
+GIVEN = 20  # windows to enroll from
 GUIDANCE = ((1.0, ()), (1.5, ()), (2.0, (-3.0, 3.0)), (2.0, ()))  # scale, interval of log-SNR
 COLUMNS = ("accuracy", "plausible", "kernel distance", "suspected copies")
 
 
 def take_apart(known: Model, user: int, output: Path) -> None:
-    """Windows of the others, and some that training may see of the user, as folders of images."""
+    """Exports the windows of the others, and `GIVEN` training windows of the user, as folders of images."""
     users, train = known.dataset.user_ids, known.dataset.rows(known.split["train"])
     mine = train[users[train] == user]
     if len(mine) < GIVEN:
@@ -46,7 +46,7 @@ def take_apart(known: Model, user: int, output: Path) -> None:
 
 
 def train(root: Path, output: Path) -> Path:
-    """A working directory as the one at `root`, without the user."""
+    """Trains a working directory with the configuration of `root`, without the user; returns it."""
     config = from_plain_dict(Workdir(root).read_config())
     config.data.update(kind="folder", path=str((output / "others").absolute()))
     train_loop.train(config, output / "run")
@@ -65,20 +65,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("workdir", "user", "output"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--windows", type=int, default=32, help="to draw with each guidance")
+    parser.add_argument("--windows", type=int, default=32, help="samples for each guidance")
     given = parser.parse_args()
     known, output = load(given.workdir), Path(given.output)
     user = known.index(given.user)
     take_apart(known, user, output)
     workdir = train(Path(given.workdir), output)
 
-    # ------------------------------------------------------------------- enrol
+    # ------------------------------------------------------------------- enroll
     began = time.perf_counter()
     if not (Workdir(workdir).enrolled / f"{given.user}.npz").is_file():
         enrollment.enroll(workdir, given.user, output / "given")
         print(f"enrolled in {time.perf_counter() - began:.0f} s")
 
-    # ------------------------------------------------------------------- draw and judge
+    # ------------------------------------------------------------------- sample and evaluate
     real = run.real_window_set(known, "train").in_order()
     stick = reference.make_reference(real, known.dataset.metadata["zero_doppler"])
     test, lines = stick.measure(run.real_window_set(known, "test").in_order()), []

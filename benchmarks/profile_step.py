@@ -1,6 +1,6 @@
-"""Where the time of the decoder's training step goes: python benchmarks/profile_step.py [--config=…] [--batch=16]
+"""Profiles the decoder's training step: python benchmarks/profile_step.py [--config=…] [--batch=16]
 
-Traces some steps with JAX's profiler and adds up the time of each kind of operation. Unchanged on a GPU.
+Traces some steps with JAX's profiler and adds up the time of each kind of operation. Runs unchanged on a GPU.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def operations(folder: Path) -> collections.Counter[str]:
-    """Kind → nanoseconds of all operations that were traced on a device or on the threads that stand for one."""
+    """Returns {kind: nanoseconds} of all operations traced on a device, or on the threads of the CPU backend."""
     spent = collections.Counter()
     for path in folder.rglob("*.xplane.pb"):
         for plane in ProfileData.from_file(str(path)).planes:

@@ -1,6 +1,6 @@
-"""DDIM sampling by the decoder against diffusers' UNet and scheduler: python benchmarks/sample.py [--steps=32 …]
+"""Compares DDIM sampling with diffusers' UNet and scheduler: python benchmarks/sample.py [--steps=32 …]
 
-Needs `pip install -r benchmarks/requirements-peers.txt`. Unchanged on a GPU.
+Needs `pip install -r benchmarks/requirements-peers.txt`. Runs unchanged on a GPU.
 """
 
 import duel

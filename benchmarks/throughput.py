@@ -1,8 +1,8 @@
-"""Training step and sampler of a configuration on this machine: compile time, time, images a second, memory.
+"""Measures training step and sampler of a configuration: compile time, run time, images per second, memory.
 
 python benchmarks/throughput.py --config=configs/gait.py --precisions=float32,bfloat16,float16 --batch_sizes=16,32
 
-Random windows; no recordings are needed. One line of JSON a case, then a table.
+Uses random windows; no recordings are needed. Prints one line of JSON per case, then a table.
 """
 
 import functools
@@ -22,20 +22,20 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mdiff_jax.config import init_parameters, spectrogram_shape, validate
-from mdiff_jax.inference import pipeline
+from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import cli, parallel, prng
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import stages
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
-PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Each of float32, bfloat16, float16.")
-BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["16"], "Of the decoder's training step and of sampling.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; the median counts.")
-USERS = flags.DEFINE_integer("num_users", 31, "Users of the model.")
+PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Any of float32, bfloat16, float16.")
+BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["16"], "Batch sizes of the decoder's training step and of sampling.")
+REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; the median is reported.")
+USERS = flags.DEFINE_integer("num_users", 31, "Number of users of the model.")
 
 
 def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """(seconds of the first call, median seconds of the others)."""
+    """Returns (seconds of the first call, median seconds of the others)."""
     seconds = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
@@ -45,7 +45,7 @@ def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
 
 
 def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
-    """The decoder's step on random windows."""
+    """Measures the decoder's training step on random windows."""
     rng = np.random.default_rng(0)
     batch = {
         "spectrogram": rng.uniform(-1, 1, (size, *spectrogram_shape(config))).astype(np.float32),
@@ -68,19 +68,21 @@ def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[st
 
 
 def sampling(config: ConfigDict, users: int, size: int, repeats: int) -> dict[str, float]:
-    """Prior and decoder, with guidance."""
+    """Measures sampling by prior and decoder, with guidance."""
     key = prng.purpose_key(0, "init")
     init = {name: functools.partial(init_parameters, config, name, users) for name in ("prior", "decoder")}
     variables = {name: {"params": jax.jit(call)(key)} for name, call in init.items()}
     requests = [pipeline.SampleRequest("user", 0, i) for i in range(size)]
-    function = parallel.compile_map(pipeline.make_window_sampler(config, users))
+    function = parallel.compile_map(
+        pipeline.make_window_sampler(denoisers.prior_sampler(config, users), denoisers.decoder_sampler(config, users))
+    )
     batch = pipeline.make_batch(requests, seed=0)
     first, each = timed(lambda: function(parallel.replicate(variables), batch), repeats)
     return {"compile_s": first - each, "s_per_image": each / size, "images_per_s": size / each}
 
 
 def peak_gigabytes() -> float | None:
-    """Most memory in use on the first device, where the backend says so."""
+    """Returns the peak memory of the first device, or None where the backend does not report it."""
     stats = jax.local_devices()[0].memory_stats()
     return None if not stats else stats["peak_bytes_in_use"] / 2**30
 

@@ -1,6 +1,6 @@
-"""Training step of the decoder against diffusers' UNet: python benchmarks/train_step.py [--precision=bfloat16 …]
+"""Compares the decoder's training step with diffusers' UNet: python benchmarks/train_step.py [--precision=bfloat16 …]
 
-Needs `pip install -r benchmarks/requirements-peers.txt`. Unchanged on a GPU.
+Needs `pip install -r benchmarks/requirements-peers.txt`. Runs unchanged on a GPU.
 """
 
 import duel

@@ -2,7 +2,8 @@
 
 python train.py --config=configs/colab_t4.py --workdir=/content/drive/MyDrive/gait --config.data.path=FOLDER
 
-A working directory on the drive outlives the machine: the same command goes on. Not timed yet: no T4 was at hand.
+A working directory on the drive survives the machine; the same command resumes the run. Not timed yet: no T4 was
+available.
 """
 
 from ml_collections import ConfigDict
@@ -12,6 +13,6 @@ from configs import kaggle_t4x2
 
 def get_config() -> ConfigDict:
     config = kaggle_t4x2.get_config()
-    config.checkpoint_every = 250  # a machine may be taken away
+    config.checkpoint_every = 250  # a Colab machine may be withdrawn at any time
     config.decoder.accumulate = 2
     return config

@@ -1,6 +1,6 @@
-"""The complete configuration: every key there is, with its default. Other files change only what differs.
+"""The complete configuration: every key with its default. The other configurations change only what differs.
 
-Not a run by itself: `data.path` must name a folder. Sizes are those of `gait.py` (256x256, one 16 GB GPU).
+`data.path` must be given. Sizes are those of `gait.py` (256x256, one 16 GB GPU).
 """
 
 from ml_collections import ConfigDict
@@ -9,23 +9,23 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0,  # root of everything random
-            "precision": "float32",  # what the networks compute in: float32, bfloat16, float16 (with loss scaling)
-            "remat": "none",  # what the backward pass recomputes, to save memory: none, blocks, full (levels too)
+            "seed": 0,  # root of all random numbers
+            "precision": "float32",  # of the networks: float32, bfloat16, float16 (with loss scaling)
+            "remat": "none",  # what the backward pass recomputes to save memory: none, blocks, full (levels too)
             "attention": "einsum",  # einsum, or cudnn on a GPU of capability 8.0 with float16 or bfloat16
             "stage": "all",  # all, or one of encoder, prior, decoder (those before it must be finished)
             "log_every": 20,  # steps between lines of metrics.jsonl
-            "dry_run": False,  # stop before training: size, cost and memory of each stage
-            "checkpoint_every": 500,  # steps between checkpoints, each with its validation loss; the last step has one
-            "keep_checkpoints": 2,  # how many of the latest to keep, beside the best
-            "keep_every": 0,  # also keep checkpoints at multiples of so many steps; 0: none
+            "dry_run": False,  # print size, cost and memory of each stage, then stop
+            "checkpoint_every": 500,  # steps between checkpoints, each with a validation loss; the last step has one
+            "keep_checkpoints": 2,  # number of latest checkpoints to keep, besides the best
+            "keep_every": 0,  # also keep checkpoints at multiples of this number of steps; 0: none
             "validation_passes": 4,  # over the validation windows at each checkpoint, each with other noise; 0: none
-            "patience": 0,  # checkpoints without a better validation loss after which a stage ends early; 0: never
-            "sheet_every": 0,  # checkpoints between sheets of real windows and decodings of their embeddings; 0: none
+            "patience": 0,  # checkpoints without a lower validation loss after which a stage ends early; 0: never
+            "sheet_every": 0,  # checkpoints between sheets of real windows and their decoded embeddings; 0: none
             "tensorboard": True,  # event files in WORKDIR/tensorboard
-            "compilation_cache": True,  # keep compiled programs in WORKDIR/cache, so that resuming starts at once
-            "max_skipped": 20,  # updates in a row with non-finite gradients after which training stops
-            "ema_decays": (0.999,),  # averages of the parameters kept beside them; warm-up (1+n)/(10+n)
+            "compilation_cache": True,  # keep compiled programs in WORKDIR/cache, so that a resumed run starts at once
+            "max_skipped": 20,  # consecutive updates with non-finite gradients after which training stops
+            "ema_decays": (0.999,),  # decays of the parameter averages to keep; at update n at most (1+n)/(10+n)
             "data": data(),
             "encoder": encoder(),
             "prior": prior(),
@@ -39,53 +39,53 @@ def get_config() -> ConfigDict:
 
 def data() -> dict:
     return {
-        "kind": "folder",  # folder: recordings at data.path; walkers: synthetic users, made on the spot
+        "kind": "folder",  # folder: recordings at data.path; walkers: synthetic users, simulated before training
         "path": "",  # folder with one folder per user
-        "image_size": (256, 256),  # Doppler rows, time frames the model works at
-        "channels": "scalar",  # scalar: coloured images are inverted to one channel; rgb: kept as they are
-        "colormap": "auto",  # auto, or the name of the map the images are drawn in (jet, parula, viridis …)
-        "native_frames": False,  # read images on the frame grid they were stretched from, so that no frames are mixed
-        "stft": {  # how files of complex slow-time samples become windows; others use span_db at most
-            "window_seconds": 0.05,  # Hann; gives a Doppler step of wavelength / (2 window_seconds), 0.04 m/s at 77 GHz
+        "image_size": (256, 256),  # Doppler rows, time frames of a window in the model
+        "channels": "scalar",  # scalar: colored images are converted to one channel; rgb: kept as they are
+        "colormap": "auto",  # of the images: auto (detect), or a name (jet, parula, viridis …)
+        "native_frames": False,  # read images at the frames they had before stretching, so that no frames are mixed
+        "stft": {  # files of complex slow-time samples to windows; files of power in dB use span_db only
+            "window_seconds": 0.05,  # Hann; Doppler step wavelength / (2 window_seconds), 0.04 m/s at 77 GHz
             "hop_seconds": 0.0375,  # between frames
-            "frames": 56,  # a window: 2.1 s, about four steps
+            "frames": 56,  # of a window: 2.1 s, about four steps
             "hop_frames": 14,  # between windows, which share 1 - hop_frames / frames
-            "span_db": 45.0,  # kept below the strongest returns
-            "zero_row": 0.8125,  # row of zero Doppler, share of the height; the velocity axis wraps there
+            "span_db": 45.0,  # dynamic range below the strongest returns
+            "zero_row": 0.8125,  # row of zero Doppler as a share of the height; the velocity axis wraps there
         },
-        "fractions": (0.7, 0.1, 0.2),  # train, validation, test, of each user's windows
-        "split_by": "auto",  # recording; block (of the window index); auto: recording where enough; random_that_leaks
-        "folds": 1,  # above 1: cross-validation, the test part is one of so many
-        "fold": 0,  # which of them
-        "windows_per_user": 0,  # for training, for small-data experiments; 0: all
-        "gap": 3,  # window indices dropped on each side of a cut between blocks, since windows overlap
-        "balanced": True,  # draw users equally often, however many windows each has
+        "fractions": (0.7, 0.1, 0.2),  # of each user's windows for training, validation, test
+        "split_by": "auto",  # recording; block (of window indices); auto: recording if enough; random_that_leaks
+        "folds": 1,  # number of folds of a cross-validation; 1: none
+        "fold": 0,  # which fold is the test part, from 0
+        "windows_per_user": 0,  # training windows per user, for experiments with little data; 0: all
+        "gap": 3,  # window indices dropped at a cut between blocks, since windows overlap
+        "balanced": True,  # sample users equally often, however many windows each has
         "walkers": {
             "num_users": 6,  # walker_01 …
-            "recordings_per_user": 14,  # walks
-            "windows_per_recording": 8,  # overlapping by three quarters
-            "difficulty": 1.0,  # 1: as hard to tell apart as real users; smaller is easier
-            "seed": 0,  # of the people, not of training
+            "recordings_per_user": 14,  # one walk each
+            "windows_per_recording": 8,  # they overlap by three quarters
+            "difficulty": 1.0,  # variation between recordings of a user; 1: about as hard to identify as real users
+            "seed": 0,  # of the walkers, not of training
         },
     }
 
 
 def encoder() -> dict:
     return {
-        "embedding_dim": 512,  # of what the prior draws
-        "channels": (64, 128, 256, 512),  # width of each level, each at half the size of the one before
-        "blocks": 2,  # residual blocks a level
-        "patch": 4,  # the first level works on patch x patch pixels at a time
+        "embedding_dim": 512,  # dimensions of the embedding
+        "channels": (64, 128, 256, 512),  # width of each level; the size halves from one to the next
+        "blocks": 2,  # residual blocks per level
+        "patch": 4,  # the first level works on patches of patch x patch pixels
         "epochs": 60,  # passes over the training windows
         "batch_size": 64,  # over all devices
         "temperature": 0.1,  # of the supervised-contrastive loss
-        "contrastive_weight": 1.0,  # of that loss
-        "classification_weight": 1.0,  # of the cross-entropy over users
+        "contrastive_weight": 1.0,  # weight of the supervised-contrastive loss
+        "classification_weight": 1.0,  # weight of the cross-entropy over users
         "augment": {  # strengths; see mdiff_jax/training/augmentation.py
-            "shift": 0.5,  # circular, in time, share of the window
-            "gain": 0.15,  # of the level above the floor
-            "noise": 0.1,  # deviation
-            "mask": 0.15,  # widest span of time or of rows, share
+            "shift": 0.5,  # circular shift in time, share of the window
+            "gain": 0.15,  # largest relative change of the level above the noise floor
+            "noise": 0.1,  # largest standard deviation of added noise
+            "mask": 0.15,  # largest masked span of time or rows, share
         },
         "optimizer": optimizer(learning_rate=1e-3, weight_decay=0.05),
     }
@@ -93,45 +93,45 @@ def encoder() -> dict:
 
 def prior() -> dict:
     return {
-        "timesteps": 1000,  # T of training
-        "sample_timesteps": 64,  # steps of sampling
+        "timesteps": 1000,  # T, noise levels of training
+        "sample_timesteps": 64,  # sampling steps
         "schedule": "cosine",  # cosine, linear
         "width": 512,  # of a token
         "depth": 6,  # transformer blocks
         "heads": 8,  # of attention
-        "self_condition": True,  # feed the last estimate back (Chen et al. 2022)
+        "self_condition": True,  # give the previous estimate as an input (Chen et al. 2022)
         "cond_drop_prob": 0.1,  # share of training examples without a user, for guidance
         "epochs": 300,  # passes over the training windows
-        "curriculum": (),  # (timesteps, epochs) one after the other, ((250, 10), (1000, 100)), in place of epochs
+        "curriculum": (),  # phases of (timesteps, epochs), ((250, 10), (1000, 100)), in place of epochs
         "batch_size": 128,  # over all devices
-        "accumulate": 1,  # parts that a device's share of a batch is worked on in, one by one
+        "accumulate": 1,  # parts into which a device's share of a batch is divided to save memory
         "optimizer": optimizer(learning_rate=5e-4, weight_decay=0.01),
     }
 
 
 def decoder() -> dict:
     return {
-        "timesteps": 1000,  # T of training
-        "sample_timesteps": 64,  # steps of sampling
+        "timesteps": 1000,  # T, noise levels of training
+        "sample_timesteps": 64,  # sampling steps
         "schedule": "cosine",  # cosine, linear
         "log_snr_shift": 0.0,  # added to the schedule's log-SNR; -2.77 for 256x256 by Hoogeboom et al. 2023
         "zero_terminal_snr": False,  # end the schedule in pure noise (Lin et al. 2023); not with prediction eps
         "prediction": "v",  # v, eps, x0
         "weighting": "min_snr",  # plain, min_snr (Hang et al. 2023), sigmoid (Hoogeboom et al. 2024)
-        "channels": (128, 256, 384, 512),  # width of each level, each at half the size of the one before
-        "blocks": 2,  # residual blocks a level
-        "attention": (False, False, True, True),  # at which levels
+        "channels": (128, 256, 384, 512),  # width of each level; the size halves from one to the next
+        "blocks": 2,  # residual blocks per level
+        "attention": (False, False, True, True),  # which levels have attention
         "head_width": 64,  # channels of an attention head
-        "patch": 4,  # 4: 256x256 costs what 64x64 costs
-        "cond_width": 512,  # width of the joined condition
-        "user_conditioning": True,  # tell the decoder the user beside the embedding
-        "conditioning_noise": 0.5,  # largest deviation of noise on embeddings (of unit scale) in training
-        "floor_margin": 0.25,  # how far below -1 the decoder sees the empty floor; mdiff_jax/diffusion/noise_floor.py
+        "patch": 4,  # side of a patch in pixels; with 4, 256x256 costs as much as 64x64 with 1
+        "cond_width": 512,  # width of the combined condition
+        "user_conditioning": True,  # condition the decoder on the user besides the embedding
+        "conditioning_noise": 0.5,  # largest standard deviation of noise on standardized embeddings in training
+        "floor_margin": 0.25,  # by which the noise floor is lowered below -1; mdiff_jax/diffusion/noise_floor.py
         "cond_drop_prob": 0.1,  # share of training examples without a condition, for guidance
         "epochs": 300,  # passes over the training windows
-        "curriculum": (),  # (timesteps, epochs) one after the other, ((250, 10), (1000, 100)), in place of epochs
+        "curriculum": (),  # phases of (timesteps, epochs), ((250, 10), (1000, 100)), in place of epochs
         "batch_size": 16,  # over all devices
-        "accumulate": 1,  # parts that a device's share of a batch is worked on in, one by one
+        "accumulate": 1,  # parts into which a device's share of a batch is divided to save memory
         "optimizer": optimizer(learning_rate=2e-4, weight_decay=0.01),
     }
 
@@ -139,29 +139,29 @@ def decoder() -> dict:
 def optimizer(learning_rate: float, weight_decay: float) -> dict:
     """AdamW."""
     return {
-        "learning_rate": learning_rate,  # at its peak
-        "schedule": "cosine",  # cosine: down to 0 at the last step; constant
-        "warmup_steps": 100,  # from 0 to the peak
-        "weight_decay": weight_decay,  # of kernels
-        "clip_norm": 1.0,  # gradients are scaled down to this norm
-        "b2": 0.99,  # small data sets: short memory
+        "learning_rate": learning_rate,  # peak
+        "schedule": "cosine",  # cosine: falls to 0 at the last step; constant
+        "warmup_steps": 100,  # linear, from 0 to the peak
+        "weight_decay": weight_decay,  # of kernels only
+        "clip_norm": 1.0,  # largest norm of the gradients
+        "b2": 0.99,  # of Adam; shorter memory for small data sets
     }
 
 
 def sample() -> dict:
     return {
-        "num_samples_per_user": 16,  # to draw
-        "cond_scale": 2.0,  # guidance of the decoder; 1: none
-        "prior_cond_scale": 2.0,  # guidance of the prior
-        "guidance_interval": (),  # (low, high) log-SNR within which the decoder is guided; (): always
-        "guidance_rescale": 0.0,  # 0 to 1: bring the guided deviation back (Lin et al. 2023); decoder
+        "num_samples_per_user": 16,  # samples per user
+        "cond_scale": 2.0,  # guidance scale of the decoder; 1: none
+        "prior_cond_scale": 2.0,  # guidance scale of the prior; 1: none
+        "guidance_interval": (),  # (low, high) log-SNR at which the decoder is guided; (): always
+        "guidance_rescale": 0.0,  # of the decoder, 0 to 1: restores the deviation before guidance (Lin et al. 2023)
         "threshold": "clip",  # of the decoder's estimates: clip, or dynamic (Saharia et al. 2022)
         "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
-        "eta": 0.0,  # noise of DDIM: 0 none, 1 as much as DDPM
-        "batch_size": 32,  # samples drawn at once, on all devices
-        "ema_decay": 0.999,  # which average of the parameters; one of ema_decays
-        "checkpoint": "best",  # of prior and decoder: best by validation loss, or latest
+        "eta": 0.0,  # noise of DDIM: 0: none; 1: as much as DDPM
+        "batch_size": 32,  # samples per batch, over all devices
+        "ema_decay": 0.999,  # decay of the parameter average to sample with; one of ema_decays
+        "checkpoint": "best",  # of prior and decoder: best (lowest validation loss) or latest
     }
 
 
@@ -180,5 +180,5 @@ def enrollment() -> dict:
 
 def summary() -> dict:
     return {
-        "grid_columns": 4,  # real and generated windows each, in grid.png
+        "grid_columns": 4,  # in grid.png, of real and of generated windows each
     }

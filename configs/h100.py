@@ -2,7 +2,7 @@
 
 python train.py --config=configs/h100.py --workdir=runs/gait --config.data.path=FOLDER
 
-Not timed yet: no H100 was at hand.
+Not timed yet: no H100 was available.
 """
 
 from ml_collections import ConfigDict

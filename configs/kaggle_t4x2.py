@@ -2,8 +2,8 @@
 
 python train.py --config=configs/kaggle_t4x2.py --workdir=/kaggle/working/gait --config.data.path=/kaggle/input/FOLDER
 
-A T4 computes in float16 on its tensor cores and knows no bfloat16. Not timed yet: no T4 was at hand. The table that is
-printed before each stage says whether it fits, and after ten steps how long it takes.
+The tensor cores of a T4 compute in float16, not in bfloat16. Not timed yet: no T4 was available. The table printed
+before each stage says whether it fits; the time it takes follows after ten steps.
 """
 
 from ml_collections import ConfigDict

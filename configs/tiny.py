@@ -1,4 +1,4 @@
-"""Half a minute on two CPU cores: shows that everything runs, not that it is good.
+"""Half a minute on two CPU cores: checks that everything runs, not the quality.
 
 python train.py --config=configs/tiny.py --workdir=runs/tiny
 """

@@ -2,8 +2,8 @@
 
 python train.py --config=configs/tpu_v5e8.py --workdir=runs/gait --config.data.path=FOLDER
 
-On a pod of several hosts start the same command on each; they find each other, and WORKDIR must be a folder that all
-of them see. Not timed yet: no TPU was at hand.
+On a pod of several hosts start the same command on each; they find each other. WORKDIR must be accessible to all of
+them. Not timed yet: no TPU was available.
 """
 
 from ml_collections import ConfigDict

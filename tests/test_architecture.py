@@ -56,6 +56,14 @@ def test_the_listing_is_ten_rooms() -> None:
     assert names == set.union(*LEVELS) - {"config"} | {"config.py", "__init__.py"}
 
 
+def test_imports_run_down() -> None:
+    level = {name: number for number, rooms in enumerate(LEVELS) for name in rooms}
+    for module in TREES.keys() - {"__init__"}:  # that is the front door, which opens the rooms only when asked
+        for other in imported_modules(module):
+            down = level[room(other)] < level[room(module)] or room(other) == room(module)
+            assert down, f"{module} imports {other}"
+
+
 def test_no_import_runs_in_a_circle() -> None:
     below = {module: imported_modules(module) for module in TREES.keys() - {"__init__"}}
     while free := {module for module, others in below.items() if not others & below.keys()}:
@@ -95,6 +103,12 @@ def test_flags_only_in_scripts() -> None:
         assert not any(name.startswith("DEFINE_") for name in attributes(module)), module
 
 
+def test_no_prints_but_where_scripts_end() -> None:
+    for module in TREES.keys() - {"runtime.cli"}:
+        calls = (node.func for node in ast.walk(TREES[module]) if isinstance(node, ast.Call))
+        assert not any(isinstance(name, ast.Name) and name.id == "print" for name in calls), module
+
+
 def test_no_second_defaults() -> None:
     for module, tree in TREES.items():
         for node in ast.walk(tree):
@@ -107,6 +121,13 @@ def test_no_private_name_of_another_module() -> None:
     for module in TREES:
         private = {name for name in imported(module) if name.rpartition(".")[2].startswith("_")}
         assert private <= {"mdiff_jax.__version__"}, f"{module} imports {private}"
+
+
+def test_files_are_small() -> None:
+    for module in TREES:
+        path = PACKAGE / (module.replace(".", "/") + ".py")
+        lines = len(path.read_text().splitlines()) if path.is_file() else 0
+        assert lines <= LINES.get(module, 300), f"{module} has {lines} lines"
 
 
 def test_ruff_is_clean() -> None:

@@ -127,7 +127,10 @@ class Model(NamedTuple):
 @functools.lru_cache(maxsize=4)
 def cached_window_sampler(config: str, num_users: int) -> pipeline.SampleFunction:
     """The window sampler of a configuration given as JSON."""
-    return pipeline.make_window_sampler(from_plain_dict(json.loads(config)), num_users)
+    values = from_plain_dict(json.loads(config))
+    return pipeline.make_window_sampler(
+        denoisers.prior_sampler(values, num_users), denoisers.decoder_sampler(values, num_users)
+    )
 
 
 def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from mdiff_jax.diffusion import editing, gaussian, noise_floor, samplers
-from mdiff_jax.inference.denoisers import SamplerSpec, decoder_sampler, prior_sampler
+from mdiff_jax.inference.denoisers import SamplerSpec
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Spectrogram, UserId
 
@@ -31,29 +30,23 @@ class SampleRequest(NamedTuple):
     inputs: Mapping[str, np.ndarray] = MappingProxyType({})  # what else the function takes of this sample
 
 
-# ----------------------------------------------------------------------------- sample functions of a configuration
+# ----------------------------------------------------------------------------- sample functions
 
 
-def make_window_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> SampleFunction:
-    """(variables, {'user', 'prior_key', 'decoder_key'}) → {'embedding': (B, D), 'spectrogram': (B, F, T, C)}.
-
-    Spectrograms are as long as so many `windows` that overlap by half.
-    """
-    prior, decoder = prior_sampler(config, num_users), decoder_sampler(config, num_users, windows)
+def make_window_sampler(prior: SamplerSpec, decoder: SamplerSpec) -> SampleFunction:
+    """(variables, {'user', 'prior_key', 'decoder_key'}) → {'embedding': (B, D), 'spectrogram': (B, F, T, C)}."""
     return functools.partial(sample_windows, prior=prior, decoder=decoder)
 
 
-def make_embedding_sampler(config: ConfigDict, num_users: int) -> SampleFunction:
+def make_embedding_sampler(prior: SamplerSpec) -> SampleFunction:
     """(variables, {'user', 'prior_key'}) → {'embedding': (B, D)}, by the prior alone."""
-    prior = prior_sampler(config, num_users)
     return lambda variables, batch: {
         "embedding": sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
     }
 
 
-def make_embedding_decoder(config: ConfigDict, num_users: int) -> SampleFunction:
+def make_embedding_decoder(decoder: SamplerSpec) -> SampleFunction:
     """(variables, {'embedding', 'user', 'decoder_key'}) → {'spectrogram': (B, F, T, C)} of given embeddings."""
-    decoder = decoder_sampler(config, num_users)
     return lambda variables, batch: {
         "spectrogram": decode_embeddings(
             decoder, variables["decoder"], batch["embedding"], batch["user"], batch["decoder_key"]
@@ -61,9 +54,8 @@ def make_embedding_decoder(config: ConfigDict, num_users: int) -> SampleFunction
     }
 
 
-def make_window_variation(config: ConfigDict, num_users: int, strength: float) -> SampleFunction:
+def make_window_variation(decoder: SamplerSpec, strength: float) -> SampleFunction:
     """(variables, {'embedding', 'user', 'decoder_key', 'window'}) → {'spectrogram'}: variations of given windows."""
-    decoder = decoder_sampler(config, num_users)
     return lambda variables, batch: {"spectrogram": vary_windows(decoder, variables["decoder"], batch, strength)}
 
 

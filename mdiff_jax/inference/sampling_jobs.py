@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdiff_jax.data import render
-from mdiff_jax.inference import pipeline, user_adapters
+from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_windows import UserWindows
 from mdiff_jax.runtime.array_types import Array
@@ -101,14 +101,14 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
         for k, share in enumerate(shares)
     ]
     mixed = add_mixed_users(model, [r.index for r in ends[::count]], shares)
-    function = pipeline.make_embedding_decoder(model.config, len(model.users))
+    function = pipeline.make_embedding_decoder(denoisers.decoder_sampler(model.config, len(model.users)))
     settings = {"interpolate": list(users), "interpolate_steps": steps}
     return SamplingJob(mixed, tasks, function, settings, "strip.png", {}, window_seconds(model))
 
 
 def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleRequest], seed: int) -> np.ndarray:
     """(n, D) unit embeddings by the prior."""
-    function = pipeline.make_embedding_sampler(model.config, len(model.users))
+    function = pipeline.make_embedding_sampler(denoisers.prior_sampler(model.config, len(model.users)))
     chunks = pipeline.run_requests(function, model.variables, requests, seed=seed, batch_size=len(requests))
     ((_, out),) = chunks
     return out["embedding"] * model.constants["embedding_deviation"] + model.constants["embedding_mean"]
@@ -162,7 +162,7 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
         for k in range(count)
     ]
     shown = {file: sheet_windows(model, x[None]) for file, x in zip(given.files, given.windows, strict=True)}
-    function = pipeline.make_window_variation(model.config, len(model.users), strength)
+    function = pipeline.make_window_variation(denoisers.decoder_sampler(model.config, len(model.users)), strength)
     settings = {"like": list(given.files), "like_content": given.digest, "strength": strength}
     return SamplingJob(model, tasks, function, settings, "grid.png", shown, window_seconds(model))
 
@@ -188,7 +188,11 @@ def long_walks(
     windows = count_overlapping_windows(longer, frames)
     config = model.config.copy_and_resolve_references()
     config.sample.batch_size = max(1, config.sample.batch_size // windows)  # a walk takes the memory of so many
-    function = pipeline.make_window_sampler(config, len(model.users), windows)
+    specs = (
+        denoisers.prior_sampler(config, len(model.users)),
+        denoisers.decoder_sampler(config, len(model.users), windows),
+    )
+    function = pipeline.make_window_sampler(*specs)
     tasks = [t._replace(row=f"{t.row}, {t.about['sample_id']}") for t in user_tasks(model, users, count, seed)]
 
     def cut(variables: Mapping[str, pipeline.Variables], batch: dict[str, Array]) -> dict[str, Array]:

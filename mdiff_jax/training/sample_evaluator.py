@@ -11,7 +11,7 @@ from PIL import Image
 
 from mdiff_jax.config import Params
 from mdiff_jax.data import builders, export, render
-from mdiff_jax.inference import pipeline
+from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel, prng
 
@@ -33,7 +33,9 @@ def make_sample_evaluator(
         "user": ids[shown],
         "decoder_key": prng.sample_keys(config.seed, "sheet", names, np.arange(len(shown), dtype=np.int32)),
     }
-    decode = parallel.compile_map(pipeline.make_embedding_decoder(config, len(dataset.users)))
+    decode = parallel.compile_map(
+        pipeline.make_embedding_decoder(denoisers.decoder_sampler(config, len(dataset.users)))
+    )
     judge = identity.fit_linear(dataset.load(rows["train"]).mean(-1), ids[rows["train"]], seed=0)
     colormap = dataset.metadata["colormap"]
 

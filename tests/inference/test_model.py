@@ -27,7 +27,7 @@ def test_three_lines_of_python(trained):
 def test_a_second_call_compiles_nothing(root, trained, monkeypatch):
     trained.sample(["walker_01"], 2, 0)
     monkeypatch.setattr(parallel, "compile_map", None)
-    monkeypatch.setattr(denoisers, "make_window_sampler", None)
+    monkeypatch.setattr(pipeline, "make_window_sampler", None)
     load(root).sample(["walker_02"], 2, 1)
 
 
