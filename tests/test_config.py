@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import flatten, from_plain_dict, to_plain_dict, validate
+from mdiff_jax.config import EnrollmentSettings, flatten, from_plain_dict, to_plain_dict, validate
 from mdiff_jax.data import arrays
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
@@ -28,6 +28,10 @@ def test_each_configuration_is_valid_and_has_the_default_keys(name):
     validate(values)
     assert flatten(to_plain_dict(values)).keys() == flatten(to_plain_dict(config("default"))).keys()
     assert importlib.import_module(f"configs.{name}").__doc__.strip()
+
+
+def test_enrollment_settings_are_the_same_with_and_without_their_keys():
+    assert EnrollmentSettings(**config("default").enrollment) == EnrollmentSettings()
 
 
 def test_samples_are_cut_alike_with_and_without_a_configuration():

@@ -43,7 +43,8 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
     windows = user_windows.read_user_windows(model, path, user=name).windows
     low, high = model.config.enrollment.min_windows, model.config.enrollment.max_windows
     if not low <= len(windows) <= high:
-        raise InputError(f"'{path}' holds {len(windows)} window(s): give {low} to {high} of one user")
+        held = f"{len(windows)} window{'s' * (len(windows) != 1)}"
+        raise InputError(f"'{path}' holds {held}: give {low} to {high} of one user")
     user_adapters.write_adapter(target, fit_adapter(model, windows))
     return target
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax import load
-from mdiff_jax.inference import denoisers
+from mdiff_jax.inference import pipeline
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
 
@@ -43,6 +43,6 @@ def test_given_windows_are_embedded_as_training_standardised_them(trained):
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
 
 
-def test_a_person_of_other_weights_is_refused(enrolled):
-    with pytest.raises(InputError, match="enrol again"):
+def test_an_enrolled_user_of_other_weights_is_refused(enrolled):
+    with pytest.raises(InputError, match="enroll again"):
         enrolled._replace(step=4).requests(["NEW"], [0])

@@ -38,7 +38,7 @@ def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_pat
 def test_a_strip_between_a_user_and_a_new_person_ends_at_both(enrolled, tmp_path):
     """The decoder hears of the last window of the strip what it hears of the person."""
     job = sampling_jobs.interpolate(enrolled, ("walker_01", "NEW"), 3, 1, 0)
-    tables = job.model.params["decoder"]["modulations"]
+    tables = job.model.adapters["decoder"]["modulations"]
     for name, table in tables.items():
         np.testing.assert_allclose(table[-1], enrolled.enrolled["NEW"].modulations[name], atol=1e-6)
         np.testing.assert_allclose(table[-3], 0.0)

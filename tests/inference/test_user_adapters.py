@@ -1,27 +1,29 @@
-"""Laws of what is stored of an enrolled person and of what the networks are told of it."""
+"""Laws of the adapters of enrolled users: their files, and what they do to the networks."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdiff_jax.config import apply_function, build_decoder
+from mdiff_jax.config import build_decoder, build_prior
 from mdiff_jax.inference import user_adapters
 from mdiff_jax.runtime.errors import InputError
 
 
-def test_a_person_told_nothing_more_is_the_mean_of_users_and_blocks_hear_of_that_person_alone(trained):
-    """Modulations of zero change nothing, others change the new person and neither users nor the null user."""
-    params, config = trained.params["decoder"], trained.config
-    denoise, x = apply_function(build_decoder(config, 3)), trained.dataset.load(np.arange(3))
+def test_an_adapter_changes_its_user_and_nobody_else(trained):
+    """A row of the table and modulations of zero make the new user a trained one; other modulations change the new
+    user, and neither the trained users nor the null user.
+    """
+    params, x = trained.params["decoder"], trained.dataset.load(np.arange(3))
+    network = build_decoder(trained.config, 2)
     biases = {name: p["modulation"]["bias"] for name, p in params.items() if "modulation" in p}
-    more = user_adapters.append_user_rows(params, params["user"]["embedding"][:1])
+    row = user_adapters.append_user_rows({}, params["user"]["embedding"][:1])
 
     def output(push: float, *keep: bool) -> np.ndarray:
         blocks = {name: jnp.full((1, len(bias)), push) for name, bias in biases.items()}
-        told = user_adapters.append_modulations(more, 2, blocks)
+        variables = {"params": params, "user_adapters": user_adapters.append_modulations(row, 2, blocks)}
         same = x[:1].repeat(3, 0), jnp.zeros(3), jnp.ones((3, 4))
-        return np.asarray(denoise(told, *same, jnp.arange(3), np.array(keep, bool)))
+        return np.asarray(network.apply(variables, *same, jnp.arange(3), np.array(keep, bool)))
 
     np.testing.assert_allclose(output(0.0, 1, 1, 1)[0], output(0.0, 1, 1, 1)[2], atol=1e-5)
     still, pushed = output(0.0, 1, 1, 1), output(0.5, 1, 1, 1)
@@ -30,10 +32,24 @@ def test_a_person_told_nothing_more_is_the_mean_of_users_and_blocks_hear_of_that
     np.testing.assert_allclose(output(0.0, 1, 1, 0), output(0.5, 1, 1, 0), atol=1e-5)
 
 
-def test_people_are_read_as_they_were_written(enrolled, tmp_path):
-    person = enrolled.enrolled["NEW"]
-    user_adapters.write_adapter(tmp_path / "NEW.npz", person)
-    jax.tree.map(np.testing.assert_array_equal, user_adapters.read_adapter(tmp_path / "NEW.npz"), person)
-    user_adapters.write_adapter(tmp_path / "NEW.npz", person._replace(modulations={}))
-    with pytest.raises(InputError, match=r"no modulations.*enrol that person again"):
+def test_the_prior_looks_a_new_user_up_after_the_trained_ones_and_before_the_null_user(trained):
+    params, network = trained.params["prior"], build_prior(trained.config, 2)
+    rows = user_adapters.append_user_rows({}, params["user"]["embedding"][1:2])
+    z, log_snr = jnp.ones((4, 4)), jnp.zeros(4)
+
+    def output(variables, user: list[int], keep: list[bool]) -> np.ndarray:
+        return np.asarray(network.apply(variables, z, log_snr, jnp.array(user), jnp.array(keep)))
+
+    alone = output({"params": params}, [0, 1, 1, 0], [True, True, True, False])
+    among = output({"params": params, "user_adapters": rows}, [0, 1, 2, 2], [True, True, True, False])
+    np.testing.assert_allclose(alone, among, atol=1e-6)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3 and np.abs(alone[3] - alone[1]).max() > 1e-3
+
+
+def test_adapters_are_read_as_they_were_written(enrolled, tmp_path):
+    adapter = enrolled.enrolled["NEW"]
+    user_adapters.write_adapter(tmp_path / "NEW.npz", adapter)
+    jax.tree.map(np.testing.assert_array_equal, user_adapters.read_adapter(tmp_path / "NEW.npz"), adapter)
+    user_adapters.write_adapter(tmp_path / "NEW.npz", adapter._replace(modulations={}))
+    with pytest.raises(InputError, match=r"no modulations.*enroll that user again"):
         user_adapters.read_adapter(tmp_path / "NEW.npz")

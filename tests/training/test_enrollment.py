@@ -1,16 +1,20 @@
-"""Laws of enrolment, on networks whose parameters are random."""
+"""Laws of enrollment, on networks whose parameters are random."""
 
+import json
 import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 from mdiff_jax import load
+from mdiff_jax.config import EnrollmentSettings, from_plain_dict
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import write_json
 from mdiff_jax.training import enrollment
 
 
@@ -18,9 +22,10 @@ from mdiff_jax.training import enrollment
 def enrolled_root(root, windows, tmp_path_factory):
     """A copy of the working directory to which the stranger was added as NEW."""
     copy = shutil.copytree(root, tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as quick:
-        quick.setattr(enrollment, "STEPS", 20)
-        enrollment.enroll(copy, "NEW", windows)
+    config = json.loads((copy / "config.json").read_text())
+    config["enrollment"]["steps"] = 20
+    write_json(copy / "config.json", config)
+    enrollment.enroll(copy, "NEW", windows)
     return copy
 
 
@@ -29,7 +34,7 @@ def enrolled(enrolled_root):
     return load(enrolled_root)
 
 
-def test_a_new_person_is_sampled_like_any_other_and_nobody_else_changes(trained, enrolled, tmp_path):
+def test_a_new_user_is_sampled_like_any_other_and_nobody_else_changes(trained, enrolled, tmp_path):
     both = enrolled.sample(["walker_02", "NEW"], 2, 0)
     np.testing.assert_allclose(both[:2], trained.sample(["walker_02"], 2, 0), atol=1e-4)
     assert np.abs(both[2:] - both[:2]).max() > 1e-3
@@ -38,34 +43,44 @@ def test_a_new_person_is_sampled_like_any_other_and_nobody_else_changes(trained,
     assert enrolled.users == trained.users
 
 
-def test_every_block_of_the_decoder_hears_of_a_new_person(enrolled):
+def test_every_block_of_the_decoder_has_modulations_for_a_new_user(enrolled):
     modulations = enrolled.enrolled["NEW"].modulations
     assert modulations.keys() == {name for name, p in enrolled.params["decoder"].items() if "modulation" in p}
     assert max(np.abs(x).max() for x in modulations.values()) > 1e-3
 
 
-def test_what_is_told_of_a_person_is_found_from_the_middle_of_the_users():
+def test_the_optimum_is_found_from_the_mean_of_the_users():
     """Where the loss is least at one of the rows."""
     table = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     row_of = lambda free: jax.nn.softmax(free["weights"]) @ table + free["deviation"]  # noqa: E731
     objective = lambda target, free, key: (jnp.sum((row_of(free) - target["row"]) ** 2), 0.0)  # noqa: E731
     free = enrollment.optimize_adapter(
-        objective, {"row": table[2]}, {"weights": jnp.zeros(4), "deviation": jnp.zeros(6)}, "prior"
+        objective,
+        {"row": table[2]},
+        {"weights": jnp.zeros(4), "deviation": jnp.zeros(6)},
+        "prior",
+        ConfigDict(EnrollmentSettings()._asdict()),
     )
     np.testing.assert_allclose(row_of(free), table[2], atol=0.1)
 
 
-def test_enrolment_refuses_names_that_are_taken_and_too_few_windows(enrolled_root, windows, tmp_path):
+def test_enrollment_refuses_names_that_are_taken_and_too_few_windows(enrolled_root, windows, tmp_path):
     for name, says in (
-        ("walker_01", "there already"),
-        ("new", "there already"),
+        ("walker_01", "exists already"),
+        ("new", "exists already"),
         ("a/b", "cannot be"),
         ("all", "cannot be"),
     ):
         with pytest.raises(InputError, match=says):
             enrollment.enroll(enrolled_root, name, windows)
-    with pytest.raises(InputError, match="holds 1 windows: give 5 to 20"):
+    with pytest.raises(InputError, match="holds 1 window: give 5 to 20"):
         enrollment.enroll(enrolled_root, "OTHER", next(windows.glob("*.png")))
     Image.new("RGB", (64, 32), (0, 0, 143)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="is 64x32"):
         enrollment.enroll(enrolled_root, "OTHER", tmp_path)
+
+
+def test_a_working_directory_from_before_these_keys_is_enrolled_in_with_their_defaults(root):
+    config = json.loads((root / "config.json").read_text())
+    del config["enrollment"]
+    assert from_plain_dict(config).enrollment.to_dict() == EnrollmentSettings()._asdict()

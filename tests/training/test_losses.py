@@ -31,8 +31,9 @@ def part(b, rows):
 
 
 def prior_loss(network, **changes):
-    options = dict(schedule=SCHEDULE, batch_size=B, cond_drop_prob=0.5) | changes
-    denoiser = DenoiserSpec(network, options.pop("schedule"), "x0", (4,))
+    options = dict(schedule=SCHEDULE, self_condition=False, batch_size=B, cond_drop_prob=0.5) | changes
+    schedule, self_condition = options.pop("schedule"), options.pop("self_condition")
+    denoiser = DenoiserSpec(network, schedule, "x0", (4,), self_condition=self_condition)
     return functools.partial(losses.prior_loss, denoiser=denoiser, settings=losses.DenoisingLossSettings(**options))
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from configs import tiny
 from mdiff_jax.config import STAGES, flatten, from_plain_dict, to_plain_dict
-from mdiff_jax.data import colormap, loader, sources
+from mdiff_jax.data import colormap, export, loader, sources
 from mdiff_jax.evaluation import run, summary, sweep
 from mdiff_jax.inference import denoisers, model, sample_writer
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, reference
@@ -24,7 +24,7 @@ from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import train_loop, training_data
+from mdiff_jax.training import enrollment, train_loop, training_data
 
 
 def small() -> ConfigDict:
@@ -294,6 +294,7 @@ def test_bad_requests_are_refused(trained, tmp_path, users, n, says):
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     """A key that nothing reads is an option that does nothing."""
     config = small()
+    config.enrollment.steps = 1
     names, read = {}, set()
 
     def label(node, prefix=""):
@@ -325,6 +326,9 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     model.cached_window_sampler.cache_clear()
     train_loop.train(config, tmp_path)
     summary.summarize_run(tmp_path)
+    for i, x in enumerate(model.load(tmp_path).dataset.load(np.arange(5))):
+        export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
+    enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
     assert keys - read - {"data.colormap", "data.path"} == set()
 
 
