@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from mdiff_jax import load
-from mdiff_jax.inference import sample_writer, sampling_jobs, user_windows
+from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime import cli, parallel
 from mdiff_jax.runtime.errors import InputError
@@ -70,22 +70,22 @@ def main() -> None:
 
     # ------------------------------------------------------------------- draw
     count, seed = model.config.sample.num_samples_per_user, SEED.value
-    output = sample_writer.OutputFormats(FORMAT.value, NPZ.value, TFDS.value)
-    folder = sample_writer.default_folder(model, Workdir(WORKDIR.value).samples, seed, kind())
+    options = sample_writer.SaveOptions(FORMAT.value, NPZ.value, TFDS.value, FILTER.value)
+    folder = provenance.default_folder(model, Workdir(WORKDIR.value).samples, seed, kind())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
     if INTERPOLATE.value or LIKE.value or SECONDS.value is not None:
         job = job_of(model, count, seed)
-        files, sheet = sample_writer.write_job(job, seed, folder, output), job.sheet
+        files, sheet = sample_writer.write_job(job, seed, folder, options), job.sheet
     else:
         users = users_of(model)
-        files, sheet = sample_writer.write_samples(model, users, count, seed, folder, output, FILTER.value), "grid.png"
+        files, sheet = sample_writer.write_samples(model, users, count, seed, folder, options), "grid.png"
 
     # ------------------------------------------------------------------- say
     if not parallel.is_first():
         return
     print(f"{len(files)} images in {folder}; sheet {folder / sheet}")
     if FILTER.value:
-        share = sample_writer.read_share_rejected(folder)
+        share = provenance.read_share_rejected(folder)
         print(f"{share:.1%} of the samples drawn were rejected by --filter={','.join(FILTER.value)}")
 
 

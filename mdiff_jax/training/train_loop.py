@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax import __version__
 from mdiff_jax.config import STAGES, flatten, init_parameters, to_plain_dict, validate
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers
@@ -22,6 +21,7 @@ from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
+from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, write_json
 from mdiff_jax.training import cost_analysis, sample_evaluator, stages, train_state
 
@@ -223,7 +223,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         say(cost_analysis.format_plan(plan))
 
         # --------------------------------------------------------------- loop
-        meta = {"config": to_plain_dict(config), "users": list(users), "version": __version__, "total_steps": total}
+        meta = {"config": to_plain_dict(config), "users": list(users), "version": VERSION, "total_steps": total}
         meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
         best, since_best, waiting = past["best_validation_loss"], past["since_best"], None
         log = stack.enter_context(StageMetricWriter(run.journal, name, start, total, config.tensorboard))
