@@ -186,7 +186,7 @@ def embed_dataset(run: TrainingRun, params: Any) -> Embeddings:
 def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: bool) -> Any:
     """Trains one stage to its last step, from where it stopped; returns the averaged parameters on the devices."""
     # ------------------------------------------------------------------- model
-    config, data, workdir, say = run.config, run.data, run.workdir, run.journal.say
+    config, data, workdir, say = run.config, run.data, run.workdir, run.journal.log
     users, c, rows = data.dataset.users, run.config[name], data.rows["train"]
     phases = stages.make_phases(config, name, max(1, len(rows) // c.batch_size))
     total, decay = phases[-1].last, str(config.sample.ema_decay)
@@ -258,7 +258,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                 if "loss" in figures:
                     better = best is None or figures["loss"] < best
                     best, since_best = (figures["loss"], 0) if better else (best, since_best + 1)
-                    log.scalars(step, {f"validation_{k}": v for k, v in figures.items()})
+                    log.write_scalars(step, {f"validation_{k}": v for k, v in figures.items()})
                 ended = step == total or bool(config.patience and since_best >= config.patience)
                 past = {"finished": ended, "best_validation_loss": best, "since_best": since_best}
                 if checkpoints:
@@ -266,8 +266,8 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                 if sheet and due and (step // config.checkpoint_every) % config.sheet_every == 0:
                     path = workdir.root / name / "sheets" / f"step_{step:06d}.png"
                     pixels, figures = sheet(now.ema[decay], path)
-                    log.image(step, "sheet", pixels)
-                    log.scalars(step, figures)
+                    log.write_image(step, "sheet", pixels)
+                    log.write_scalars(step, figures)
                 if stop:
                     say(f"{name}: stopped and saved at step {step} of {total}")
                     raise Stopped(run.interrupts.signum)
@@ -318,13 +318,13 @@ def restore_or_init(
     like, step, now, past = jax.eval_shape(fresh), 0, None, UNTRAINED
     if parallel.is_first():
         with Checkpoints(folder, config.keep_checkpoints, config.keep_every) as earlier:
-            found = earlier.restore_latest(like, run.journal.say)
+            found = earlier.restore_latest(like, run.journal.log)
             meta = earlier.meta(found[0]) if found else None
         if found and meta["depends"] != depends:
             if not may_train:
                 raise InputError(f"stage {name} was trained on another encoder: run train.py with --config.stage=all")
             moved = run.workdir.set_aside(name)
-            run.journal.say(f"{name}: the encoder has changed since; trained anew, the old one is in {moved}")
+            run.journal.log(f"{name}: the encoder has changed since; trained anew, the old one is in {moved}")
         elif found:
             (step, now), past = found, {key: meta[key] for key in UNTRAINED}
         checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, config.keep_every))
@@ -435,7 +435,7 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
             batch = next(parallel.prefetch(train_batches(run, name, embeddings, 0)))
             step = compile_train_step(config, name, users, phases[-1].last, phases[0].timesteps)
             cost = step.cost(shapes, batch, prng.purpose_key(config.seed, "train", name))
-            run.journal.say(cost_analysis.format_plan(plan_stage(run, name, shapes, 0, phases[-1].last, cost)))
+            run.journal.log(cost_analysis.format_plan(plan_stage(run, name, shapes, 0, phases[-1].last, cost)))
 
 
 @contextlib.contextmanager
@@ -471,7 +471,7 @@ def write_metrics(
     """
     name, step, metrics, timesteps = logged
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    log.scalars(step, values | ({"timesteps": timesteps} if timesteps else {}) | more)
+    log.write_scalars(step, values | ({"timesteps": timesteps} if timesteps else {}) | more)
     if values["skipped_in_a_row"] >= most_skipped:
         raise InputError(
             f"{name}: {values['skipped_in_a_row']:.0f} updates in a row had non-finite gradients at step {step}: "
