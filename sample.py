@@ -117,7 +117,7 @@ def parse_guidance_interval() -> tuple[float, ...] | None:
         return tuple(float(x) for x in GUIDANCE_INTERVAL.value)
     except ValueError:
         raise InputError(
-            f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give two numbers LOW,HIGH, as in -3,5"
+            f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give LOW,HIGH, as in -3,5"
         ) from None
 
 
