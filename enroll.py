@@ -1,4 +1,4 @@
-"""Adds a person to a trained working directory from 5 to 20 windows; sample.py then knows the name.
+"""Adds a new user to a trained working directory from 5 to 20 windows; sample.py then accepts the name.
 
 python enroll.py --workdir=runs/gait --name=ID_11 --path=FOLDER
 """
@@ -11,9 +11,9 @@ from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import enrollment
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
-NAME = flags.DEFINE_string("name", None, "Of the new user.")
-PATH = flags.DEFINE_string("path", None, "Folder or file with the windows of that person, drawn as the recordings are.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. Required.")
+NAME = flags.DEFINE_string("name", None, "Name of the new user. Required.")
+PATH = flags.DEFINE_string("path", None, "Folder or file with windows of that user, plotted as the recordings are.")
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         if flag.value is None:
             raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
     target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value))
-    print(f"{NAME.value} is enrolled in {target}; remove the file to forget")
+    print(f"{NAME.value} is enrolled in {target}; to remove the user, delete this file")
     print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale=2")
 
 

@@ -1,4 +1,4 @@
-"""Draws spectrograms of named users from a trained working directory.
+"""Samples spectrograms of named users from a trained working directory.
 
 python sample.py --workdir=runs/gait --user_ids=ID_1,ID_3 --num_samples_per_user=4 --sample_timesteps=64
 python sample.py --workdir=runs/gait --user_ids=ID_1 --filter=physics,novelty --npz
@@ -9,95 +9,96 @@ python sample.py --workdir=runs/gait --user_ids=ID_1 --seconds=10
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from mdiff_jax import load
-from mdiff_jax.inference import sample_writer, sampling_jobs, user_windows
+from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime import cli, parallel
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 
-# --- who and how many
-WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
-USER_IDS = flags.DEFINE_string("user_ids", "all", "Names of users, by commas; or all, those it was trained on.")
+# --- users and number of samples
+WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. Required.")
+USER_IDS = flags.DEFINE_string("user_ids", "all", "Names of users, separated by commas, or all.")
 COUNT = flags.DEFINE_integer("num_samples_per_user", None, "Samples of each user, strips, or variations of a window.")
-SEED = flags.DEFINE_integer("seed", 0, "Which samples: image i of a user depends on seed and i alone.")
+SEED = flags.DEFINE_integer("seed", 0, "Random seed: image i of a user depends on the seed and i alone.")
 
-# --- how they are drawn; without a flag as the working directory says
-STEPS = flags.DEFINE_integer("sample_timesteps", None, "Sampling steps of prior and decoder.")
-COND_SCALE = flags.DEFINE_float("cond_scale", None, "Guidance of the decoder; 1: none.")
-PRIOR_COND_SCALE = flags.DEFINE_float("prior_cond_scale", None, "Guidance of the prior; 1: none.")
+# --- sampling; without a flag, the value of the working directory
+STEPS = flags.DEFINE_integer("sample_timesteps", None, "Number of sampling steps, of prior and decoder alike.")
+COND_SCALE = flags.DEFINE_float("cond_scale", None, "Guidance scale of the decoder; 1: no guidance.")
+PRIOR_COND_SCALE = flags.DEFINE_float("prior_cond_scale", None, "Guidance scale of the prior; 1: no guidance.")
 GUIDANCE_INTERVAL = flags.DEFINE_list("guidance_interval", None, "LOW,HIGH: log-SNRs to guide the decoder between.")
-GUIDANCE_RESCALE = flags.DEFINE_float("guidance_rescale", None, "0 to 1: brings guided estimates back to their spread.")
-SAMPLER = flags.DEFINE_string("sampler", None, "ddim, ddpm, dpmpp_2m or heun.")
-ETA = flags.DEFINE_float("eta", None, "Noise of DDIM: 0 none, 1 as much as DDPM.")
-SPACING = flags.DEFINE_string("spacing", None, "Of the steps: trailing, leading, linspace or logsnr.")
-EMA_DECAY = flags.DEFINE_float("ema_decay", None, "Which average of the parameters; one of ema_decays.")
-PRECISION = flags.DEFINE_string("precision", None, "float32, bfloat16 or float16.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Samples drawn at once; changes nothing but memory and pace.")
-COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of the first of several processes.")
-PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are; one a host.")
-PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-
-# --- what is drawn, if not samples of users
-INTERPOLATE = flags.DEFINE_string("interpolate", None, "Two users, ID_1,ID_5: strips of windows from one to the other.")
-INTERPOLATE_STEPS = flags.DEFINE_integer("interpolate_steps", 8, "Windows of a strip.")
-LIKE = flags.DEFINE_string("like", None, "A file or folder of windows: variations of them.")
-STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "With --like, above 0: 1 keeps the embedding alone, less the window too."
+GUIDANCE_RESCALE = flags.DEFINE_float(
+    "guidance_rescale", None, "0 to 1: scales guided estimates to the deviation before."
 )
-SECONDS = flags.DEFINE_float("seconds", None, "Walks of this duration, by overlapping windows.")
-WINDOW_SECONDS = flags.DEFINE_float("window_seconds", None, "Duration of a window, where the recordings do not say.")
-FILTER = flags.DEFINE_list("filter", [], "Keep what passes: physics, novelty, or both by a comma.")
+SAMPLER = flags.DEFINE_string("sampler", None, "Sampler: ddim, ddpm, dpmpp_2m or heun.")
+ETA = flags.DEFINE_float("eta", None, "Noise of the ddim sampler, from 0 (none) to 1 (as much as ddpm).")
+SPACING = flags.DEFINE_string("spacing", None, "Spacing of the sampling steps: trailing, leading, linspace or logsnr.")
+EMA_DECAY = flags.DEFINE_float("ema_decay", None, "Parameter average to use: one of ema_decays.")
+PRECISION = flags.DEFINE_string("precision", None, "Precision of the networks: float32, bfloat16 or float16.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Samples in a batch; affects only memory and speed.")
+COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of the first of several processes.")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of these processes, one on each host.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Index of this process, from 0.")
 
-# --- where to
-OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to; default WORKDIR/samples/SETTINGS.")
-FORMAT = flags.DEFINE_string("format", "png", "Of the images: png or jpg.")
-NPZ = flags.DEFINE_bool("npz", False, "Also samples.npz: scalar windows, users, axes.")
-TFDS = flags.DEFINE_bool("tfds", False, "Also samples.npz and, beside the folder, FOLDER_tfds.")
+# --- other kinds of samples, and filters
+INTERPOLATE = flags.DEFINE_string("interpolate", None, "USER,USER: strips of windows from one to the other.")
+INTERPOLATE_STEPS = flags.DEFINE_integer("interpolate_steps", 8, "Number of windows in a strip.")
+LIKE = flags.DEFINE_string("like", None, "File or folder of windows to generate variations of.")
+STRENGTH = flags.DEFINE_float("strength", 1.0, "With --like, above 0: 1 keeps only the embedding, less the window too.")
+SECONDS = flags.DEFINE_float("seconds", None, "Duration of walks longer than a window, in seconds.")
+WINDOW_SECONDS = flags.DEFINE_float("window_seconds", None, "With --seconds: duration of a window, if unknown.")
+FILTER = flags.DEFINE_list("filter", [], "Keep samples that pass: physics, novelty or physics,novelty.")
+
+# --- output
+OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder of the samples; by default WORKDIR/samples/SETTINGS.")
+FORMAT = flags.DEFINE_string("format", "png", "Format of the images: png or jpg.")
+NPZ = flags.DEFINE_bool("npz", False, "Also write samples.npz: scalar windows, users, axes.")
+TFDS = flags.DEFINE_bool("tfds", False, "Also write samples.npz and, beside the folder, the data set FOLDER_tfds.")
 
 
 def main() -> None:
     if WORKDIR.value is None:
         raise InputError("give --workdir=DIR, the working directory of train.py")
-    asked = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
-    if len(asked) > 1:
-        raise InputError(f"{asked[0]} and {asked[1]} do not go together: give one of them")
+    modes = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
+    if len(modes) > 1:
+        raise InputError(f"{modes[0]} and {modes[1]} do not go together: give one of them")
     parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     model = load(WORKDIR.value, {key: value for key, value in settings().items() if value is not None})
 
-    # ------------------------------------------------------------------- draw
+    # ------------------------------------------------------------------- sample
     count, seed = model.config.sample.num_samples_per_user, SEED.value
-    output = sample_writer.OutputFormats(FORMAT.value, NPZ.value, TFDS.value)
-    folder = sample_writer.default_folder(model, Workdir(WORKDIR.value).samples, seed, kind())
+    options = sample_writer.SaveOptions(FORMAT.value, NPZ.value, TFDS.value, FILTER.value)
+    folder = provenance.default_folder(model, Workdir(WORKDIR.value).samples, seed, folder_suffix())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
     if INTERPOLATE.value or LIKE.value or SECONDS.value is not None:
-        job = job_of(model, count, seed)
-        files, sheet = sample_writer.write_job(job, seed, folder, output), job.sheet
+        job = make_job(model, count, seed)
+        files, sheet = sample_writer.write_job(job, seed, folder, options), job.sheet
     else:
-        users = users_of(model)
-        files, sheet = sample_writer.write_samples(model, users, count, seed, folder, output, FILTER.value), "grid.png"
+        users = requested_users(model)
+        files, sheet = sample_writer.write_samples(model, users, count, seed, folder, options), "grid.png"
 
-    # ------------------------------------------------------------------- say
+    # ------------------------------------------------------------------- report
     if not parallel.is_first():
         return
     print(f"{len(files)} images in {folder}; sheet {folder / sheet}")
     if FILTER.value:
-        share = sample_writer.read_share_rejected(folder)
-        print(f"{share:.1%} of the samples drawn were rejected by --filter={','.join(FILTER.value)}")
+        share = provenance.read_share_rejected(folder)
+        print(f"{share:.1%} of the generated samples were rejected by --filter={','.join(FILTER.value)}")
 
 
-def settings() -> dict:
-    """Flags over the working directory's configuration."""
+def settings() -> dict[str, Any]:
+    """Returns the keys that the flags change in the configuration of the working directory; None: unchanged."""
     return {
         "sample.num_samples_per_user": COUNT.value,
         "prior.sample_timesteps": STEPS.value,
         "decoder.sample_timesteps": STEPS.value,
         "sample.cond_scale": COND_SCALE.value,
         "sample.prior_cond_scale": PRIOR_COND_SCALE.value,
-        "sample.guidance_interval": interval(),
+        "sample.guidance_interval": parse_guidance_interval(),
         "sample.guidance_rescale": GUIDANCE_RESCALE.value,
         "sample.sampler": SAMPLER.value,
         "sample.eta": ETA.value,
@@ -108,37 +109,40 @@ def settings() -> dict:
     }
 
 
-def interval() -> tuple[float, ...] | None:
-    """The log-SNRs of --guidance_interval; empty: guide everywhere."""
+def parse_guidance_interval() -> tuple[float, ...] | None:
+    """Returns the log-SNRs of --guidance_interval; empty: guidance everywhere."""
     if GUIDANCE_INTERVAL.value is None:
         return None
     try:
         return tuple(float(x) for x in GUIDANCE_INTERVAL.value)
     except ValueError:
-        raise InputError(f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give LOW,HIGH, as -3,5") from None
+        raise InputError(
+            f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give LOW,HIGH, as in -3,5"
+        ) from None
 
 
-def job_of(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:
-    """What a flag asks for in place of plain samples."""
+def make_job(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:
+    """Returns the job of --interpolate, --like or --seconds."""
     if INTERPOLATE.value:
         ends = tuple(INTERPOLATE.value.split(","))
         if len(ends) != 2:
-            raise InputError(f"--interpolate={INTERPOLATE.value}: give two users by a comma, --interpolate=ID_1,ID_5")
+            raise InputError(f"--interpolate={INTERPOLATE.value}: give two users, as in ID_1,ID_5")
         return sampling_jobs.interpolate(model, ends, INTERPOLATE_STEPS.value, count, seed)
     if LIKE.value:
         user = None if USER_IDS.value == "all" else USER_IDS.value
         return sampling_jobs.variations(
             model, user_windows.read_user_windows(model, Path(LIKE.value), user), STRENGTH.value, count, seed
         )
-    return sampling_jobs.long_walks(model, users_of(model), count, seed, SECONDS.value, WINDOW_SECONDS.value)
+    return sampling_jobs.long_walks(model, requested_users(model), count, seed, SECONDS.value, WINDOW_SECONDS.value)
 
 
-def users_of(model: Model) -> Sequence[str]:
+def requested_users(model: Model) -> Sequence[str]:
+    """Returns the names of --user_ids."""
     return model.users if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
 
 
-def kind() -> str:
-    """What the name of the default folder says of the job."""
+def folder_suffix() -> str:
+    """Returns the end of the name of the default folder, which tells jobs other than plain samples."""
     if INTERPOLATE.value:
         return f"_between_{INTERPOLATE.value.replace(',', '_and_')}"
     if LIKE.value:

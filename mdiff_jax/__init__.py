@@ -7,7 +7,9 @@ windows = model.sample(users=["ID_1"], n=4, seed=0)  # (4, F, T) in [-1, 1]
 
 from typing import Any
 
-__version__ = "0.1.0"
+from mdiff_jax.runtime.version import VERSION
+
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

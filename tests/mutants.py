@@ -171,7 +171,7 @@ EDITING = [
     ("r.alpha * known + r.sigma", "known + r.sigma"),
     ("jnp.where(mask, r.alpha", "jnp.where(~mask, r.alpha"),
     ("x[:, :, s : s + time] for", "x[:, :, :time] for"),
-    ("return total / of", "return total / windows"),
+    ("return total / weights", "return total / windows"),
 ]
 
 NOISE_FLOOR = [

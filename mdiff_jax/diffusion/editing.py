@@ -1,4 +1,4 @@
-"""From a given spectrogram rather than from noise: inversion, partial re-noising, inpainting; and longer walks."""
+"""Sampling from given spectrograms (inversion, partial re-noising, inpainting), and of walks longer than a window."""
 
 from typing import NamedTuple
 
@@ -15,10 +15,10 @@ from mdiff_jax.runtime.errors import InputError
 
 
 def invert(denoise: Denoise, x0: State, *, schedule: NoiseSchedule, sample_timesteps: int, spacing: str) -> State:
-    """The x_T from which DDIM with eta 0 and the same steps draws x_0 again, nearly (Song et al. 2021, section 4.3).
+    """Returns the x_T that DDIM with eta 0 and the same steps leads nearly back to x_0 (Song et al. 2021, section 4.3).
 
-    DDIM run upwards, each step with the estimate of its lower end. The first cannot: where there is no noise, none is
-    seen. It goes to the x for which the estimate is x_0, by one step of the iteration x / alpha += x_0 - D(x).
+    DDIM runs upwards, each step with the estimate at its less noisy end. The first step cannot, since that end has no
+    noise: it goes to the x whose estimate is x_0, by one step of the iteration x / alpha += x_0 - D(x).
     """
     t = samplers.select_timesteps(schedule, sample_timesteps, spacing)[::-1]
     abar = schedule.alphas_cumprod[t]
@@ -39,7 +39,10 @@ def sdedit(
     spacing: str,
     eta: float = 0.0,
 ) -> State:
-    """x_0 noised up to `strength` in (0, 1] of the schedule and drawn anew from there (Meng et al. 2022, SDEdit)."""
+    """Noises x_0 up to `strength` in (0, 1] of the schedule and samples from there (Meng et al. 2022, SDEdit).
+
+    Raises InputError for a strength that leaves no step.
+    """
     t = samplers.select_timesteps(schedule, sample_timesteps, spacing)
     t = t[t < strength * schedule.timesteps]
     if not len(t) or strength > 1:
@@ -51,7 +54,7 @@ def sdedit(
 
 
 class _Repaint(NamedTuple):
-    """Beside a row of a sampler's table: the noise level it ends at, and the way back up from there."""
+    """A row of a sampler's table, the noise level it ends at, and the way back up from there."""
 
     row: Table
     salt: Array
@@ -73,7 +76,7 @@ def inpaint(
     resamples: int,
     eta: float = 1.0,
 ) -> State:
-    """`known` where `mask` (broadcast to its shape) is true, and drawn to go with it elsewhere.
+    """Returns `known` where `mask` (broadcast to its shape) is true, and samples that agree with it elsewhere.
 
     Each step is taken `resamples` times, noised back in between, so that both parts come to agree (Lugmayr et al. 2022,
     algorithm 1, which has eta = 1). Costs (n - 1) resamples + 1 estimates.
@@ -96,7 +99,7 @@ def inpaint(
 
 
 def _repaint_rows(schedule: NoiseSchedule, table: Table, resamples: int) -> _Repaint:
-    """The table's rows, all but the last `resamples` times; the way back up leads from every repeat but the last."""
+    """Repeats all rows but the last `resamples` times; all repeats but the last lead back up."""
     if resamples < 1:
         raise InputError(f"resamples = {resamples}: use 1 (none) or more, 10 as in the paper")
     n = len(table.t)
@@ -115,7 +118,7 @@ def _column(values: np.ndarray) -> Array:
 
 
 def overlapping_windows(denoise: Denoise, windows: int, time: int) -> Denoise:
-    """A denoiser of windows of `time` frames → one of walks as long as `windows`, each half of one after the last.
+    """Turns a denoiser of windows of `time` frames into one of walks of `windows` windows that overlap by half.
 
     `denoise` gets the windows of all walks in one batch, those of a walk one after the other. Where two overlap the
     estimate is their mean, weighted by the distance to a window's end (Bar-Tal et al. 2023, equation 5).
@@ -124,13 +127,13 @@ def overlapping_windows(denoise: Denoise, windows: int, time: int) -> Denoise:
     weight = np.minimum(np.arange(time) + 0.5, time - np.arange(time) - 0.5).astype(np.float32)[:, None]
     starts = half * np.arange(windows)
 
-    def joined(x: Array, t: Array) -> Array:
+    def denoise_walk(x: Array, t: Array) -> Array:
         pieces = jnp.stack([x[:, :, s : s + time] for s in starts], axis=1)
         estimates = denoise(pieces.reshape(-1, *pieces.shape[2:]), jnp.repeat(t, windows)).reshape(pieces.shape)
-        total, of = jnp.zeros_like(x), np.zeros((x.shape[2], 1), np.float32)
+        total, weights = jnp.zeros_like(x), np.zeros((x.shape[2], 1), np.float32)
         for i, s in enumerate(starts):
             total = total.at[:, :, s : s + time].add(weight * estimates[:, i])
-            of[s : s + time] += weight
-        return total / of
+            weights[s : s + time] += weight
+        return total / weights
 
-    return joined
+    return denoise_walk

@@ -24,29 +24,29 @@ PerExample = Float[Array, " batch"]
 
 
 def gather_schedule(table: Float[np.ndarray, " steps"], t: Timestep) -> PerExample:
-    """table[t]: float64 for a NumPy t, else in the default float type (float32)."""
+    """Returns table[t]: float64 for a NumPy t, else in the default float type (float32)."""
     return table[t] if isinstance(t, np.ndarray) else jnp.asarray(table, float)[t]
 
 
 def log_snr(schedule: NoiseSchedule, t: Timestep) -> LogSnr:
-    """What a network is told of time."""
+    """Returns log(abar_t / (1 - abar_t)), clipped to ±20: the noise level as networks see it."""
     return gather_schedule(schedule.log_snr, t)
 
 
 def alpha_sigma(schedule: NoiseSchedule, t: Timestep, ndim: int) -> tuple[Array, Array]:
-    """(alpha, sigma), each (B, 1, …, 1) with `ndim` axes."""
+    """Returns (alpha, sigma), each (B, 1, …, 1) with `ndim` axes."""
     abar, shape = schedule.alphas_cumprod, (-1,) + (1,) * (ndim - 1)
     return gather_schedule(np.sqrt(abar), t).reshape(shape), gather_schedule(np.sqrt(1.0 - abar), t).reshape(shape)
 
 
 def q_sample(schedule: NoiseSchedule, x0: Signal, t: Timestep, noise: Signal) -> Signal:
-    """x_t ~ q(x_t | x_0) (Ho et al. 2020, equation 4)."""
+    """Returns x_t ~ q(x_t | x_0) (Ho et al. 2020, equation 4)."""
     alpha, sigma = alpha_sigma(schedule, t, x0.ndim)
     return alpha * x0 + sigma * noise
 
 
 def prediction_target(schedule: NoiseSchedule, x0: Signal, noise: Signal, t: Timestep, prediction: str) -> Signal:
-    """What the network should say of (x_0, eps): the inverse of `x0_and_eps`, well conditioned at every t."""
+    """Returns the output that stands for (x_0, eps), as `predict_x0_and_eps` has it; well conditioned at every t."""
     check_prediction(schedule, prediction)
     if prediction == "x0":
         return x0
@@ -59,7 +59,7 @@ def prediction_target(schedule: NoiseSchedule, x0: Signal, noise: Signal, t: Tim
 def predict_x0_and_eps(
     schedule: NoiseSchedule, x_t: Signal, t: Timestep, output: Signal, prediction: str
 ) -> tuple[Signal, Signal]:
-    """(x_0, eps) that the network's output stands for. Only x_0 from eps divides by alpha, as it must."""
+    """Returns (x_0, eps) that the output of a network stands for; only x_0 from eps has to divide by alpha."""
     check_prediction(schedule, prediction)
     alpha, sigma = alpha_sigma(schedule, t, x_t.ndim)
     if prediction == "x0":
@@ -70,14 +70,14 @@ def predict_x0_and_eps(
 
 
 def predict_x0(schedule: NoiseSchedule, x_t: Signal, t: Timestep, output: Signal, prediction: str) -> Signal:
-    """The clean estimate that the network's output stands for."""
+    """Returns the estimate of x_0 that the output of a network stands for."""
     return predict_x0_and_eps(schedule, x_t, t, output, prediction)[0]
 
 
 def posterior_coefficients(
     abar_t: Float[np.ndarray, " n"], abar_s: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """q(x_s | x_t, x_0) for s less noisy than t, neighbours or not: coefficients of x_t and x_0, and the variance.
+    """Returns the coefficients of x_t and x_0 and the variance of q(x_s | x_t, x_0), for any s less noisy than t.
 
     Ho et al. 2020, equations 6 and 7, with alpha_t replaced by abar_t / abar_s.
     """
@@ -89,7 +89,7 @@ def posterior_coefficients(
 
 
 def loss_weight(schedule: NoiseSchedule, t: Timestep, prediction: str, weighting: str) -> PerExample:
-    """Factor (B,) of each example's mean squared error of the prediction target.
+    """Returns the factor (B,) of each example's mean squared error of the prediction target.
 
     'plain' is 1; 'min_snr' is min(SNR, 5) on the error of x_0 (Hang et al. 2023, equation 8); 'sigmoid' is
     1/2 sigmoid(bias - log-SNR) on the error of eps, times -d log-SNR / dt with t in [0, 1], so that it does not depend
@@ -114,10 +114,11 @@ def _weight_table(schedule: NoiseSchedule, prediction: str, weighting: str) -> F
 
 
 def stratified_timesteps(key: Key, example_index: Int[Array, " batch"], batch_size: int, timesteps: int) -> Timestep:
-    """One t for each example, spread evenly over the global batch (Kingma et al. 2021, appendix I.1), in integers.
+    """Returns one t for each example, spread evenly over the global batch (Kingma et al. 2021, appendix I.1).
 
-    `key` is the step's, the same on every device; `example_index` is global, its position in the batch is what is left
-    modulo `batch_size`. Each t by itself is exactly uniform on 0 … timesteps - 1. timesteps · batch_size < 2^30.
+    `key` is the step's, the same on every device; `example_index` is global, its remainder modulo `batch_size` is the
+    position in the batch. Each t by itself is exactly uniform on 0 … timesteps - 1. Computed in integers, which needs
+    timesteps · batch_size < 2^30.
     """
     offset = jax.random.randint(key, (), 0, timesteps * batch_size)
     position = jnp.asarray(example_index) % batch_size
@@ -125,8 +126,8 @@ def stratified_timesteps(key: Key, example_index: Int[Array, " batch"], batch_si
 
 
 def check_prediction(schedule: NoiseSchedule, prediction: str) -> None:
-    """Raises for an unknown prediction, and for eps where the last step holds no signal to be found from it."""
+    """Raises InputError for an unknown prediction, and for 'eps' where the last step holds no signal."""
     if prediction not in PREDICTIONS:
         raise InputError(f"unknown prediction {prediction!r}: use one of {', '.join(PREDICTIONS)}")
     if prediction == "eps" and schedule.alphas_cumprod[-1] == 0:
-        raise InputError("prediction 'eps' says nothing at zero terminal SNR: use 'v' or 'x0'")
+        raise InputError("prediction 'eps' determines no x_0 at zero terminal SNR: use 'v' or 'x0'")

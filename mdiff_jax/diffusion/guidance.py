@@ -24,12 +24,12 @@ def classifier_free_guidance(
     interval: tuple[float, float] | None = None,
     rescale: float = 0.0,
 ) -> Denoise:
-    """Classifier-free guidance: x_0 = without + scale (with - without) (Ho and Salimans 2022, equation 6).
+    """Applies classifier-free guidance: x_0 = without + scale (with - without) (Ho and Salimans 2022, equation 6).
 
-    `condition` is a tree of arrays (B, …); `denoise` gets it beside a mask `keep` (B,), false where it must not look.
+    `condition` is a tree of arrays (B, …); `denoise` gets it beside a mask `keep` (B,), false where it must ignore it.
     A Python scale of 1 (conditional) or 0 (unconditional) costs one pass; any other, or a traced one, costs both passes
     in one batch of 2B and shares one program. `interval` (low, high) of log-SNR: outside it the scale is 1, in one pass
-    (Kynkäänniemi et al. 2024); it needs the schedule. `rescale` in [0, 1]: see `rescaled`.
+    (Kynkäänniemi et al. 2024); it needs the schedule. `rescale` in [0, 1]: see `rescale_guidance`.
     """
 
     def one_pass(x: Array, t: Array, keep: bool = True) -> Array:
@@ -55,19 +55,19 @@ def classifier_free_guidance(
 
 
 def rescale_guidance(x0: Array, conditional: Array, amount: float) -> Array:
-    """x_0 brought towards the deviation of the conditional estimate, per sample (Lin et al. 2023, equations 15, 16)."""
+    """Scales x_0 towards the deviation of the conditional estimate, per sample (Lin et al. 2023, equations 15, 16)."""
     axes = tuple(range(1, x0.ndim))
     ratio = conditional.std(axes, keepdims=True) / jnp.maximum(x0.std(axes, keepdims=True), 1e-6)
     return x0 * (amount * ratio + (1.0 - amount))
 
 
 def clip_x0(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
-    """Estimates held inside low … high (model space is [-1, 1])."""
+    """Clips estimates to low … high (model space is [-1, 1])."""
     return lambda x, t: jnp.clip(denoise(x, t), low, high)
 
 
 def dynamic_thresholding(denoise: Denoise, low: float = -1.0, high: float = 1.0, percentile: float = 0.995) -> Denoise:
-    """Estimates clipped at their own percentile s of |x_0|, at least 1, and divided by it (Saharia et al. 2022).
+    """Clips estimates at their own percentile s of |x_0|, at least 1, and divides them by it (Saharia et al. 2022).
 
     For a range low … high other than [-1, 1], |x_0| is measured from its middle, in units of half its width.
     """

@@ -27,6 +27,7 @@ INITIAL_NOISE_SALT = 2**31 - 1  # where a sample's first noise is drawn, beyond 
 State = Float[Array, "batch ..."]
 Denoise = Callable[[Array, Array], Array]  # x_t (B, …), integer t (B,) → estimate of x_0 (B, …)
 Rows = Float[np.ndarray, " n"]
+Collect = Callable[[Array, Array], tuple[Array, Array] | None]  # (x, x_0 estimate) → what a scan keeps of a row
 
 
 class Table(NamedTuple):
@@ -52,7 +53,7 @@ def sample(
     keys: Keys | None = None,
     variance: str = "small",
 ) -> State:
-    """x_T (B, …) of unit normal noise → x_0, through `sample_timesteps` of the schedule's steps.
+    """Samples x_0 from x_T (B, …) of unit normal noise, through `sample_timesteps` of the schedule's steps.
 
     `eta` is for 'ddim': 0 deterministic, 1 as noisy as 'ddpm'; `variance` for 'ddpm': 'small' or 'large'. `keys` (B,),
     needed where there is noise: sample i depends on keys[i] and x_T[i] only. 'heun' calls `denoise` twice a step, the
@@ -69,24 +70,29 @@ def sample(
 
 
 def select_timesteps(schedule: NoiseSchedule, sample_timesteps: int, spacing: str) -> Int[np.ndarray, " n"]:
-    """`schedules.sampling_timesteps` of a schedule."""
+    """Returns `schedules.sampling_timesteps` of a schedule."""
     return schedules.sampling_timesteps(schedule.timesteps, sample_timesteps, spacing, schedule.log_snr)
 
 
 def run(denoise: Denoise, x: State, table: Table, *, heun: bool = False, keys: Keys | None = None) -> State:
-    """Scan over the rows of a table; x is kept in float32 (or wider) whatever `denoise` computes in."""
+    """Scans over the rows of a table; x is kept in float32 (or wider) whatever `denoise` computes in."""
     return _scan(denoise, x, table, heun, keys, lambda x, x0: None)[0]
 
 
 def trajectory(
     denoise: Denoise, x: State, table: Table, *, heun: bool = False, keys: Keys | None = None
 ) -> tuple[Float[Array, "n batch ..."], Float[Array, "n batch ..."]]:
-    """For plots: the state after each row, and the estimate of x_0 it was made with."""
+    """Returns the state after each row, and the estimate of x_0 it was computed from; for plots."""
     return _scan(denoise, x, table, heun, keys, lambda x, x0: (x, x0))[1]
 
 
 def _scan(
-    denoise: Denoise, x: State, table: Table, heun: bool, keys: Keys | None, collect: Callable
+    denoise: Denoise,
+    x: State,
+    table: Table,
+    heun: bool,
+    keys: Keys | None,
+    collect: Collect,
 ) -> tuple[State, tuple[Array, Array] | None]:
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     x = jnp.asarray(x, dtype)
@@ -110,12 +116,12 @@ def _scan(
 
 
 def normal(keys: Keys, salt: Array | int, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> State:
-    """(B, *shape) unit normal noise; row i is a function of keys[i] and salt."""
+    """Returns (B, *shape) unit normal noise; row i is a function of keys[i] and salt."""
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, salt), shape, dtype))(keys)
 
 
 def initial_noise(keys: Keys, shape: tuple[int, ...]) -> State:
-    """x_T (B, *shape), independent of the noise of every step; `shape` is of one sample."""
+    """Returns x_T (B, *shape), independent of the noise of every step; `shape` is of one sample."""
     return normal(keys, INITIAL_NOISE_SALT, shape)
 
 
@@ -125,14 +131,14 @@ def initial_noise(keys: Keys, shape: tuple[int, ...]) -> State:
 def coefficient_table(
     schedule: NoiseSchedule, timesteps: Int[np.ndarray, " n"], method: str, *, eta: float = 0.0, variance: str = "small"
 ) -> Table:
-    """The table that goes through `timesteps` (descending) and from the last of them to abar = 1.
+    """Returns the table that goes through `timesteps` (descending) and from the last of them to abar = 1.
 
     Each row goes to the next row's timestep, whatever the spacing.
     """
     if method not in METHODS:
         raise InputError(f"unknown sampler {method!r}: use one of {', '.join(METHODS)}")
     if not 0 <= eta <= 1 or (eta and method != "ddim"):
-        raise InputError(f"eta = {eta} with sampler {method!r}: eta lies in [0, 1] and is of 'ddim' alone")
+        raise InputError(f"eta = {eta} with sampler {method!r}: eta lies in [0, 1] and is for 'ddim' alone")
     if variance not in ("small", "large"):
         raise InputError(f"unknown variance {variance!r} of sampler 'ddpm': use 'small' or 'large'")
     abar_t = schedule.alphas_cumprod[timesteps]

@@ -65,19 +65,19 @@ def cosine(timesteps: int) -> NoiseSchedule:
 
 
 def shift_log_snr(schedule: NoiseSchedule, shift: float) -> NoiseSchedule:
-    """log-SNR + shift at every step (Hoogeboom et al. 2023, equation 12), without going through a logarithm."""
+    """Adds to the log-SNR of every step (Hoogeboom et al. 2023, equation 12), without going through a logarithm."""
     signal, noise = schedule.alphas_cumprod * np.exp(shift), 1.0 - schedule.alphas_cumprod
     return NoiseSchedule(signal / (signal + noise))
 
 
 def rescale_to_zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
-    """sqrt(abar) moved and scaled so that the last is 0 and the first stays (Lin et al. 2023, algorithm 1)."""
+    """Shifts and scales sqrt(abar) so that the last is 0 and the first stays (Lin et al. 2023, algorithm 1)."""
     alpha = np.sqrt(schedule.alphas_cumprod)
     return NoiseSchedule(((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])) ** 2)
 
 
 def make(name: str, timesteps: int, *, shift: float = 0.0, zero_terminal_snr: bool = False) -> NoiseSchedule:
-    """The schedule 'linear' or 'cosine' over `timesteps` steps, shifted in log-SNR, then ended at zero SNR if asked."""
+    """Returns the schedule 'linear' or 'cosine', shifted in log-SNR, then rescaled to end at zero SNR if asked."""
     if name not in ("linear", "cosine"):
         raise InputError(f"unknown noise schedule {name!r}: use 'linear' or 'cosine'")
     schedule = {"linear": linear, "cosine": cosine}[name](timesteps)
@@ -89,11 +89,11 @@ def make(name: str, timesteps: int, *, shift: float = 0.0, zero_terminal_snr: bo
 def sampling_timesteps(
     T: int, n: int, spacing: str, log_snr: Float[np.ndarray, " steps"] | None = None
 ) -> Int[np.ndarray, " n"]:
-    """n of the T training steps, descending.
+    """Selects n of the T training steps, descending.
 
     'leading' multiples of T // n from 0; 'trailing' back from T - 1 in strides of T / n; 'linspace' both ends (Lin et
     al. 2023, table 2; rounding half to even, as is usual); 'logsnr' nearest to uniform in `log_snr` (its one use).
-    Of these, 'leading' never starts at the noisiest step; with n = 1 'linspace' does not either.
+    'leading' never starts at the noisiest step; with n = 1 'linspace' does not either.
     """
     if not 1 <= n <= T:
         raise InputError(f"sample_timesteps = {n} does not lie in 1 … {T}, the training timesteps: choose fewer steps")
@@ -111,12 +111,12 @@ def sampling_timesteps(
 
 
 def _uniform_in_log_snr(log_snr: Float[np.ndarray, " steps"], n: int) -> Int[np.ndarray, " n"]:
-    """Nearest steps, moved apart where several wish for the same one."""
+    """Selects the steps nearest to n uniform levels, moved apart where several levels are nearest to one step."""
     rank = np.arange(n)
-    wanted = np.linspace(log_snr[-1], log_snr[0], n)
-    t = np.abs(log_snr - wanted[:, None]).argmin(axis=1)
+    levels = np.linspace(log_snr[-1], log_snr[0], n)
+    t = np.abs(log_snr - levels[:, None]).argmin(axis=1)
     t = np.minimum.accumulate(t + rank) - rank  # each at least one below the one before
-    return np.maximum(t, rank[::-1])  # and room for those after
+    return np.maximum(t, rank[::-1])  # which leaves room for those after it
 
 
 def _positive(timesteps: int) -> int:

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import sklearn
 
-from mdiff_jax import __version__
 from mdiff_jax.data import sources, splits
 from mdiff_jax.data.examples import read_examples
 from mdiff_jax.evaluation import measures, report, report_figures
@@ -18,6 +17,7 @@ from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, write_json
 
 AUGMENTATION_JUDGES = {  # trained on real windows and others; the convolutional one then sees them unaugmented
@@ -92,7 +92,7 @@ def describe_method(model: Model, folder: Path, generated: MeasuredSet, augmenta
         "block width": "measured"
         if "frames" in generated.physics
         else "not measured: windows this narrow show no blocks",
-        "versions": f"mdiff_jax {__version__}, jax {jax.__version__}, scikit-learn {sklearn.__version__}",
+        "versions": f"mdiff_jax {VERSION}, jax {jax.__version__}, scikit-learn {sklearn.__version__}",
     }
 
 

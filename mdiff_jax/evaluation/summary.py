@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mdiff_jax.evaluation import run
 from mdiff_jax.inference.model import load
-from mdiff_jax.inference.sample_writer import default_folder, write_samples
+from mdiff_jax.inference.provenance import default_folder
+from mdiff_jax.inference.sample_writer import write_samples
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.workdir import Workdir, write_json

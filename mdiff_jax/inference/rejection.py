@@ -1,6 +1,6 @@
-"""Which generated windows to keep: those a walk could give, and those that copy no training window.
+"""Filters of generated windows: by physical plausibility, and by the distance to the training windows.
 
-Never by who a judge takes them for: that figure would then say nothing.
+There is none by recognised user: the identity score of what it keeps would mean nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,29 +17,35 @@ WindowFilter = Callable[[np.ndarray], Bool[np.ndarray, " windows"]]
 
 
 def make_filter(model: Model, names: Sequence[str]) -> WindowFilter:
-    """Windows (n, F, T), or with colours, → which of them pass all of the named checks; none named: all pass."""
+    """Returns the filter that passes windows, (n, F, T) or (n, F, T, 3), which pass all the named filters.
+
+    Without names all windows pass. Raises InputError for an unknown name.
+    """
     makers = {"physics": plausibility_filter, "novelty": novelty_filter}
     if unknown := [name for name in names if name not in makers]:
-        raise InputError(f"filter '{unknown[0]}' is not known: give {' or '.join(makers)}, or both by a comma")
-    tests = [makers[name](model) for name in names]
+        raise InputError(f"filter '{unknown[0]}' is not known: give {' or '.join(makers)}, or both, by a comma")
+    filters = [makers[name](model) for name in names]
 
     def passes(windows: np.ndarray) -> np.ndarray:
-        return np.all([np.ones(len(windows), bool), *(test(to_grayscale(windows)) for test in tests)], axis=0)
+        return np.all([np.ones(len(windows), bool), *(test(to_grayscale(windows)) for test in filters)], axis=0)
 
     return passes
 
 
 def plausibility_filter(model: Model) -> WindowFilter:
-    """Ratio of highest return and torso, steps and floor share are those of a walk."""
+    """Passes windows whose limb-to-torso ratio, steps and floor share are those of a walk."""
     zero = model.dataset.metadata["zero_doppler"]
     zero = kinematics.ZERO_DOPPLER if zero is None else zero
     return lambda windows: kinematics.is_plausible(kinematics.measure_kinematics(windows, zero))
 
 
 def novelty_filter(model: Model) -> WindowFilter:
-    """No nearer to a training window than the nearest real validation window is."""
+    """Passes windows that are no nearer to a training window than the nearest validation window is.
+
+    Raises InputError if the split has no validation windows.
+    """
     train, validation = (to_grayscale(model.windows(name)[0]) for name in ("train", "validation"))
     if not len(validation):
-        raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: leave it out")
+        raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: remove it")
     most = memorization.nearest_training_window(validation, train)[0].max()
     return lambda windows: memorization.nearest_training_window(windows, train)[0] <= most

@@ -1,4 +1,4 @@
-"""Samples as a folder that training can read: an image a sample, a sheet, and where each came from."""
+"""Samples as a folder that training can read: an image for each sample, a sheet, and a record of what each is."""
 
 import hashlib
 import json
@@ -6,175 +6,171 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax import __version__
-from mdiff_jax.config import to_plain_dict
 from mdiff_jax.data import builders, export, render, sources
-from mdiff_jax.inference import rejection, sampling_jobs, user_adapters
+from mdiff_jax.inference import rejection, sampling_jobs
 from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.provenance import (
+    Record,
+    Settings,
+    adapter_digests,
+    describe_settings,
+    read_provenance,
+    write_provenance,
+)
 from mdiff_jax.inference.sampling_jobs import SampleTask, SamplingJob
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.workdir import atomic_write, write_json
+from mdiff_jax.runtime.workdir import atomic_write
 
-MAX_ATTEMPTS_PER_SAMPLE = 10  # samples drawn for one that is to pass the checks, at most
-KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
+MAX_ATTEMPTS_PER_SAMPLE = 10  # windows generated for one that is to pass the filters, at most
 
 
-class OutputFormats(NamedTuple):
-    """What is written beside sheet and provenance."""
+class SaveOptions(NamedTuple):
+    """Which samples are kept, and in which files beside the sheet and the record."""
 
     image_format: str = "png"  # or jpg
     npz: bool = False  # samples.npz: scalar windows
     tfds: bool = False  # FOLDER_tfds, and samples.npz
+    filters: Sequence[str] = ()  # names of `rejection.make_filter`
+
+    @property
+    def keeps_arrays(self) -> bool:
+        """Whether scalar windows are kept, not only images."""
+        return self.npz or self.tfds
 
 
-IMAGES_ONLY = OutputFormats()
+DEFAULT_OPTIONS = SaveOptions()
 
 
 def write_samples(
-    model: Model,
-    users: Sequence[str],
-    count: int,
-    seed: int,
-    folder: Path,
-    output: OutputFormats = IMAGES_ONLY,
-    filters: Sequence[str] = (),
+    model: Model, users: Sequence[str], count: int, seed: int, folder: Path, options: SaveOptions = DEFAULT_OPTIONS
 ) -> list[Path]:
-    """Draws `count` samples of each user into FOLDER/USER/USER_seedS_NNNN.png; returns the files.
+    """Writes `count` samples of each user as FOLDER/USER/USER_seedS_NNNN.png; returns the files.
 
-    With `filters` those of the first ids that pass the checks of that name.
+    With filters these are the `count` samples with the lowest numbers that pass.
     """
     if count < 1:
         raise InputError(f"num_samples_per_user is {count}: give at least 1")
-    passes = rejection.make_filter(model, filters)
-    job = sampling_jobs.plain_samples(model, users, count * MAX_ATTEMPTS_PER_SAMPLE if filters else count, seed)
-    if filters:
-        job = job._replace(settings=job.settings | {"filter": sorted(filters)})
-    return write_job(job, seed, folder, output, passes, count)
+    attempts = count * MAX_ATTEMPTS_PER_SAMPLE if options.filters else count
+    job = sampling_jobs.plain_samples(model, users, attempts, seed)
+    return write_job(job, seed, folder, options, count)
 
 
 def write_job(
-    job: SamplingJob,
-    seed: int,
-    folder: Path,
-    output: OutputFormats,
-    passes: rejection.WindowFilter = lambda x: np.ones(len(x), bool),
-    count: int | None = None,
+    job: SamplingJob, seed: int, folder: Path, options: SaveOptions = DEFAULT_OPTIONS, count: int | None = None
 ) -> list[Path]:
-    """Draws what is missing of a job into `folder`; returns the files, in the job's order.
+    """Generates what `folder` lacks of a job and writes it there; returns the job's files, in its order.
 
-    Images that are there already are kept, so an interrupted call goes on where it stopped, and a larger job adds. Each
-    file appears whole or not at all. Of each user the first `count` samples that pass are kept, without it all. Several
-    processes draw together; the first of them reads and writes. Raises InputError if the folder holds samples drawn
-    with other settings, and if too few pass.
+    Images that are there are kept, so an interrupted call is resumed by the same call, and a larger job adds to a
+    smaller one. Each file appears whole or not at all. Of each user the first `count` samples that pass the filters are
+    kept, all of them where it is None. Several processes generate together; the first of them reads and writes. Raises
+    InputError if the folder holds samples with other settings, and if too few pass.
     """
-    # ------------------------------------------------------------------- what is there
-    check_output(job.model, output)
-    settings = describe_settings(job.model, seed) | job.settings | {"format": output.image_format}
-    place = OutputFolder(folder, output)
-    there, record = parallel.broadcast_from_first(lambda: find_existing(job, place, settings))
-    there = set(there)
+    # ------------------------------------------------------------------- samples of earlier calls
+    check_options(job.model, options)
+    passes = rejection.make_filter(job.model, options.filters)
+    filters = {"filter": sorted(options.filters)} if options.filters else {}
+    settings = describe_settings(job.model, seed) | job.settings | filters | {"format": options.image_format}
+    target = SampleFolder(folder, options)
+    names, record = parallel.broadcast_from_first(lambda: find_existing(job, target, settings))
+    written = set(names)
 
-    # ------------------------------------------------------------------- draw
-    size = None
-    while tasks := select_missing(job.tasks, there, record["rejected"], count):
-        size = size or min(job.model.config.sample.batch_size, len(tasks))  # of all rounds: one program
-        for chunk, windows, kept in draw_tasks(job, tasks, seed, size, passes):
-            good = [(task, window) for task, window, keep in zip(chunk, windows, kept, strict=True) if keep]
-            if parallel.is_first():
-                write_provenance(
-                    folder, settings, record, complete=False
-                )  # once drawn: settings that cannot work leave nothing
-                write_windows(job.model, place, good)
-            there.update(task.name for task, _ in good)
-            record["rejected"] += [task.name for task, keep in zip(chunk, kept, strict=True) if not keep]
+    # ------------------------------------------------------------------- missing samples
+    batch_size = None
+    while missing := select_missing(job.tasks, written, record["rejected"], count):
+        batch_size = batch_size or min(job.model.config.sample.batch_size, len(missing))  # of all rounds: one program
+        for tasks, windows, passed in sample_tasks(job, missing, seed, batch_size, passes):
+            kept = [(task, window) for task, window, keep in zip(tasks, windows, passed, strict=True) if keep]
+            if parallel.is_first():  # nothing is written before: settings that cannot work leave no folder
+                write_provenance(folder, settings, record, complete=False)
+                write_windows(job.model, target, kept)
+            written.update(task.name for task, _ in kept)
+            record["rejected"] += [task.name for task, keep in zip(tasks, passed, strict=True) if not keep]
 
-    # ------------------------------------------------------------------- what there is now
-    done = select_finished(job.tasks, there, count)
-    short = [user for user, lack in count_missing(job.tasks, done, count).items() if lack]
+    # ------------------------------------------------------------------- the whole folder
+    finished = select_finished(job.tasks, written, count)
+    lacking = [user for user, number in count_missing(job.tasks, finished, count).items() if number]
     if parallel.is_first():
-        record["files"] |= {place.image(task).relative_to(folder).as_posix(): task.about for task in done}
-        write_provenance(folder, settings, record, complete=not short)
-    if short:
+        record["files"] |= {target.image(task).relative_to(folder).as_posix(): task.about for task in finished}
+        write_provenance(folder, settings, record, complete=not lacking)
+    if lacking:
         raise InputError(
-            f"only {sum(t.about['user'] == short[0] for t in done)} of {count * MAX_ATTEMPTS_PER_SAMPLE} samples of "
-            f"'{short[0]}' pass "
-            f"--filter={','.join(settings['filter'])}: ask for fewer, or filter by less; the others are in {folder}"
+            f"only {len(group_by_user(finished).get(lacking[0], ()))} of {count * MAX_ATTEMPTS_PER_SAMPLE} samples of "
+            f"'{lacking[0]}' pass --filter={','.join(settings['filter'])}: ask for fewer or give fewer filters; "
+            f"the others are in {folder}"
         )
     if parallel.is_first():
-        finish_folder(job, place, settings, record, done)
-    return [place.image(task) for task in done]
+        finish_folder(job, target, settings, record, finished)
+    return [target.image(task) for task in finished]
 
 
-class OutputFolder(NamedTuple):
-    """Where samples go."""
+class SampleFolder(NamedTuple):
+    """Where the files of each sample lie."""
 
-    folder: Path
-    output: OutputFormats
-
-    @property
-    def arrays(self) -> bool:
-        """Whether scalar windows are kept too."""
-        return self.output.npz or self.output.tfds
+    path: Path
+    options: SaveOptions
 
     def image(self, task: SampleTask) -> Path:
-        return self.folder / f"{task.name}.{self.output.image_format}"
+        return self.path / f"{task.name}.{self.options.image_format}"
 
     def array(self, task: SampleTask) -> Path:
-        """Where a window lies until all are there; as folders of users are, but hidden."""
-        return self.folder / ".windows" / f"{task.name}.npy"
+        """Returns where a scalar window lies until all are there and are packed into samples.npz."""
+        return array_file(self.path, task.name)
 
 
-def find_existing(job: SamplingJob, place: OutputFolder, settings: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """The samples that are there already, and what is on record of the folder."""
-    record = read_provenance(place.folder, settings, adapter_digests(job))
-    if place.arrays:
-        unpack_arrays(place.folder)
-    tasks = [t for t in job.tasks if place.image(t).is_file() and (not place.arrays or place.array(t).is_file())]
+def find_existing(job: SamplingJob, target: SampleFolder, settings: Settings) -> tuple[list[str], Record]:
+    """Returns the names of the job's tasks whose files are there, and the record of the folder."""
+    record = read_provenance(target.path, settings, adapter_digests(job))
+    arrays = target.options.keeps_arrays
+    if arrays:
+        unpack_arrays(target.path)
+    tasks = [t for t in job.tasks if target.image(t).is_file() and (not arrays or target.array(t).is_file())]
     return [t.name for t in tasks], record
 
 
-def write_windows(model: Model, place: OutputFolder, drawn: Sequence[tuple[SampleTask, np.ndarray]]) -> None:
-    for task, window in drawn:
-        if place.arrays:
-            write_array(place.array(task), window)
+def write_windows(model: Model, target: SampleFolder, samples: Sequence[tuple[SampleTask, np.ndarray]]) -> None:
+    """Writes the image of each window and, where arrays are kept, first the window itself."""
+    for task, window in samples:
+        if target.options.keeps_arrays:
+            write_array(target.array(task), window)
         image = model.to_image(window)
-        export.write_image(place.image(task), image, image_file_size(model, image))
+        export.write_image(target.image(task), image, image_file_size(model, image))
 
 
 def finish_folder(
-    job: SamplingJob, place: OutputFolder, settings: dict[str, Any], record: dict[str, Any], done: Sequence[SampleTask]
+    job: SamplingJob, target: SampleFolder, settings: Settings, record: Record, finished: Sequence[SampleTask]
 ) -> None:
-    """What is made of all samples: arrays, data set, sheet."""
-    if place.arrays:
-        pack_arrays(place.folder, job, record["files"])
-    if place.output.tfds:
-        write_tfds(place.folder, job, settings)
-    write_sheet(place.folder / job.sheet, job, [(task, place.image(task)) for task in done])
+    """Writes what is made of all samples together: arrays, data set, sheet."""
+    if target.options.keeps_arrays:
+        pack_arrays(target.path, job, record)
+    if target.options.tfds:
+        write_tfds(target.path, job, settings)
+    write_sheet(target.path / job.sheet, job, [(task, target.image(task)) for task in finished])
 
 
-def check_output(model: Model, output: OutputFormats) -> None:
-    if output.image_format not in export.FORMATS:
-        raise InputError(f"format '{output.image_format}' is not known: give one of {', '.join(export.FORMATS)}")
-    if (output.npz or output.tfds) and model.config.data.channels == "rgb":
-        raise InputError("this model draws colours, which have no scalar windows: leave --npz and --tfds out")
+def check_options(model: Model, options: SaveOptions) -> None:
+    """Raises InputError for an unknown image format, and for arrays of a model that has none."""
+    if options.image_format not in export.FORMATS:
+        raise InputError(f"format '{options.image_format}' is not known: give one of {', '.join(export.FORMATS)}")
+    if options.keeps_arrays and model.config.data.channels == "rgb":
+        raise InputError("this model samples RGB windows, which are not scalar: remove --npz and --tfds")
 
 
-def draw_tasks(
-    job: SamplingJob, tasks: list[SampleTask], seed: int, size: int, passes: rejection.WindowFilter
+def sample_tasks(
+    job: SamplingJob, tasks: list[SampleTask], seed: int, batch_size: int, passes: rejection.WindowFilter
 ) -> Iterator[tuple[list[SampleTask], np.ndarray, np.ndarray]]:
-    """Chunks of tasks with their windows, and which of these pass."""
+    """Yields chunks of the tasks with their windows, and which of these pass (bool)."""
     with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr, disable=not parallel.is_first()) as bar:
-        at = 0
-        for chunk, windows in job.model.run([t.request for t in tasks], seed, job.function, size):
-            yield tasks[at : at + len(chunk)], windows, parallel.broadcast_arrays(passes(windows))
-            at += len(chunk)
+        start = 0
+        for chunk, windows in job.model.run([t.request for t in tasks], seed, job.function, batch_size):
+            yield tasks[start : start + len(chunk)], windows, parallel.broadcast_arrays(passes(windows))
+            start += len(chunk)
             bar.update(len(chunk))
 
 
@@ -182,106 +178,42 @@ def draw_tasks(
 
 
 def group_by_user(tasks: Sequence[SampleTask]) -> dict[str, list[SampleTask]]:
+    """Returns the tasks of each user, in their order."""
     users: dict[str, list[SampleTask]] = {}
     for task in tasks:
         users.setdefault(task.about["user"], []).append(task)
     return users
 
 
-def select_finished(tasks: Sequence[SampleTask], there: set[str], count: int | None) -> list[SampleTask]:
-    """Of each user the first `count` that are there."""
-    return [t for mine in group_by_user(tasks).values() for t in [t for t in mine if t.name in there][:count]]
+def select_finished(tasks: Sequence[SampleTask], written: set[str], count: int | None) -> list[SampleTask]:
+    """Returns the first `count` tasks of each user among those `written` (by name)."""
+    groups = group_by_user(tasks).values()
+    return [task for group in groups for task in [t for t in group if t.name in written][:count]]
 
 
 def select_missing(
-    tasks: Sequence[SampleTask], there: set[str], rejected: Sequence[str], count: int | None
+    tasks: Sequence[SampleTask], written: set[str], rejected: Sequence[str], count: int | None
 ) -> list[SampleTask]:
-    """What to draw next: of each user as many as are wanted still, in order of their numbers."""
-    lack = count_missing(tasks, select_finished(tasks, there, count), count)
-    settled = there.union(rejected)
-    return [
-        t
-        for user, mine in group_by_user(tasks).items()
-        for t in [t for t in mine if t.name not in settled][: lack[user]]
-    ]
+    """Returns the tasks to sample next: of each user as many as are still missing, the first that are untried."""
+    missing = count_missing(tasks, select_finished(tasks, written, count), count)
+    tried = written.union(rejected)
+    groups = group_by_user(tasks).items()
+    return [task for user, group in groups for task in [t for t in group if t.name not in tried][: missing[user]]]
 
 
-def count_missing(tasks: Sequence[SampleTask], done: Sequence[SampleTask], count: int | None) -> dict[str, int]:
-    """How many samples of each user are wanted still."""
-    there = group_by_user(done)
-    return {
-        user: (len(mine) if count is None else count) - len(there.get(user, ()))
-        for user, mine in group_by_user(tasks).items()
-    }
-
-
-# ----------------------------------------------------------------------------- provenance
-
-
-def default_folder(model: Model, parent: Path, seed: int, job: str = "") -> Path:
-    """A folder named by the settings that most often change; `job` says what is unlike plain samples."""
-    s, steps = model.config.sample, model.config.decoder.sample_timesteps
-    return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{job}"
-
-
-def describe_settings(model: Model, seed: int) -> dict[str, Any]:
-    """What decides the pixels of a sample."""
-    values = to_plain_dict(model.config)
-    return {
-        "seed": seed,
-        **{name: value for name, value in values["sample"].items() if name not in KEYS_WITHOUT_EFFECT},
-        "precision": values["precision"],
-        "prior_sample_timesteps": values["prior"]["sample_timesteps"],
-        "decoder_sample_timesteps": values["decoder"]["sample_timesteps"],
-        "prior_checkpoint_step": model.prior_step,
-        "checkpoint_step": model.step,
-        "data_fingerprint": model.dataset.fingerprint,
-        "version": __version__,
-    }
-
-
-def adapter_digests(job: SamplingJob) -> dict[str, str]:
-    """The enrolled people that a job draws, with a digest of what is known of each."""
-    names = {task.about["user"] for task in job.tasks}.union(job.settings.get("interpolate", ()))
-    return {name: user_adapters.adapter_digest(person) for name, person in job.model.enrolled.items() if name in names}
-
-
-def read_provenance(folder: Path, settings: dict[str, Any], enrolled: dict[str, str]) -> dict[str, Any]:
-    """'files', 'rejected' and 'enrolled' of an earlier call; InputError if the settings were others, or a person was
-    enrolled anew.
-    """
-    path = folder / "provenance.json"
-    if not path.is_file():
-        return {"files": {}, "rejected": [], "enrolled": enrolled}
-    before = json.loads(path.read_text())
-    ours = {"complete", "files", "rejected", "share_rejected", "enrolled"}
-    for key in dict.fromkeys([*settings, *before]):
-        if key not in ours and before.get(key) != settings.get(key):
-            raise InputError(
-                f"{folder} holds samples with {key}={before.get(key)!r}, now it is {settings.get(key)!r}: "
-                "give another --output_dir"
-            )
-    earlier_people = before.get("enrolled", {})
-    for name, now in enrolled.items():
-        if earlier_people.get(name, now) != now:
-            raise InputError(f"{folder} holds samples of '{name}' as enrolled before: give another --output_dir")
-    return {"files": before["files"], "rejected": before["rejected"], "enrolled": earlier_people | enrolled}
-
-
-def write_provenance(folder: Path, settings: dict[str, Any], record: dict[str, Any], *, complete: bool) -> None:
-    refused, kept = len(record["rejected"]), len(record["files"])
-    share = refused / max(refused + kept, 1)
-    write_json(
-        folder / "provenance.json", settings | {"complete": complete, "share_rejected": round(share, 4)} | record
-    )
-
-
-def read_share_rejected(folder: Path) -> float:
-    """Share of the samples drawn that did not pass the checks."""
-    return json.loads((folder / "provenance.json").read_text())["share_rejected"]
+def count_missing(tasks: Sequence[SampleTask], finished: Sequence[SampleTask], count: int | None) -> dict[str, int]:
+    """Returns how many samples of each user are still missing from the `finished` ones."""
+    number = {user: len(group) for user, group in group_by_user(finished).items()}
+    groups = group_by_user(tasks).items()
+    return {user: (len(group) if count is None else count) - number.get(user, 0) for user, group in groups}
 
 
 # ----------------------------------------------------------------------------- scalar windows
+
+
+def array_file(folder: Path, name: str) -> Path:
+    """Returns the file of one scalar window: in folders as those of the images, but hidden."""
+    return folder / ".windows" / f"{name}.npy"
 
 
 def write_array(path: Path, window: np.ndarray) -> None:
@@ -290,24 +222,26 @@ def write_array(path: Path, window: np.ndarray) -> None:
 
 
 def unpack_arrays(folder: Path) -> None:
-    """The windows of an earlier call."""
+    """Writes the windows of samples.npz as single files again, unless an interrupted call has left these."""
     packed = folder / "samples.npz"
     if not packed.is_file() or (folder / ".windows").is_dir():
         return
     with np.load(packed, allow_pickle=False) as file:
         for name, window in zip(file["name"], file["spectrogram"], strict=True):
-            write_array(folder / ".windows" / f"{name}.npy", window)
+            write_array(array_file(folder, name), window)
 
 
-def pack_arrays(folder: Path, job: SamplingJob, files: dict[str, dict[str, Any]]) -> None:
-    """samples.npz: spectrogram (n, F, T) in [-1, 1], user, sample_id, name, and the axes where known: velocity of each
-    row in m/s, time of each column in s.
+def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
+    """Moves the single windows into samples.npz.
+
+    It holds spectrogram (n, F, T) in [-1, 1], name, user, sample_id, and the axes where known: velocity of each row in
+    m/s, time of each column in s.
     """
-    parts = {name: folder / ".windows" / f"{Path(name).with_suffix('')}.npy" for name in sorted(files)}
-    parts = {name: path for name, path in parts.items() if path.is_file()}
-    windows = np.stack([np.load(path, allow_pickle=False) for path in parts.values()])
-    columns = {"spectrogram": windows, "name": np.array([str(Path(name).with_suffix("")) for name in parts])}
-    columns |= {key: np.array([files[name][key] for name in parts]) for key in ("user", "sample_id")}
+    about = {str(Path(file).with_suffix("")): record["files"][file] for file in sorted(record["files"])}
+    names = [name for name in about if array_file(folder, name).is_file()]
+    windows = np.stack([np.load(array_file(folder, name), allow_pickle=False) for name in names])
+    columns = {"spectrogram": windows, "name": np.array(names)}
+    columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
     if (velocity := job.model.dataset.metadata["velocity"]) is not None:
         columns["velocity"] = np.array(velocity)
     if job.seconds is not None:
@@ -317,8 +251,8 @@ def pack_arrays(folder: Path, job: SamplingJob, files: dict[str, dict[str, Any]]
     shutil.rmtree(folder / ".windows")
 
 
-def write_tfds(folder: Path, job: SamplingJob, settings: dict[str, Any]) -> None:
-    """FOLDER_tfds: what is in samples.npz as a prepared data set, for `builders.open_prepared`."""
+def write_tfds(folder: Path, job: SamplingJob, settings: Settings) -> None:
+    """Writes samples.npz as a prepared data set FOLDER_tfds, for `builders.open_prepared`."""
     with np.load(folder / "samples.npz", allow_pickle=False) as file:
         values = {name: file[name] for name in ("spectrogram", "user", "name")}
     size = values["spectrogram"].shape[1:]
@@ -337,17 +271,17 @@ def write_tfds(folder: Path, job: SamplingJob, settings: dict[str, Any]) -> None
 
 
 def image_file_size(model: Model, image: np.ndarray) -> tuple[int, int]:
-    """(rows, columns) of a file: the data set's own, wider for longer walks."""
+    """Returns (rows, columns) of an image file: those of the data set, wider for longer walks."""
     rows, columns = model.image_size()
     return rows, round(columns * image.shape[1] / model.config.data.image_size[1])
 
 
 def write_sheet(path: Path, job: SamplingJob, files: list[tuple[SampleTask, Path]]) -> None:
-    """A row a user (or what the job shows): real windows beside generated ones."""
+    """Writes the sheet: for each user (or what else the job shows) a row of real windows beside generated ones."""
     model, rows = job.model, {}
-    most = model.config.summary.grid_columns if job.real else None
+    columns = model.config.summary.grid_columns if job.real else None
     for row in dict.fromkeys(task.row for task, _ in files):
-        paths = [path for task, path in files if task.row == row][:most]
+        paths = [path for task, path in files if task.row == row][:columns]
         generated = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths])
         real = model.to_image(job.real[row]) if row in job.real else generated[:0]
         rows[row] = (real, generated)

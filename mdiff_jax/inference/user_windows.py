@@ -1,4 +1,4 @@
-"""Windows that somebody brings along, read as the recordings were that the model was trained on."""
+"""Windows given by a user, read in the same way as the recordings that the model was trained on."""
 
 import hashlib
 from pathlib import Path
@@ -14,17 +14,19 @@ from mdiff_jax.runtime.errors import InputError
 
 
 class UserWindows(NamedTuple):
-    """Windows with their files and whose they are."""
+    """Windows with their files and users."""
 
     files: tuple[str, ...]
     users: tuple[str, ...]
     windows: Float[np.ndarray, "windows freq time channels"]
-    digest: str  # of the windows
+    digest: str  # SHA-256 of the windows, 16 digits
 
 
 def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows:
-    """A file, a folder of one user's files, or a folder with a folder per user. `user` is whose they are; without it
-    the name of the folder they lie in is. InputError for what cannot be read, and for windows of another size.
+    """Reads a file, a folder of one user's files, or a folder with a folder for each user.
+
+    `user` is the user of all windows; None takes the name of the folder that each file lies in. Raises InputError for
+    files that cannot be read, and for windows of another size than the recordings.
     """
     root, items = scan_path(model, path)
     if user is not None:
@@ -48,10 +50,10 @@ def read_options(model: Model) -> ReadOptions:
 
 
 def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource]]:
-    """(the folder that files are named from, windows)."""
+    """Returns the folder that the names of files are relative to, and the windows found at `path`."""
     stft = arrays.make_stft(dict(model.config.data.stft))
     if not path.exists():
-        raise InputError(f"'{path}' is not there: give a file of windows, or a folder of them")
+        raise InputError(f"'{path}' does not exist: give a file of windows, or a folder of them")
     if path.is_file():
         return path.parent, scan_single_file(path, stft)
     below = sources.list_visible(path)
@@ -65,12 +67,13 @@ def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource
 
 
 def scan_single_file(path: Path, stft: arrays.Stft) -> list[sources.WindowSource]:
-    """The windows of one file."""
+    """Returns the windows of one image or array file."""
     user = path.parent.name
     if path.suffix.lower() in images.SUFFIXES:
         return [sources.WindowSource(path.name, user, "given/1", -1)]
     if path.suffix.lower() not in arrays.SUFFIXES:
-        raise InputError(f"'{path}' is no image ({', '.join(images.SUFFIXES)}) or array: give another")
+        suffixes = ", ".join([*images.SUFFIXES, *arrays.SUFFIXES])
+        raise InputError(f"'{path}' is neither an image nor an array: give a file that ends in one of {suffixes}")
     table = arrays.describe_file(path, stft)
     users = [user] * table.count if table.user is None else table.user
     return [sources.WindowSource(f"{path.name}#{i}", users[i], "given/1", -1, i) for i in range(table.count)]

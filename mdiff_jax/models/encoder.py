@@ -12,7 +12,7 @@ class Encoder(nn.Module):
     """(B, F, T, C) → (B, embedding_dim), each of length 1.
 
     `channels` gives the width of each level, the first at 1/`patch` of the input size, each next at half. Time is
-    averaged away at the end (a window may start anywhere); the Doppler rows are not, since rows are velocities.
+    averaged at the end, since a window may start anywhere; the Doppler rows are not, since rows are velocities.
     """
 
     embedding_dim: int
@@ -26,8 +26,8 @@ class Encoder(nn.Module):
     def __call__(self, x: Spectrogram) -> Embedding:
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         h = layers.space_to_depth(x.astype(self.dtype), self.patch)
-        where = layers.frequency_features(*h.shape[1:3]).astype(self.dtype)
-        h = jnp.concatenate([h, jnp.broadcast_to(where, (h.shape[0], *where.shape))], axis=-1)
+        rows = layers.frequency_features(*h.shape[1:3]).astype(self.dtype)
+        h = jnp.concatenate([h, jnp.broadcast_to(rows, (h.shape[0], *rows.shape))], axis=-1)
         h = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="stem")(h)
         for level, width in enumerate(self.channels):
             if level:

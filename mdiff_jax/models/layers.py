@@ -1,4 +1,4 @@
-"""Pieces that the networks share: noise-level features, norms, attention, residual blocks, patches.
+"""Layers that the networks share: noise-level features, norms, attention, residual blocks, patches.
 
 Every layer takes `dtype`, the type it computes in; parameters and norms stay float32.
 """
@@ -10,13 +10,13 @@ from jax.typing import DTypeLike
 
 from mdiff_jax.runtime.array_types import Array, LogSnr, UserId
 
-REMAT = ("none", "blocks", "full")  # what is recomputed in the backward pass: nothing, each block, each level as well
+REMAT = ("none", "blocks", "full")  # recomputed in the backward pass: nothing, each block, or each level as well
 
 
 def noise_features(log_snr: LogSnr, dim: int) -> Array:
-    """(B,) log-SNR → (B, dim) sines and cosines, wavelengths from about 60 down to 0.6 in units of log-SNR.
+    """Returns (B, dim) sines and cosines of the log-SNR (B,), with wavelengths from about 60 down to 0.6.
 
-    The log-SNR runs over some [-20, 20] whatever the number of timesteps, so the same weights serve any of them
+    The log-SNR runs over at most [-20, 20] whatever the number of timesteps, so the same weights serve any of them
     (Kingma et al. 2021, variational diffusion models, section 5.1).
     """
     frequencies = jnp.exp(jnp.linspace(jnp.log(0.1), jnp.log(10.0), dim // 2))
@@ -25,39 +25,39 @@ def noise_features(log_snr: LogSnr, dim: int) -> Array:
 
 
 def frequency_features(rows: int, time: int, count: int = 3) -> Array:
-    """(rows, time, 2 count + 1) coordinates of the Doppler row: the axis has a zero, so shifts matter."""
+    """Returns (rows, time, 2 count + 1) coordinates of the Doppler rows: networks see where zero velocity is."""
     f = jnp.linspace(-1.0, 1.0, rows)
     waves = [w(jnp.pi * 2**k * f / 2) for k in range(count) for w in (jnp.sin, jnp.cos)]
     return jnp.broadcast_to(jnp.stack([f, *waves], axis=-1)[:, None], (rows, time, 2 * count + 1))
 
 
 def space_to_depth(x: Array, patch: int) -> Array:
-    """(B, F, T, C) → (B, F/p, T/p, p p C)."""
+    """Moves patches into channels: (B, F, T, C) → (B, F/p, T/p, p p C)."""
     b, f, t, c = x.shape
     x = x.reshape(b, f // patch, patch, t // patch, patch, c)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f // patch, t // patch, patch * patch * c)
 
 
 def depth_to_space(x: Array, patch: int) -> Array:
-    """The inverse of `space_to_depth`."""
+    """Inverts `space_to_depth`."""
     b, f, t, c = x.shape
     x = x.reshape(b, f, t, patch, patch, c // patch**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f * patch, t * patch, c // patch**2)
 
 
-def groups_of(channels: int) -> int:
-    """The largest of 32, 16, 8 … groups that divides `channels` into groups of at least 4."""
+def num_groups(channels: int) -> int:
+    """Returns the largest of 32, 16, 8 … that divides `channels` into groups of at least 4."""
     return next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0 and (channels // g >= 4 or g == 1))
 
 
 def upsample(x: Array) -> Array:
-    """Nearest neighbour, twice as many rows and frames."""
+    """Doubles rows and frames by nearest neighbour."""
     b, f, t, c = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None], (b, f, 2, t, 2, c)).reshape(b, 2 * f, 2 * t, c)
 
 
 def dot_product_attention(q: Array, k: Array, v: Array, implementation: str) -> Array:
-    """(B, N, H, D) queries, keys, values → (B, N, H, D); logits and softmax in float32.
+    """Attends (B, N, H, D) queries to keys and values; returns (B, N, H, D). Logits and softmax are float32.
 
     'einsum' is the fastest on a CPU (and the only one for float16 there); 'cudnn' needs a recent GPU, float16 or
     bfloat16, and a head width of at most 128 that is a multiple of 8.
@@ -96,7 +96,7 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array, scale: Array | None = None, shift: Array | None = None) -> Array:
         c = x.shape[-1]
-        groups = groups_of(c)
+        groups = num_groups(c)
         x32 = x.astype(jnp.float32)
         moments = jnp.stack([x32.mean((1, 2)), jnp.square(x32).mean((1, 2))])
         mean, square = jnp.repeat(moments.reshape(2, -1, groups, c // groups).mean(-1), c // groups, axis=-1)

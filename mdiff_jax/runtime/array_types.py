@@ -6,18 +6,21 @@ Axis names: ``batch`` examples, ``freq`` Doppler rows (row 0 is the highest velo
 embedding width, ``steps`` training timesteps.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 from jaxtyping import Key as TypedKey
 
 Array = jax.Array | np.ndarray
+Tree = Any  # a pytree of arrays: dicts, tuples and dataclasses of them, nested
 
 Spectrogram = Float[Array, "batch freq time channels"]  # model space, [-1, 1]; -1 is the noise floor
 Window = Float[np.ndarray, "freq time"]  # one spectrogram on the host, [-1, 1]
 Windows = Float[np.ndarray, "windows freq time"]  # many of them, for metrics and pictures
 Embedding = Float[Array, "batch dim"]
-UserId = Int[Array, "batch"]  # internal index of a user, never shown
+UserId = Int[Array, "batch"]  # index of a user in the tables of the networks, never shown
 Timestep = Int[Array, "batch"]  # 0 … T-1, 0 the least noisy
 LogSnr = Float[Array, "batch"]  # log(alpha_bar / (1 - alpha_bar))
 Key = TypedKey[jax.Array, ""] | UInt32[jax.Array, "2"]  # one PRNG key

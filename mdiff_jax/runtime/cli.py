@@ -1,4 +1,4 @@
-"""How scripts start and end: one line and exit status 2 for what a person can mend, a traceback for our own faults."""
+"""How scripts start and end: one line and exit status 2 for errors of the user, a traceback for errors of ours."""
 
 import difflib
 import os
@@ -13,10 +13,10 @@ from mdiff_jax.runtime.errors import InputError, Stopped
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags, runs `main`, and turns InputError, wrong flags and Ctrl-C into a line and an exit status."""
+    """Parses the flags, runs `main`, and turns InputError, wrong flags and signals into one line and an exit status."""
 
     def guarded(arguments: list[str]) -> None:
-        logging.set_verbosity(logging.FATAL)  # the libraries' own news; what matters is raised
+        logging.set_verbosity(logging.FATAL)  # of libraries; what matters is raised
         if len(arguments) > 1:
             fail(f"'{arguments[1]}' is not a flag: flags are written --name=value")
         try:
@@ -27,15 +27,16 @@ def run(main: Callable[[], None]) -> None:
             print("\nstopped", file=sys.stderr)
             sys.exit(130)
         except Stopped as stopped:
-            print("\nstopped; the same command goes on from here", file=sys.stderr)
-            exit_now(128 + stopped.signum)
+            print("\nstopped; the same command resumes here", file=sys.stderr)
+            exit_immediately(128 + stopped.signum)
 
     app.run(guarded, flags_parser=parse_flags)
 
 
-def exit_now(status: int) -> NoReturn:
-    """Ends the process at once: all is saved and closed, and to take down an interpreter whose other threads are
-    compiling takes long and can crash.
+def exit_immediately(status: int) -> NoReturn:
+    """Ends the process without cleaning up the interpreter, which takes long and can crash while threads compile.
+
+    Everything has to be saved and closed before.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -43,7 +44,7 @@ def exit_now(status: int) -> NoReturn:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Flags from the command line, or one line that says which is wrong."""
+    """Parses the flags; returns the other arguments. Ends the process with one line if a flag is wrong."""
     try:
         return flags.FLAGS(argv)
     except AttributeError as error:  # ml_collections: a key the configuration does not have
@@ -57,7 +58,7 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def explain_unknown_key(argv: list[str]) -> str | None:
-    """Which --config.KEY is not in the configuration, and the nearest that is."""
+    """Returns the message for the first --config.KEY that is not in the configuration, with the nearest key that is."""
     options = dict(a.removeprefix("--").split("=", 1) for a in argv[1:] if a.startswith("--config") and "=" in a)
     known = dotted_keys(runpy.run_path(options["config"].split(":")[0])["get_config"]().to_dict())
     for name in options:
@@ -68,16 +69,16 @@ def explain_unknown_key(argv: list[str]) -> str | None:
     return None
 
 
-def dotted_keys(values: dict, prefix: str = "") -> list[str]:
-    """All dotted keys of a nested dict, inner nodes too."""
+def dotted_keys(values: dict) -> list[str]:
+    """Returns all dotted keys of a nested dict, those of inner dicts too."""
     keys = []
     for key, value in values.items():
-        keys.append(prefix + key)
-        if isinstance(value, dict):
-            keys += dotted_keys(value, f"{prefix}{key}.")
+        below = dotted_keys(value) if isinstance(value, dict) else []
+        keys += [key, *(f"{key}.{name}" for name in below)]
     return keys
 
 
 def fail(line: str) -> NoReturn:
+    """Prints the error and ends the process with status 2."""
     print(f"error: {line}", file=sys.stderr)
     sys.exit(2)

@@ -2,9 +2,9 @@
 
 
 class InputError(ValueError):
-    """Bad input. The message is one line: what is wrong, where (file, key or value), and the remedy.
+    """An error of the user. The message is one line: what is wrong, where (file, key or value), and the remedy.
 
-    Scripts print it without a traceback and leave with exit status 2.
+    Scripts print it without a traceback and exit with status 2.
     """
 
 
@@ -14,7 +14,7 @@ def one_line(error: Exception) -> str:
 
 
 class Stopped(Exception):  # noqa: N818, not an error
-    """A signal asked the process to leave. Scripts leave with exit status 128 + `signum`."""
+    """A signal asked the process to end. Scripts exit with status 128 + `signum`."""
 
     def __init__(self, signum: int):
         super().__init__(f"stopped by signal {signum}")

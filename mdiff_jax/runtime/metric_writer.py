@@ -1,4 +1,4 @@
-"""What one sees of a training run: lines, a progress bar, train.log, metrics.jsonl, TensorBoard.
+"""The logs of a training run: terminal and train.log, a progress bar, metrics.jsonl, TensorBoard.
 
 Several processes train one model; only the first of them writes.
 """
@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 import numpy as np
+from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -17,12 +19,12 @@ from mdiff_jax.runtime.workdir import Workdir
 
 
 class RunLog:
-    """Lines on the terminal and, with the time, in WORKDIR/train.log."""
+    """Writes lines to the terminal and, with the time, to WORKDIR/train.log; nothing where `writes` is false."""
 
     def __init__(self, workdir: Workdir, writes: bool):
         self.workdir, self.writes = workdir, writes
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         if self.writes:
             tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
@@ -31,22 +33,22 @@ class RunLog:
 
 
 class StageMetricWriter:
-    """The course of one stage: a context manager that opens and closes its files.
+    """Writes the metrics of one stage that trains from step `start` to `total`; a context manager.
 
-    On resuming, what was written of later steps is dropped: it comes again.
+    Metrics of steps after `start`, of an earlier run, are dropped: those steps are trained again.
     """
 
-    def __init__(self, journal: RunLog, stage: str, start: int, total: int, tensorboard: bool):
-        pace = 1 if sys.stderr.isatty() else 15  # seconds between updates
-        hidden = not journal.writes
-        self._bar = tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=pace, disable=hidden)
+    def __init__(self, run_log: RunLog, stage: str, start: int, total: int, tensorboard: bool):
+        interval = 1 if sys.stderr.isatty() else 15  # seconds between updates of the bar
+        hidden = not run_log.writes
+        self._bar = tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=interval, disable=hidden)
         self._file = self._events = None
-        if journal.writes:
-            self._file = open_metrics_file(journal.workdir.metrics(stage), start)
-        if journal.writes and tensorboard:
-            self._events = SummaryWriter(str(journal.workdir.tensorboard / stage), purge_step=start + 1)
+        if run_log.writes:
+            self._file = open_metrics_file(run_log.workdir.metrics(stage), start)
+        if run_log.writes and tensorboard:
+            self._events = SummaryWriter(str(run_log.workdir.tensorboard / stage), purge_step=start + 1)
 
-    def __enter__(self) -> "StageJournal":
+    def __enter__(self) -> "StageMetricWriter":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -55,11 +57,11 @@ class StageMetricWriter:
                 opened.close()
 
     def advance(self) -> None:
-        """One step was begun."""
+        """Moves the progress bar by one step."""
         self._bar.update()
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        """A line of metrics.jsonl, points in TensorBoard, and loss and rate beside the bar."""
+    def write_scalars(self, step: int, values: dict[str, float]) -> None:
+        """Writes a line of metrics.jsonl and points in TensorBoard, and shows loss and rate beside the bar."""
         shown = {k: f"{values[k]:.4g}" for k in ("loss", "validation_loss", "images_per_second") if k in values}
         self._bar.set_postfix(shown, refresh=False)
         if self._file:
@@ -69,14 +71,14 @@ class StageMetricWriter:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
 
-    def image(self, step: int, name: str, pixels: np.ndarray) -> None:
-        """(H, W, 3) uint8 into TensorBoard."""
+    def write_image(self, step: int, name: str, pixels: UInt8[np.ndarray, "height width 3"]) -> None:
+        """Writes an image to TensorBoard."""
         if self._events:
             self._events.add_image(name, pixels, step, dataformats="HWC")
 
 
-def open_metrics_file(path: Path, start: int):
-    """metrics.jsonl to append to, without the lines after step `start`."""
+def open_metrics_file(path: Path, start: int) -> TextIO:
+    """Drops the lines of steps after `start` from metrics.jsonl; returns the file, opened to append."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.is_file() else []
     path.write_text("".join(line + "\n" for line in lines if parse_step(line) <= start))
@@ -84,7 +86,7 @@ def open_metrics_file(path: Path, start: int):
 
 
 def parse_step(line: str) -> float:
-    """The step a line speaks of; infinity for a line cut short, which is then dropped."""
+    """Returns the step of a line; infinity for a line that was cut short, so that it is dropped."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask training to save and leave; SIGTERM is kept to a time limit, whatever is being compiled."""
+"""SIGINT and SIGTERM ask training to save and end; SIGTERM ends it within a time limit, even while XLA compiles."""
 
 import contextlib
 import os
@@ -10,17 +10,15 @@ from types import FrameType, TracebackType
 from mdiff_jax.runtime.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_SECONDS = (
-    8.0  # from SIGTERM to the end of the process; a save that takes longer is given up (and never half taken)
-)
+GRACE_SECONDS = 8.0  # from SIGTERM to the end of the process; a save that takes longer is lost, the last one stays
 
 
 class PreemptionHandler:
-    """Entered around training, in the main thread.
+    """Receives SIGINT and SIGTERM during training; entered in the main thread.
 
-    While `deferred` is true the first signal is only noted in `signum`, for the loop to see between two steps. At any
-    other time, and on a second signal, Stopped is raised. Python sees no signal while XLA compiles, so a thread that
-    does keeps the time.
+    While `deferred` is true the first signal is only recorded in `signum`, which the loop reads between two steps. At
+    any other time, and on a second signal, Stopped is raised. Python handles no signal while XLA compiles, so a thread
+    enforces the time limit.
     """
 
     def __init__(self) -> None:
@@ -28,14 +26,14 @@ class PreemptionHandler:
         self.deferred = False
         self._ended = threading.Event()
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> "PreemptionHandler":
         self._active = threading.current_thread() is threading.main_thread()
         if self._active:
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
             self._read, self._write = os.pipe()
             os.set_blocking(self._write, False)
             self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            threading.Thread(target=self._watch, daemon=True).start()
+            threading.Thread(target=self._enforce_time_limit, daemon=True).start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -55,12 +53,13 @@ class PreemptionHandler:
         finally:
             self.deferred = False
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
         again, self.signum = self.signum is not None, signum
         if again or not self.deferred:
             raise Stopped(signum)
 
-    def _watch(self) -> None:
+    def _enforce_time_limit(self) -> None:
+        """Reads the signals from the wake-up pipe; ends the process when SIGTERM was not obeyed in time."""
         while byte := os.read(self._read, 1):
             if byte[0] == signal.SIGTERM and not self._ended.wait(GRACE_SECONDS):
                 os._exit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The files of a working directory: where each lies, and writing that leaves nothing half done."""
+"""The files of a working directory: the path of each, a lock, and writing that leaves no half-written file."""
 
 import contextlib
 import fcntl
@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mdiff_jax.runtime.errors import InputError
 
@@ -35,7 +34,7 @@ class Workdir:
         return self.root / stage / "metrics.jsonl"
 
     def set_aside(self, stage: str) -> Path:
-        """Renames the folder of a stage that is to be trained anew; returns where it lies now."""
+        """Renames the folder of a stage that is to be trained anew; returns its new path."""
         number = 1
         while (target := self.root / f"{stage}.before_{number}").exists():
             number += 1
@@ -43,27 +42,27 @@ class Workdir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second writer out, also when this one was killed; InputError if there is one."""
-        made = [p for p in (self.root, *self.root.parents) if not p.exists()]
+        """Locks the working directory, at most until this process ends; InputError if another process writes to it."""
+        created = [p for p in (self.root, *self.root.parents) if not p.exists()]
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / ".lock"
         with path.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(f"{self.root} is being written by another process: wait for it, or stop it") from None
+                raise InputError(f"{self.root} is being written by another process: wait for it or stop it") from None
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                raise InputError(f"{self.root} was left by another process just now: try again")
+                raise InputError(f"{self.root} was released by another process just now: repeat the command")
             try:
                 yield
             finally:
                 path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # what holds something stays
-                    for folder in made:
+                with contextlib.suppress(OSError):  # folders that are not empty stay
+                    for folder in created:
                         folder.rmdir()
 
     def read_config(self) -> dict:
-        """The configuration it was made with; InputError if there is none."""
+        """Returns the configuration of the run; InputError if there is none, or it is not JSON."""
         if not self.config.is_file():
             raise InputError(f"{self.root} is not a working directory (no config.json): run train.py first")
         try:
@@ -74,7 +73,7 @@ class Workdir:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which takes its name at the end: the file appears whole or not at all."""
+    """Yields a temporary path that is renamed to `path` at the end: the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -84,7 +83,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+def write_json(path: Path, value: object) -> None:
+    """Writes a JSON file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")

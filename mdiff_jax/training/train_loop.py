@@ -13,13 +13,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax import __version__
 from mdiff_jax.config import STAGES, Params, check_same_configuration, to_plain_dict, validate
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
+from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, write_json
 from mdiff_jax.training import cost_analysis, sample_evaluator, stages
 from mdiff_jax.training.train_state import TrainState
@@ -124,7 +124,7 @@ def set_up_stage(run: TrainingRun, name: str, embeddings: Embeddings) -> StageSe
 
 def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: bool) -> Params:
     """Trains one stage to its last step, from where it stopped; returns the averaged parameters on the devices."""
-    config, data, workdir, say = run.config, run.data, run.workdir, run.log.say
+    config, data, workdir, log = run.config, run.data, run.workdir, run.log.log
     setup = set_up_stage(run, name, embeddings)
     total, decay = setup.total_steps, str(config.sample.ema_decay)
 
@@ -136,7 +136,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
             checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, config.keep_every))
         state, start, progress = restore_or_init(run, setup, checkpoints, embeddings.fingerprint, may_train)
         if progress.finished and progress.total_steps == total:
-            say(f"{name}: finished at step {start}")
+            log(f"{name}: finished at step {start}")
             return state.ema[decay]
 
         # --------------------------------------------------------------- batches, cost, evaluators
@@ -144,12 +144,12 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         first = next(batches)
         cost = setup.compile_step(setup.timesteps_at(start + 1)).cost(state, first, setup.key)
         plan = cost_analysis.plan_stage(name, config[name].batch_size, len(data.rows["train"]), state, total, cost)
-        say(cost_analysis.format_plan(plan))
+        log(cost_analysis.format_plan(plan))
         validate_params = make_validation(run, name, embeddings)
         evaluate_samples = None
         if name == "decoder" and config.sheet_every and parallel.is_first():
             evaluate_samples = sample_evaluator.make_sample_evaluator(config, data.dataset, data.rows, embeddings.table)
-        meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": __version__}
+        meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": VERSION}
         meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
 
         # --------------------------------------------------------------- loop
@@ -171,7 +171,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                 write_metrics(writer, pending, speed, name, config.max_skipped)
                 began, counted, pending = time.perf_counter(), step, None
                 if start + WARM_UP_STEPS < step <= start + WARM_UP_STEPS + config.log_every:
-                    say(f"{name}: {pace:.3f} s a step after warm-up, {(total - step) * pace / 60:.0f} min left")
+                    log(f"{name}: {pace:.3f} s a step after warm-up, {(total - step) * pace / 60:.0f} min left")
             if step % config.log_every == 0 or step == total:
                 pending = (step, metrics, timesteps)
 
@@ -184,24 +184,24 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                     pending = None
                 figures = validate_params(state.ema[decay]) if due else {}
                 if figures:
-                    writer.scalars(step, {f"validation_{k}": v for k, v in figures.items()})
+                    writer.write_scalars(step, {f"validation_{k}": v for k, v in figures.items()})
                 progress = update_progress(progress, figures.get("loss"), step, total, config.patience)
                 if checkpoints:
                     checkpoints.save(step, state, meta | progress._asdict(), figures.get("loss"))
                 if evaluate_samples and due and (step // config.checkpoint_every) % config.sheet_every == 0:
                     path = workdir.root / name / "sheets" / f"step_{step:06d}.png"
                     pixels, figures = evaluate_samples(state.ema[decay], path)
-                    writer.image(step, "sheet", pixels)
-                    writer.scalars(step, figures)
+                    writer.write_image(step, "sheet", pixels)
+                    writer.write_scalars(step, figures)
                 if stop:
-                    say(f"{name}: stopped and saved at step {step} of {total}")
+                    log(f"{name}: stopped and saved at step {step} of {total}")
                     raise Stopped(run.preemption.signum)
                 if progress.finished:
                     break
     if step < total:
         best = f"{progress.best_validation_loss:.4f}"
-        say(f"{name}: ended early, {progress.since_best} checkpoints since the least validation loss {best}")
-    say(f"{name}: done at step {step}; checkpoints in {workdir.checkpoints(name)}")
+        log(f"{name}: ended early, {progress.since_best} checkpoints since the least validation loss {best}")
+    log(f"{name}: done at step {step}; checkpoints in {workdir.checkpoints(name)}")
     return state.ema[decay]
 
 
@@ -221,14 +221,14 @@ def restore_or_init(
 
     def restore() -> dict[str, Any]:
         nonlocal found
-        found = checkpoints.restore_latest(shapes, run.log.say)
+        found = checkpoints.restore_latest(shapes, run.log.log)
         meta = checkpoints.meta(found[0]) if found else {}
         if found and meta["depends"] != depends:
             if not may_train:
                 raise InputError(f"stage {name} was trained on another encoder: run train.py with --config.stage=all")
             moved, found = run.workdir.set_aside(name), None
             checkpoints.reopen()
-            run.log.say(f"{name}: the encoder has changed since; it is trained anew, the old one is in {moved}")
+            run.log.log(f"{name}: the encoder has changed since; it is trained anew, the old one is in {moved}")
         progress = Progress(*(meta[field] for field in Progress._fields)) if found else Progress()
         if not may_train and not (progress.finished and progress.total_steps == setup.total_steps):
             raise InputError(
@@ -287,7 +287,7 @@ def write_metrics(
     """
     step, metrics, timesteps = pending
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    writer.scalars(step, values | ({"timesteps": timesteps} if timesteps else {}) | more)
+    writer.write_scalars(step, values | ({"timesteps": timesteps} if timesteps else {}) | more)
     if values["skipped_in_a_row"] >= max_skipped:
         raise InputError(
             f"{name}: {values['skipped_in_a_row']:.0f} updates in a row had non-finite gradients at step {step}: "
@@ -312,4 +312,4 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
             cost = setup.compile_step(setup.timesteps_at(1)).cost(shapes, batch, setup.key)
             size, windows = config[name].batch_size, len(data.rows["train"])
             plan = cost_analysis.plan_stage(name, size, windows, shapes, setup.total_steps, cost)
-            run.log.say(cost_analysis.format_plan(plan))
+            run.log.log(cost_analysis.format_plan(plan))

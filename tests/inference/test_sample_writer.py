@@ -16,9 +16,11 @@ from mdiff_jax.data import builders, export, sources
 from mdiff_jax.inference import rejection, sample_writer
 from mdiff_jax.runtime.errors import InputError
 
+PHYSICS = sample_writer.SaveOptions(filters=["physics"])
+
 
 def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
-    output = sample_writer.OutputFormats("png", tfds=True)
+    output = sample_writer.SaveOptions("png", tfds=True)
     files = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s", output)
     with np.load(tmp_path / "s" / "samples.npz", allow_pickle=False) as npz:
         arrays = {name: npz[name] for name in npz.files}
@@ -41,7 +43,7 @@ def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
 
 def test_two_processes_write_what_one_writes(root, tmp_path):
     model = load(root, {"sample.cond_scale": 2.0, "sample.guidance_interval": (-3.0, 3.0)})
-    sample_writer.write_samples(model, model.users, 3, 0, tmp_path / "one", sample_writer.OutputFormats(npz=True))
+    sample_writer.write_samples(model, model.users, 3, 0, tmp_path / "one", sample_writer.SaveOptions(npz=True))
 
     with socket.socket() as s:
         s.bind(("localhost", 0))
@@ -70,18 +72,18 @@ def test_two_processes_write_what_one_writes(root, tmp_path):
 
 
 def test_jpg_and_another_format_in_the_same_folder_is_refused(trained, tmp_path):
-    files = sample_writer.write_samples(trained, ["walker_01"], 2, 0, tmp_path, sample_writer.OutputFormats("jpg"))
+    files = sample_writer.write_samples(trained, ["walker_01"], 2, 0, tmp_path, sample_writer.SaveOptions("jpg"))
     with Image.open(files[0]) as image:
         assert files[0].suffix == ".jpg" and image.format == "JPEG"
     with pytest.raises(InputError, match="format='jpg', now it is 'png'"):
         sample_writer.write_samples(trained, ["walker_01"], 1, 0, tmp_path)
     with pytest.raises(InputError, match="format 'gif' is not known"):
-        sample_writer.write_samples(trained, ["walker_01"], 1, 0, tmp_path / "gif", sample_writer.OutputFormats("gif"))
+        sample_writer.write_samples(trained, ["walker_01"], 1, 0, tmp_path / "gif", sample_writer.SaveOptions("gif"))
 
 
 def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp_path, monkeypatch):
     """Killed after the first chunk, between image and provenance: the rest is drawn, what is there is left alone."""
-    output, calls = sample_writer.OutputFormats(npz=True), []
+    output, calls = sample_writer.SaveOptions(npz=True), []
     whole = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "whole", output)
 
     def dies(*args):
@@ -116,7 +118,7 @@ def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path
         model = trained._replace(config=trained.config.copy_and_resolve_references())
         model.config.sample.batch_size = batch
         folder = tmp_path / f"{batch}"
-        files = sample_writer.write_samples(model, ["walker_01"], 3, 0, folder, filters=["physics"])
+        files = sample_writer.write_samples(model, ["walker_01"], 3, 0, folder, PHYSICS)
         assert [int(f.stem[-4:]) for f in files] == right
         provenance = json.loads((folder / "provenance.json").read_text())
         assert {f["sample_id"] for f in provenance["files"].values()} == set(right)
@@ -128,7 +130,7 @@ def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path
 def test_a_filter_that_nothing_passes_gives_up(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(rejection, "make_filter", lambda model, names: lambda x: np.zeros(len(x), bool))
     with pytest.raises(InputError, match="only 0 of 20 samples of 'walker_01' pass --filter=physics"):
-        sample_writer.write_samples(trained, ["walker_01"], 2, 0, tmp_path, filters=["physics"])
+        sample_writer.write_samples(trained, ["walker_01"], 2, 0, tmp_path, PHYSICS)
 
 
 def test_samples_of_a_person_enrolled_anew_do_not_join_the_old_ones(enrolled, tmp_path):

@@ -22,14 +22,14 @@ def test_slerp_keeps_to_the_circle_and_to_its_ends():
 
 def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_path):
     job = sampling_jobs.interpolate(trained, trained.users, 6, 1, 0)
-    files = sample_writer.write_job(job, 0, tmp_path, sample_writer.OutputFormats(npz=True))
+    files = sample_writer.write_job(job, 0, tmp_path, sample_writer.SaveOptions(npz=True))
     assert len(files) == 6 and (tmp_path / "strip.png").stat().st_size > 1000
     with np.load(tmp_path / "samples.npz") as npz:
         x = npz["spectrogram"]
     steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(x)]
     assert 0 < max(steps) < 0.5 * np.abs(x[0] - x[-1]).mean()
     back = sampling_jobs.interpolate(trained, trained.users, 2, 1, 0)  # the ends do not depend on what lies between
-    ends = np.concatenate([w for _, w in back.model.draw([t.request for t in back.tasks], 0, back.function)])
+    ends = np.concatenate([w for _, w in back.model.run([t.request for t in back.tasks], 0, back.function)])
     np.testing.assert_allclose(ends, x[[0, -1]], atol=1e-5)
     shares = [f["share_of_second"] for f in json.loads((tmp_path / "provenance.json").read_text())["files"].values()]
     assert shares[0] == 0 and shares[-1] == 1
@@ -57,7 +57,7 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
             1,
             0,
         )
-        x = np.concatenate([w for _, w in job.model.draw([t.request for t in job.tasks], 0, job.function)])
+        x = np.concatenate([w for _, w in job.model.run([t.request for t in job.tasks], 0, job.function)])
         distance.append(np.abs(x - np.stack([t.request.given["window"][..., 0] for t in job.tasks])).mean())
     assert distance[0] < distance[1]
 
@@ -67,7 +67,7 @@ def test_a_strength_that_cannot_be_leaves_nothing_behind(trained, windows, tmp_p
         trained, user_windows.read_user_windows(trained, next(windows.glob("*.png")), "walker_01"), 0.0, 1, 0
     )
     with pytest.raises(InputError, match="strength = 0"):
-        sample_writer.write_job(job, 0, tmp_path, sample_writer.OutputFormats())
+        sample_writer.write_job(job, 0, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -79,7 +79,7 @@ def test_variations_are_of_users_that_the_model_knows(trained, windows):
 def test_seconds_give_wider_images(trained, tmp_path):
     lasts = trained.dataset.metadata["window_seconds"]
     job = sampling_jobs.long_walks(trained, ["walker_01"], 1, 0, 2.6 * lasts, None)
-    (file,) = sample_writer.write_job(job, 0, tmp_path, sample_writer.OutputFormats())
+    (file,) = sample_writer.write_job(job, 0, tmp_path)
     frames = round(2.6 * 16)
     with Image.open(file) as image:
         assert image.size == (round(256 * frames / 16), 256)

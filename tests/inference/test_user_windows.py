@@ -11,5 +11,5 @@ def test_given_windows_are_there_and_of_the_size_of_the_recordings(trained, tmp_
     Image.new("RGB", (64, 32), (0, 0, 143)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match=r"small\.png' is 64x32, the model's recordings are 256x256"):
         user_windows.read_user_windows(trained, tmp_path / "small.png", None)
-    with pytest.raises(InputError, match="is not there"):
+    with pytest.raises(InputError, match="does not exist"):
         user_windows.read_user_windows(trained, tmp_path / "none", None)

@@ -17,7 +17,7 @@ def test_patches_round_trip():
 def test_group_norm_normalises_each_group():
     x = 5.0 + 3.0 * jax.random.normal(jax.random.key(0), (2, 6, 5, 32))
     norm = layers.GroupNorm(jnp.float32)
-    y = norm.apply(norm.init(jax.random.key(0), x), x).reshape(2, 30, layers.groups_of(32), -1)
+    y = norm.apply(norm.init(jax.random.key(0), x), x).reshape(2, 30, layers.num_groups(32), -1)
     np.testing.assert_allclose(y.mean((1, 3)), 0.0, atol=1e-5)
     np.testing.assert_allclose(y.var((1, 3)), 1.0, atol=1e-3)
 

@@ -11,21 +11,21 @@ def steps(path):
 
 
 def test_resuming_drops_lines_that_come_again_and_a_line_cut_short(tmp_path):
-    path, journal = tmp_path / "encoder" / "metrics.jsonl", RunLog(Workdir(tmp_path), writes=True)
-    with StageMetricWriter(journal, "encoder", 0, 5, tensorboard=False) as log:
+    path, run_log = tmp_path / "encoder" / "metrics.jsonl", RunLog(Workdir(tmp_path), writes=True)
+    with StageMetricWriter(run_log, "encoder", 0, 5, tensorboard=False) as log:
         for step in (1, 2, 3):
-            log.scalars(step, {"loss": 0.5})
+            log.write_scalars(step, {"loss": 0.5})
     with path.open("a") as file:
         file.write('{"step": 4, "lo')
-    with StageMetricWriter(journal, "encoder", 2, 5, tensorboard=False) as again:
-        again.scalars(3, {"loss": 0.25})
+    with StageMetricWriter(run_log, "encoder", 2, 5, tensorboard=False) as again:
+        again.write_scalars(3, {"loss": 0.25})
     assert steps(path) == [1, 2, 3]
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 0.25}
 
 
 def test_only_the_first_process_writes(tmp_path):
     silent = RunLog(Workdir(tmp_path), writes=False)
-    silent.say("nothing")
+    silent.log("nothing")
     with StageMetricWriter(silent, "encoder", 0, 5, tensorboard=True) as log:
-        log.scalars(1, {"loss": 0.5})
+        log.write_scalars(1, {"loss": 0.5})
     assert not list(tmp_path.iterdir())

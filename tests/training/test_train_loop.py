@@ -18,7 +18,7 @@ from configs import tiny
 from mdiff_jax.config import STAGES, flatten, from_plain_dict, to_plain_dict
 from mdiff_jax.data import colormap, export, loader, sources
 from mdiff_jax.evaluation import run, summary, sweep
-from mdiff_jax.inference import denoisers, model, sample_writer
+from mdiff_jax.inference import denoisers, model, provenance, sample_writer
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, reference
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog
@@ -318,7 +318,7 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
             return plain(values)
 
     monkeypatch.setattr(model, "from_plain_dict", lambda values: config)
-    for module in (train_loop, model, sample_writer):
+    for module in (train_loop, model, provenance):
         monkeypatch.setattr(module, "to_plain_dict", unrecorded)
     for module in (train_loop, model):
         monkeypatch.setattr(module, "validate", lambda values: None)

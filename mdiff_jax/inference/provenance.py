@@ -1,0 +1,81 @@
+"""The record of a folder of samples, provenance.json: the settings that decide the pixels, and what each file is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mdiff_jax.config import to_plain_dict
+from mdiff_jax.inference import user_adapters
+from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.sampling_jobs import SamplingJob
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.version import VERSION
+from mdiff_jax.runtime.workdir import write_json
+
+Settings = dict[str, Any]  # JSON values; samples of one folder have all of them in common
+Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': names of tasks; 'enrolled': user → digest
+
+KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
+KEYS_BESIDE_SETTINGS = {"complete", "files", "rejected", "share_rejected", "enrolled"}
+
+
+def default_folder(model: Model, parent: Path, seed: int, suffix: str = "") -> Path:
+    """Returns the folder named by the settings that change most often; `suffix` tells jobs other than plain samples."""
+    s, steps = model.config.sample, model.config.decoder.sample_timesteps
+    return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{suffix}"
+
+
+def describe_settings(model: Model, seed: int) -> Settings:
+    """Returns the seed and what else of a model decides the pixels of a sample."""
+    values = to_plain_dict(model.config)
+    return {
+        "seed": seed,
+        **{name: value for name, value in values["sample"].items() if name not in KEYS_WITHOUT_EFFECT},
+        "precision": values["precision"],
+        "prior_sample_timesteps": values["prior"]["sample_timesteps"],
+        "decoder_sample_timesteps": values["decoder"]["sample_timesteps"],
+        "prior_checkpoint_step": model.prior_step,
+        "checkpoint_step": model.step,
+        "data_fingerprint": model.dataset.fingerprint,
+        "version": VERSION,
+    }
+
+
+def adapter_digests(job: SamplingJob) -> dict[str, str]:
+    """Returns, for each enrolled user that a job samples, the digest of that user's adapter."""
+    names = {task.about["user"] for task in job.tasks}.union(job.settings.get("interpolate", ()))
+    return {name: user_adapters.adapter_digest(user) for name, user in job.model.enrolled.items() if name in names}
+
+
+def read_provenance(folder: Path, settings: Settings, enrolled: dict[str, str]) -> Record:
+    """Returns the record of earlier calls, empty where there is none, with the users of this call in 'enrolled'.
+
+    Raises InputError if the earlier samples have other settings, or a user was enrolled anew since.
+    """
+    path = folder / "provenance.json"
+    if not path.is_file():
+        return {"files": {}, "rejected": [], "enrolled": enrolled}
+    earlier = json.loads(path.read_text())
+    for key in dict.fromkeys([*settings, *earlier]):
+        if key not in KEYS_BESIDE_SETTINGS and earlier.get(key) != settings.get(key):
+            raise InputError(
+                f"{folder} holds samples with {key}={earlier.get(key)!r}, now it is {settings.get(key)!r}: "
+                "give another --output_dir"
+            )
+    earlier_users = earlier.get("enrolled", {})
+    for name, digest in enrolled.items():
+        if earlier_users.get(name, digest) != digest:
+            raise InputError(f"{folder} holds samples of '{name}' as enrolled before: give another --output_dir")
+    return {"files": earlier["files"], "rejected": earlier["rejected"], "enrolled": earlier_users | enrolled}
+
+
+def write_provenance(folder: Path, settings: Settings, record: Record, *, complete: bool) -> None:
+    """Writes FOLDER/provenance.json; `complete` says whether all the samples asked for are there."""
+    rejected, kept = len(record["rejected"]), len(record["files"])
+    share = round(rejected / max(rejected + kept, 1), 4)
+    write_json(folder / "provenance.json", settings | {"complete": complete, "share_rejected": share} | record)
+
+
+def read_share_rejected(folder: Path) -> float:
+    """Returns the share, 0 to 1, of all generated windows that a filter rejected."""
+    return json.loads((folder / "provenance.json").read_text())["share_rejected"]
