@@ -139,7 +139,7 @@ def physics_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figur
     yield compare_means(PHYSICS, "plausible", note, [kinematics.is_plausible(s.physics) for s in sets], sets)
     note = "the envelope falls faster than it rises; few do if time runs backwards"
     yield compare_means(PHYSICS, "forward in time", note, [s.physics["arrow"] < 0 for s in sets], sets)
-    for name, note in measure_notes(test).items():
+    for name, note in kinematics.select_notes(test.physics).items():
         medians = [float(np.median(s.physics[name])) for s in sets]
         yield Figure(PHYSICS, f"median {name}", *medians, note)
     yield from distribution_figures(test, generated)
@@ -163,7 +163,7 @@ def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredS
 
 def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
     """Yields Wasserstein distances of the measures' distributions, in standard deviations of the real ones."""
-    names = list(measure_notes(test))
+    names = list(kinematics.select_notes(test.physics))
     deviation = {name: max(float(test.physics[name].std()), 1e-6) for name in names}
 
     def distance(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
@@ -174,11 +174,6 @@ def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[
     notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in names}
     for figure in mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated)):
         yield figure._replace(detail=True)
-
-
-def measure_notes(test: MeasuredSet) -> dict[str, str]:
-    """Returns the measures that windows of this size allow, each with its note."""
-    return {name: note for name, note in kinematics.MEASURE_NOTES.items() if name in test.physics}
 
 
 # ----------------------------------------------------------------------------- is it new?

@@ -62,6 +62,11 @@ def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
     return measures
 
 
+def select_notes(measures: Measures) -> dict[str, str]:
+    """Returns the notes of the reported measures that windows of this size allow."""
+    return {name: note for name, note in MEASURE_NOTES.items() if name in measures}
+
+
 def is_plausible(measures: Measures) -> np.ndarray:
     """Returns True where ratio, steps and floor share are those of a walk."""
     checks = (("ratio", RATIO_RANGE), ("steps", STEPS_RANGE), ("floor", FLOOR_SHARE_RANGE))

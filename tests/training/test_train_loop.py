@@ -399,3 +399,6 @@ def test_samples_are_judged(trained, finished, monkeypatch):
     judges = reference.make_reference(run.real_window_set(trained, "train"), None, convolutional=False)
     test = judges.measure(run.real_window_set(leaking, "test"), overlaps=False)
     assert "THE SPLIT LEAKS: 100%" in run.collect_warnings(leaking, test)[0]
+    config = trained.config.copy_and_resolve_references()
+    config.data.gap = 7
+    assert run.real_window_set(trained._replace(config=config), "test").gap == 7
