@@ -17,7 +17,7 @@ from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
-SWEEP = flags.DEFINE_enum("sweep", None, list(sweep.SWEEPS), "Compares settings of sampling on validation windows.")
+SWEEP = flags.DEFINE_enum("sweep", None, list(sweep.SWEEP_KINDS), "Compares sampling settings on validation windows.")
 SWEEP_STEPS = flags.DEFINE_list("sweep_steps", ["4", "8", "16", "32", "64", "128", "250"], "Of the sweep of steps.")
 SWEEP_SAMPLERS = flags.DEFINE_list("sweep_samplers", list(samplers.METHODS), "Of the sweep of steps.")
 SWEEP_SCALES = flags.DEFINE_list("sweep_scales", ["1", "1.5", "2", "3"], "Of the sweep of guidance.")
@@ -27,7 +27,7 @@ AUGMENTATION = flags.DEFINE_enum(
     "augmentation",
     "none",
     list(run.AUGMENTATION_JUDGES),
-    "Judge to teach with real windows and others, to see whether adding them helps: linear (minutes), convolutional "
+    "Judge to train on real windows and others, to see whether adding them helps: linear (minutes), convolutional "
     "(hours).",
 )
 FEATURES = flags.DEFINE_string(
@@ -43,12 +43,12 @@ def main() -> None:
         print(sweep.run_sweep(WORKDIR.value, SWEEP.value, steps, SWEEP_SAMPLERS.value, scales, SWEEP_COUNT.value))
         return
     samples = None if SAMPLES.value is None else Path(SAMPLES.value)
-    own = None if FEATURES.value is None else function(FEATURES.value)
+    own = None if FEATURES.value is None else import_function(FEATURES.value)
     print(run.judge_samples(WORKDIR.value, samples, AUGMENTATION.value, own))
 
 
-def function(name: str) -> Callable:
-    """The function that `module:function` names, looked for in the present folder too."""
+def import_function(name: str) -> Callable:
+    """Returns the function that `module:function` names, looked for in the present folder too."""
     module, _, attribute = name.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:

@@ -46,7 +46,7 @@ def accuracies(given: argparse.Namespace, seed: int) -> tuple[int, int, dict[str
         (x, users), (unseen, theirs) = ((dataset.load(r)[..., 0], dataset.user_ids[r]) for r in rows)
     judges = {
         "linear": identity.fit_linear(x, users, seed=seed),
-        "convolutional": cnn_classifier.fit_cnn(x, users, seed=seed, disturbed=False),
+        "convolutional": cnn_classifier.fit_cnn(x, users, seed=seed, augment=False),
         "convolutional, disturbed windows": cnn_classifier.fit_cnn(x, users, seed=seed),
     }
     scores = {name: identity.score_identity(judge, unseen, theirs)["accuracy"] for name, judge in judges.items()}

@@ -21,9 +21,8 @@ from mdiff_jax.data import export
 from mdiff_jax.evaluation import measures, run
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.inference.model import Model
-from mdiff_jax.metrics import reference
 from mdiff_jax.metrics.comparison import Figure
-from mdiff_jax.metrics.reference import MeasuredSet
+from mdiff_jax.metrics.reference import MeasuredSet, make_reference
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import enrollment, train_loop
@@ -79,15 +78,15 @@ def main() -> None:
         print(f"enrolled in {time.perf_counter() - began:.0f} s")
 
     # ------------------------------------------------------------------- sample and evaluate
-    real = run.real_window_set(known, "train").in_order()
-    stick = reference.make_reference(real, known.dataset.metadata["zero_doppler"])
-    test, lines = stick.measure(run.real_window_set(known, "test").in_order()), []
+    real = run.real_window_set(known, "train").sort_by_content()
+    reference = make_reference(real, known.dataset.metadata["zero_doppler"])
+    test, lines = reference.measure(run.real_window_set(known, "test").sort_by_content()), []
     for scale, interval in GUIDANCE:
         model = load(workdir, {"sample.cond_scale": scale, "sample.guidance_interval": interval})
         title = f"{scale:g}, log-SNR {interval[0]:g} to {interval[1]:g}" if interval else f"{scale:g}"
         folder = output / f"guidance {title}"
         sample_writer.write_samples(model, [given.user], given.windows, 0, folder)
-        found = figures(test, stick.measure(run.read_sample_set(known, folder).in_order()), user)
+        found = figures(test, reference.measure(run.read_sample_set(known, folder).sort_by_content()), user)
         lines.append([title, *(cell(f.generated, f.generated_range) for f in found.values())])
     lines.append(["real unseen windows", *(cell(f.real, f.real_range) for f in found.values())])
     for line in (["guidance", *found], ["---"] * (len(found) + 1), *lines):

@@ -1,8 +1,8 @@
-"""Four questions about generated windows, each answered beside the same figure for real windows.
+"""Figures that answer five questions about generated windows, each beside the same figure of real windows.
 
-Is it that person, is it physically possible, is it new, does adding it help? And: how far is it from real ones?
-Measures of windows in, figures out: no network of the model, no configuration. Every figure has a real value, from
-windows that nobody was trained on, and what can vary has a range.
+Is it that person, is it physically possible, is it new, does adding it help, how far is it from real ones? The input is
+what was measured of windows, no network of the model and no configuration. Every figure has a real value, from windows
+that nothing was trained on, and a range where it can vary.
 """
 
 from collections.abc import Iterator
@@ -18,22 +18,29 @@ from mdiff_jax.metrics import (
     identity,
     kinematics,
     memorization,
-    reference,
+    simulator_truth,
 )
-from mdiff_jax.metrics import simulator_truth as true
 from mdiff_jax.metrics.comparison import Figure, compare_means, compare_with_halves, mean_over_draws, paired_draws
-from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet
+from mdiff_jax.metrics.reference import (
+    LINEAR_JUDGE,
+    OWN_FEATURES,
+    FeatureExtractor,
+    MeasuredSet,
+    Reference,
+    WindowSet,
+    make_reference,
+)
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 from mdiff_jax.runtime.errors import InputError
 
-IDENTITY, PHYSICS, NOVELTY, USEFUL, FIDELITY = (
+IDENTITY, PHYSICS, NOVELTY, USEFULNESS, FIDELITY = (
     "Is it that person?",
     "Is it physically possible?",
     "Is it new?",
     "Does adding it help?",
     "How far from real ones?",
 )
-TEACHERS = 3  # draws of windows that a judge is taught by
+TRAINING_DRAWS = 3  # random choices of real training windows, as many as are generated
 
 
 def evaluate_windows(
@@ -41,45 +48,49 @@ def evaluate_windows(
     test: WindowSet,
     generated: WindowSet,
     zero_doppler: float | None,
-    own: reference.FeatureExtractor | None = None,
+    own: FeatureExtractor | None = None,
 ) -> list[Figure]:
-    """All figures. The judges and the scales come from `train`; `test` are real windows of unseen walks; distances are
-    taken in the features of the judges and of the function `own`.
+    """Returns all figures of generated windows.
+
+    The judges and the scales come from `train`; `test` are real windows of unseen walks; distances are taken in the
+    features of the judges and of the function `own`.
     """
-    stick = reference.make_reference(train.in_order(), zero_doppler, own=own)
-    return all_figures(stick, *(stick.measure(s.in_order()) for s in (test, generated)))
+    reference = make_reference(train.sort_by_content(), zero_doppler, own=own)
+    return all_figures(reference, *(reference.measure(s.sort_by_content()) for s in (test, generated)))
 
 
 def all_figures(
-    stick: Reference, test: MeasuredSet, generated: MeasuredSet, truth: SimulatorTruth | None = None
+    reference: Reference, test: MeasuredSet, generated: MeasuredSet, truth: SimulatorTruth | None = None
 ) -> list[Figure]:
-    """All figures of windows that were measured before; `truth` is known of synthetic walkers."""
-    if max(np.bincount(generated.set.users)) < 2:
-        raise InputError("no user has 2 generated windows, so variety cannot be judged: make more with sample.py")
+    """Returns all figures of measured windows; `truth` is known of synthetic walkers. InputError where no user has two
+    generated windows.
+    """
+    if max(np.bincount(generated.window_set.users)) < 2:
+        raise InputError("no user has 2 generated windows, so variety cannot be judged: sample more with sample.py")
     return [
         *identity_figures(test, generated),
         *physics_figures(test, generated),
         *(truth_figures(truth, test, generated) if truth else ()),
-        *novelty_figures(stick, test, generated),
-        *usefulness_figures(stick, test, generated),
-        *fidelity_figures(stick, test, generated),
+        *novelty_figures(reference, test, generated),
+        *usefulness_figures(reference, test, generated),
+        *fidelity_figures(reference, test, generated),
     ]
 
 
 def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]:
-    """The cheap ones, for searching: 'accuracy', 'recognised', 'kernel distance', of the judge whose verdict counts;
-    'plausible', 'variety', 'similarity', 'copies'.
+    """Returns the cheap figures, for a search: 'accuracy', 'recognised', 'kernel distance' by the judge whose verdict
+    counts; 'plausible', 'variety', 'similarity', 'copies'.
 
-    `test` are the real windows to compare with, validation windows in a search. What real windows reach:
-    quick_figures(test, test), but for the kernel distance, which is 0 between real ones.
+    `test` are the real windows to compare with, validation windows in a search. `quick_figures(test, test)` is what
+    real windows reach, but for the kernel distance, which is 0 between real ones.
     """
     judge = generated.verdict_judge
     return {
-        "accuracy": float(generated.right(judge).mean()),
+        "accuracy": float(generated.correct(judge).mean()),
         "recognised": float(generated.recognised(judge).mean()),
         "kernel distance": distances.kernel_distance(generated.features[judge], test.features[judge]),
         "plausible": float(kinematics.is_plausible(generated.physics).mean()),
-        "variety": memorization.intra_user_diversity(generated.set.windows, generated.set.users),
+        "variety": measure_variety(generated),
         "similarity": float(np.median(generated.similarity)),
         "copies": memorization.copy_share(generated.similarity, test.similarity),
     }
@@ -89,7 +100,7 @@ def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]
 
 
 def identity_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Each judge's figures; they are reliable where the judge recognises real unseen windows."""
+    """Yields each judge's figures; they are reliable where the judge recognises real unseen windows."""
     for judge in generated.probabilities:
         reliable = is_reliable(judge, test)
         for figure in judge_figures(judge, test, generated):
@@ -97,22 +108,23 @@ def identity_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figu
 
 
 def is_reliable(judge: str, test: MeasuredSet) -> bool:
-    """Whether a judge recognises real unseen windows well enough to decide anything."""
+    """Returns whether a judge recognises real unseen windows well enough to decide anything."""
     users = test.probabilities[judge].shape[1]
-    return not identity.is_too_weak(float(test.right(judge).mean()), users)
+    return not identity.is_too_weak(float(test.correct(judge).mean()), users)
 
 
 def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields one judge's figures of identity."""
     sets = (generated, test)
     users = generated.probabilities[judge].shape[1]
-    yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.right(judge) for s in sets], sets)
+    yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.correct(judge) for s in sets], sets)
     note = f"right, with confidence above {identity.RECOGNITION_THRESHOLD}"
     yield compare_means(IDENTITY, "recognised", note, [s.recognised(judge) for s in sets], sets)
-    balanced = [identity.balanced_accuracy(s.probabilities[judge], s.set.users) for s in sets]
+    balanced = [identity.balanced_accuracy(s.probabilities[judge], s.window_set.users) for s in sets]
     yield Figure(IDENTITY, "balanced accuracy", *balanced, "mean of the users' accuracies")
-    worst = [min(identity.accuracy_by_user(s.probabilities[judge], s.set.users).values()) for s in sets]
+    worst = [min(identity.accuracy_by_user(s.probabilities[judge], s.window_set.users).values()) for s in sets]
     yield Figure(IDENTITY, "accuracy of the worst user", *worst, "of those who are there")
-    errors = [identity.calibration_error(s.probabilities[judge], s.set.users) for s in sets]
+    errors = [identity.calibration_error(s.probabilities[judge], s.window_set.users) for s in sets]
     yield Figure(IDENTITY, "calibration error", *errors, "how far confidence and accuracy are apart on average")
 
 
@@ -120,35 +132,38 @@ def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iter
 
 
 def physics_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields figures of plausibility, of the direction of time, and of each kinematic measure."""
     sets = (generated, test)
     low, high = kinematics.RATIO_RANGE
     note = f"highest/torso {low}-{high}, 3.5-4.5 steps, floor share"
     yield compare_means(PHYSICS, "plausible", note, [kinematics.is_plausible(s.physics) for s in sets], sets)
     note = "the envelope falls faster than it rises; few do if time runs backwards"
     yield compare_means(PHYSICS, "forward in time", note, [s.physics["arrow"] < 0 for s in sets], sets)
-    for name, note in measure_notes(test).items():
+    for name, note in kinematics.select_notes(test.physics).items():
         medians = [float(np.median(s.physics[name])) for s in sets]
         yield Figure(PHYSICS, f"median {name}", *medians, note)
     yield from distribution_figures(test, generated)
 
 
 def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Of synthetic walkers what is measured is held against what is true of the user."""
+    """Yields figures of measured against true speeds, for synthetic walkers."""
     sets = (generated, test)
-    errors = [true.torso_speed_error(truth, s.physics, s.set.users) for s in sets]
+    errors = [simulator_truth.torso_speed_error(truth, s.physics, s.window_set.users) for s in sets]
     note = "mean share by which it is off the user's; walks of a person differ by 0.07 m/s"
     yield compare_means(PHYSICS, "torso speed off the truth", note, errors, sets)
-    if min(len(np.unique(s.set.users)) for s in sets) < 3:
+    if min(len(np.unique(s.window_set.users)) for s in sets) < 3:
         return
-    ours, theirs = (true.truth_correlation(truth, s.physics, s.set.users) for s in sets)
+    generated_correlation, real_correlation = (
+        simulator_truth.truth_correlation(truth, s.physics, s.window_set.users) for s in sets
+    )
     for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
-        metric = f"correlation with the truth, {part}"
-        yield Figure(PHYSICS, metric, ours[part], theirs[part], f"over users, {note}")
+        values = generated_correlation[part], real_correlation[part]
+        yield Figure(PHYSICS, f"correlation with the truth, {part}", *values, f"over users, {note}")
 
 
 def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Wasserstein distances of the measures' distributions, in deviations of the real ones."""
-    names = list(measure_notes(test))
+    """Yields Wasserstein distances of the measures' distributions, in standard deviations of the real ones."""
+    names = list(kinematics.select_notes(test.physics))
     deviation = {name: max(float(test.physics[name].std()), 1e-6) for name in names}
 
     def distance(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
@@ -161,113 +176,118 @@ def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[
         yield figure._replace(detail=True)
 
 
-def measure_notes(test: MeasuredSet) -> dict[str, str]:
-    """The measures that windows of this size show, each with its note."""
-    return {name: note for name, note in kinematics.NOTES.items() if name in test.physics}
-
-
 # ----------------------------------------------------------------------------- is it new?
 
 
-def novelty_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+def novelty_figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields figures of similarity to training windows, of suspected copies, and of variety within a user."""
     sets = (generated, test)
     medians = [float(np.median(s.similarity)) for s in sets]
     yield Figure(NOVELTY, "median similarity", *medians, "to the nearest training window: NCC, best shift")
-    alarms = comparison.copy_false_alarms(test)
+    false_alarms = comparison.copy_false_alarms(test)
     note = "nearer to a training window than any real unseen one; real: of one half, by the scale of the other"
-    made = comparison.suspected_copies(test, generated)
-    for k, name in enumerate(("suspected copies", "suspected copies of a part")):
-        alarm = alarms[:, k]
+    suspected = comparison.suspected_copies(test, generated)
+    for k, metric in enumerate(("suspected copies", "suspected copies of a part")):
+        alarm = false_alarms[:, k]
         ranges = (
-            bootstrap.bootstrap_interval(made[k], generated.set.units(), seed=0),
+            bootstrap.bootstrap_interval(suspected[k], generated.window_set.independent_groups(), seed=0),
             bootstrap.percentile_interval(alarm),
         )
-        yield Figure(NOVELTY, name, float(made[k].mean()), float(alarm.mean()), note, *ranges)
+        yield Figure(NOVELTY, metric, float(suspected[k].mean()), float(alarm.mean()), note, *ranges)
         note = "half a window or more that is: finds what was moved on in time too"
     notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0 betrays nothing"}
-    yield from mean_over_draws(NOVELTY, notes, *comparison.membership_gap(stick.train, test, generated))
-    variety = [memorization.intra_user_diversity(s.set.windows, s.set.users) for s in sets]
-    yield Figure(NOVELTY, "median variety", *variety, "1 - NCC within a user")
+    yield from mean_over_draws(NOVELTY, notes, *comparison.membership_gap(reference.train, test, generated))
+    yield Figure(NOVELTY, "median variety", *map(measure_variety, sets), "1 - NCC within a user")
+
+
+def measure_variety(windows: MeasuredSet) -> float:
+    """Returns the median of 1 - NCC between windows of the same user."""
+    return memorization.intra_user_diversity(windows.window_set.windows, windows.window_set.users)
 
 
 # ----------------------------------------------------------------------------- does it help?
 
 
-def usefulness_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Judges taught by generated windows alone, and by as many real ones, on unseen real windows; and the reverse."""
-    made, train = generated.set, stick.train
-    if np.array_equal(np.unique(made.users), np.unique(train.users)):  # else the report says who is missing
-        rngs = [np.random.default_rng(seed) for seed in range(TEACHERS)]
-        equal = [train.pick(np.unique(augmentation_utility.sample_like(made.users, train.users, rng))) for rng in rngs]
-        taught = [
-            augmentation_utility.correct_mask(made, test.set),
-            np.mean([augmentation_utility.correct_mask(s, test.set) for s in equal], axis=0),
+def usefulness_figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields the accuracy on unseen real windows of judges trained on generated windows alone, beside that of judges
+    trained on as many real ones; and the accuracy on generated windows of the judge trained on real ones.
+    """
+    train, users = reference.train, generated.window_set.users
+    if np.array_equal(np.unique(users), np.unique(train.users)):  # else the report says which user is missing
+        rngs = [np.random.default_rng(seed) for seed in range(TRAINING_DRAWS)]
+        equal = [train.pick(np.unique(augmentation_utility.sample_like(users, train.users, rng))) for rng in rngs]
+        correct = [
+            augmentation_utility.correct_mask(generated.window_set, test.window_set),
+            np.mean([augmentation_utility.correct_mask(s, test.window_set) for s in equal], axis=0),
         ]
-        ranges = [bootstrap.bootstrap_interval(v, test.set.units(), seed=0) for v in taught]
-        note = f"real: trained on as many real windows, or all; mean of {TEACHERS} draws; linear judge"
-        yield Figure(USEFUL, "train on generated, test on real", *(float(v.mean()) for v in taught), note, *ranges)
-    right = [s.right(reference.LINEAR_JUDGE) for s in (generated, test)]
-    yield compare_means(USEFUL, "train on real, test on generated", "linear judge", right, (generated, test))
+        ranges = [bootstrap.bootstrap_interval(v, test.window_set.independent_groups(), seed=0) for v in correct]
+        note = f"real: trained on as many real windows, or all; mean of {TRAINING_DRAWS} draws; linear judge"
+        yield Figure(USEFULNESS, "train on generated, test on real", *(float(v.mean()) for v in correct), note, *ranges)
+    sets = (generated, test)
+    correct = [s.correct(LINEAR_JUDGE) for s in sets]
+    yield compare_means(USEFULNESS, "train on real, test on generated", "linear judge", correct, sets)
 
 
 # ----------------------------------------------------------------------------- how far from real ones?
 
 
-def fidelity_figures(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Distances to halves of the test windows; beside them those of the other halves, and those of training windows,
-    which are what a model can learn. All in the features of the judge that the verdict asks and of somebody's own
-    function; the kernel distance in all features.
+def fidelity_figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields distances to halves of the test windows; beside them those of the other halves, and those of training
+    windows, the best that a model could learn. All metrics in the features of the judge whose verdict counts and of the
+    caller's own function; the kernel distance in all features.
     """
-    full = generated.verdict_judge, reference.OWN_FEATURES
-    rows = bootstrap.pair_rows_by_user(test.set.users, stick.train.users, np.random.default_rng(0))
-    for name, extract in stick.extractors.items():
+    full = generated.verdict_judge, OWN_FEATURES
+    rows = bootstrap.pair_rows_by_user(test.window_set.users, reference.train.users, np.random.default_rng(0))
+    for name, extract in reference.extractors.items():
         measure, notes = distances.make_distance_measure(name in full, enough_for_manifold(test, generated))
-        made, real, learnt = generated.features[name], test.features[name], extract(stick.train.windows)[rows]
+        real, learnt = test.features[name], extract(reference.train.windows)[rows]
         values = [
-            (measure(made[few], real[one]), measure(real[other], real[one]), measure(learnt[other], real[one]))
-            for few, one, other in paired_draws(test, generated)
+            [measure(x, real[half]) for x in (generated.features[name][chosen], real[other], learnt[other])]
+            for chosen, half, other in paired_draws(test, generated)
         ]
-        ours, theirs, training = (np.array(v) for v in zip(*values, strict=True))
+        of_generated, of_real, of_training = (np.array(v) for v in zip(*values, strict=True))
         notes = {
-            k: f"{note}; of training windows {v:.3f}"
-            for (k, note), v in zip(notes.items(), training.mean(0), strict=True)
+            metric: f"{note}; of training windows {v:.3f}"
+            for (metric, note), v in zip(notes.items(), of_training.mean(0), strict=True)
         }
-        for figure in mean_over_draws(FIDELITY, notes, ours, theirs):
+        for figure in mean_over_draws(FIDELITY, notes, of_generated, of_real):
             yield figure._replace(judge=name)
 
 
 def enough_for_manifold(test: MeasuredSet, generated: MeasuredSet) -> bool:
-    """Whether halves of the test windows, and as many generated ones, are more than the neighbours of a ball."""
-    return min(generated.count(), test.count() // 3) > distances.NEIGHBOURS
+    """Returns whether the sets that distances are taken of hold more windows than a ball has neighbours."""
+    return min(generated.count(), test.count() // 3) > distances.MANIFOLD_NEIGHBOURS
 
 
 # ----------------------------------------------------------------------------- user by user
 
 
 def figures_by_user(test: MeasuredSet, generated: MeasuredSet) -> dict[int, list[Figure]]:
-    """A few figures for each user who has generated windows. What needs more windows than a user has is left out."""
-    alike = np.logical_or(*comparison.suspected_copies(test, generated))
-    reliable, found = is_reliable(test.verdict_judge, test), {}
-    for user in np.unique(generated.set.users):
-        real, made = (s.pick(s.set.users == user) for s in (test, generated))
-        share = float(alike[generated.set.users == user].mean())
-        found[int(user)] = [
-            *(f._replace(reliable=reliable) if f.question == IDENTITY else f for f in user_figures(real, made)),
+    """Returns a few figures for each user who has generated windows, without those that need more windows than there
+    are.
+    """
+    suspected = np.logical_or(*comparison.suspected_copies(test, generated))
+    reliable, figures = is_reliable(test.verdict_judge, test), {}
+    for user in np.unique(generated.window_set.users):
+        of_user = user_figures(*(s.pick(s.window_set.users == user) for s in (test, generated)))
+        share = float(suspected[generated.window_set.users == user].mean())
+        figures[int(user)] = [
+            *(f._replace(reliable=reliable) if f.question == IDENTITY else f for f in of_user),
             Figure(NOVELTY, "suspected copies", share, 0.0, "whole or in part"),
         ]
-    return found
+    return figures
 
 
 def user_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields figures of windows of one user, by the judge whose verdict counts."""
     judge, sets = generated.verdict_judge, (generated, test)
-    yield compare_means(IDENTITY, "accuracy", "", [s.right(judge) for s in sets], sets)._replace(judge=judge)
+    yield compare_means(IDENTITY, "accuracy", "", [s.correct(judge) for s in sets], sets)._replace(judge=judge)
     recognised = [s.recognised(judge) for s in sets]
     yield compare_means(IDENTITY, "recognised", "", recognised, sets)._replace(judge=judge)
     yield compare_means(PHYSICS, "plausible", "", [kinematics.is_plausible(s.physics) for s in sets], sets)
     if generated.count() < 2 or test.count() < 4:
         return
-    variety = [memorization.intra_user_diversity(s.set.windows, s.set.users) for s in sets]
-    yield Figure(NOVELTY, "variety", *variety, "1 - NCC")
+    yield Figure(NOVELTY, "variety", *map(measure_variety, sets), "1 - NCC")
     yield next(distribution_figures(test, generated))
     measure, notes = distances.make_distance_measure(True, enough_for_manifold(test, generated))
     halves = compare_with_halves(lambda a, b: measure(a.features[judge], b.features[judge]), test, generated)

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from mdiff_jax.data import render
 
-BLUE, GREY = "#1f5fa8", "#555555"  # generated, real
+GENERATED_COLOUR, REAL_COLOUR = "#1f5fa8", "#555555"
 
 
 def plot_confusion(path: Path, tables: Mapping[str, np.ndarray], users: Sequence[str]) -> None:
-    """A panel a table (users, users) of counts: row who it is, column whom the judge names; shares of a row."""
+    """Plots a panel per table (users, users) of counts, as shares of a row: row the user, column the judge's answer."""
     size = 1.4 + 0.22 * len(users)
     figure = Figure(figsize=(size * len(tables) + 0.5, size + 0.6), layout="constrained")
     every = range(len(users))
@@ -28,8 +28,8 @@ def plot_confusion(path: Path, tables: Mapping[str, np.ndarray], users: Sequence
 
 
 def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
-    """A panel a user: of each envelope ('highest', 'torso' …) the windows generated and real (n, T), in shares of the
-    height above zero Doppler; median and the middle four fifths.
+    """Plots a panel per user: of each envelope ('highest', 'torso' …) of generated and of real windows (n, T), in
+    shares of the height above zero Doppler, the median and the 10th to 90th percentile.
     """
     columns = min(4, len(users))
     rows = -(-len(users) // columns)
@@ -38,8 +38,9 @@ def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray
     for axis in axes[len(users) :]:
         axis.set_axis_off()
     for axis, (user, curves) in zip(axes, users.items(), strict=False):
-        for made, real in curves.values():
-            for windows, colour, label in ((real, GREY, "real, unseen"), (made, BLUE, "generated")):
+        for generated, real in curves.values():
+            lines = ((real, REAL_COLOUR, "real, unseen"), (generated, GENERATED_COLOUR, "generated"))
+            for windows, colour, label in lines:
                 low, middle, high = np.percentile(windows, [10, 50, 90], axis=0)
                 place = np.linspace(0, 4, len(middle))
                 axis.fill_between(place, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -55,7 +56,7 @@ def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray
 
 
 def plot_pairs(path: Path, generated: np.ndarray, training: np.ndarray, titles: Sequence[str]) -> None:
-    """Generated windows above, the training windows most like them below; images (n, F, T, 3) uint8."""
+    """Plots generated windows above, the training windows most like them below; images (n, F, T, 3) uint8."""
     figure = Figure(figsize=(1.5 * len(titles) + 0.6, 3.4), layout="constrained")
     axes = figure.subplots(2, len(titles), squeeze=False)
     for line, images in zip(axes, (generated, training), strict=True):
@@ -71,7 +72,7 @@ def plot_pairs(path: Path, generated: np.ndarray, training: np.ndarray, titles: 
 
 
 def plot_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]]) -> None:
-    """A panel a budget, a line a source: points (share added, accuracy, lowest, highest)."""
+    """Plots a panel per budget with a line per source; points are (share added, accuracy, lowest, highest)."""
     figure = Figure(figsize=(3.2 * len(panels) + 0.4, 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
@@ -88,7 +89,7 @@ def plot_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[flo
 
 
 def plot_steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
-    """Accuracy of the judge, kernel distance and seconds an image against the number of steps, a line a sampler."""
+    """Plots kernel distance, the judge's accuracy and seconds per image against sampling steps, a line per sampler."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     names = ("kernel distance", "accuracy", "seconds per image")
     for axis, name in zip(figure.subplots(1, 3), names, strict=True):
@@ -107,7 +108,7 @@ def plot_steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str,
 
 
 def plot_frontier(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str, float]) -> None:
-    """The judge's accuracy against variety, plausibility and copies, a point a setting, named by its values."""
+    """Plots the judge's accuracy against variety, plausibility and copies, a labelled point per setting."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for axis, name in zip(figure.subplots(1, 3), ("variety", "plausible", "copies"), strict=True):
         for row in rows:

@@ -1,25 +1,25 @@
-"""Figures in words: the verdict first, then tables, then how they were obtained. Markdown."""
+"""Formats figures as Markdown: the verdict first, then tables, then how they were obtained."""
 
 from collections.abc import Mapping, Sequence
 
-from mdiff_jax.evaluation.measures import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFUL
+from mdiff_jax.evaluation.measures import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.comparison import Figure
 
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
-BRACKETS = (
+INTERVAL_NOTE = (
     "In brackets: 5 to 95 %, for shares over whole walks or generated windows drawn anew, for distances over the ways "
     "to halve the unseen windows."
 )
-PICTURES = {
+PLOT_FILES = {
     IDENTITY: "confusion.png",
     PHYSICS: "envelopes.png",
     NOVELTY: "closest.png",
     FIDELITY: "sheet.png",
-    USEFUL: "curves.png",
+    USEFULNESS: "curves.png",
 }
-LONG = 12  # rows of a table; what goes beyond is in report.json
+MAX_TABLE_ROWS = 12  # of a table with details; longer ones leave them to report.json
 
 
 def format_markdown(
@@ -30,29 +30,29 @@ def format_markdown(
     about: Mapping[str, str],
     warnings: Sequence[str],
 ) -> str:
-    """The whole report. `verdict` is that of `state_verdict`, `users` maps a name to a user's figures, `points` are the
-    curve of augmentation or none.
+    """Returns the whole report. `verdict` is that of `state_verdict`, `users` maps a name to a user's figures, `points`
+    are the augmentation curve or empty.
     """
     lines = ["# Can these windows be trusted?", ""]
     lines += [f"- **{warning}**" for warning in warnings]
     lines += [f"- {sentence}" for sentence in verdict]
     for question in dict.fromkeys(f.question for f in figures):
         lines += format_table(question, [f for f in figures if f.question == question])
-        if question == USEFUL and points:
+        if question == USEFULNESS and points:
             lines += format_curve(points)
-        if question != USEFUL or points:
-            lines += ["", f"![{question}]({PICTURES[question]})"]
+        if question != USEFULNESS or points:
+            lines += ["", f"![{question}]({PLOT_FILES[question]})"]
     lines += format_user_table(users)
     lines += ["", "## How they were obtained", "", *(f"- {name}: {value}" for name, value in about.items())]
-    return "\n".join(lines) + f"\n\n{BRACKETS}\n"
+    return "\n".join(lines) + f"\n\n{INTERVAL_NOTE}\n"
 
 
 # ----------------------------------------------------------------------------- verdict
 
 
 def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint], verdict_judge: str) -> list[str]:
-    """What the judges are worth, then what the figures say, one sentence a question; `verdict_judge` is the judge whose
-    verdict counts.
+    """Returns a sentence on the judges' accuracy, then one per question; `verdict_judge` is the judge whose verdict
+    counts.
     """
     accuracies = [f for f in figures if f.metric == "accuracy"]
     return [
@@ -66,13 +66,13 @@ def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint]
 
 
 def judges_sentence(accuracies: Sequence[Figure]) -> str:
-    """What they score where the truth is known, and nobody was taught."""
-    worth = ", the ".join(f"{f.judge} names {f.real:.0%} ({format_note(f)})" for f in accuracies)
-    return f"Can they be judged? Of real unseen windows the {worth}."
+    """States each judge's accuracy on real unseen windows."""
+    scores = ", the ".join(f"{f.judge} names {f.real:.0%} ({format_note(f)})" for f in accuracies)
+    return f"Can they be judged? Of real unseen windows the {scores}."
 
 
 def identity_sentence(accuracies: Sequence[Figure], verdict_judge: str) -> str:
-    """By the judge whose verdict counts, or another one if that is too weak."""
+    """Answers by the judge whose verdict counts, or by another one if that is too weak."""
     reliable = {f.judge: f for f in accuracies if f.reliable}
     if not reliable:
         best = max(f.real for f in accuracies)
@@ -102,38 +102,37 @@ def novelty_sentence(figures: Sequence[Figure]) -> str:
 
 
 def usefulness_sentence(figures: Sequence[Figure], points: Sequence[AugmentationPoint]) -> str:
-    """By the curve where there is one, else by what generated windows alone teach."""
+    """Answers by the augmentation curve where there is one, else by the judge trained on generated windows alone."""
     if points:
         return curve_sentence(points)
-    taught = [f for f in figures if f.metric == "train on generated, test on real"]
-    if not taught:
-        return f"{USEFUL} Not asked: there are no generated windows of some users."
+    trained = [f for f in figures if f.metric == "train on generated, test on real"]
+    if not trained:
+        return f"{USEFULNESS} Not asked: there are no generated windows of some users."
     return (
-        f"{USEFUL} Not asked (give --augmentation=linear); a judge that saw generated windows alone names "
-        f"{taught[0].generated:.0%} of real ones, one that saw as many real windows {taught[0].real:.0%}."
+        f"{USEFULNESS} Not asked (give --augmentation=linear); a judge that saw generated windows alone names "
+        f"{trained[0].generated:.0%} of real ones, one that saw as many real windows {trained[0].real:.0%}."
     )
 
 
 def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
-    """Where most real windows are used, the best point against nothing and against the best of the classical ones."""
-    made = [p for p in points if p.source == "generated"]
-    if not made:
-        return f"{USEFUL} Nobody can say: there are too few generated windows, draw more with sample.py."
-    budget = made[-1].budget  # they come in order, all real windows last
-    mine = [p for p in points if p.budget == budget]
-    best = max((p for p in mine if p.source == "generated"), key=lambda p: p.accuracy)
-    none = next(p for p in mine if p.source == "real")
-    rival = max((p for p in mine if p.source not in ("real", "generated")), key=lambda p: p.accuracy)
+    """Compares generated windows, nothing added and the best classical augmentation, at the largest budget."""
+    budgets = [p.budget for p in points if p.source == "generated"]  # in order, all real windows last
+    if not budgets:
+        return f"{USEFULNESS} Nobody can say: there are too few generated windows, sample more with sample.py."
+    largest = [p for p in points if p.budget == budgets[-1]]
+    best = max((p for p in largest if p.source == "generated"), key=lambda p: p.accuracy)
+    none = next(p for p in largest if p.source == "real")
+    rival = max((p for p in largest if p.source not in ("real", "generated")), key=lambda p: p.accuracy)
     answer = "Yes" if best.low > max(none.high, rival.high) else "Not shown"
-    added = f"to {budget or 'all'} real windows a user {best.share:.0%} generated ones added"
+    added = f"to {best.budget or 'all'} real windows a user {best.share:.0%} generated ones added"
     return (
-        f"{USEFUL} {answer}: {added}, a judge names {best.accuracy:.1%} of unseen windows; nothing added "
+        f"{USEFULNESS} {answer}: {added}, a judge names {best.accuracy:.1%} of unseen windows; nothing added "
         f"{none.accuracy:.1%}, {rival.source} {rival.accuracy:.1%}."
     )
 
 
 def fidelity_sentence(f: Figure) -> str:
-    """By the distance `f` in the features of the judge whose verdict counts."""
+    """Answers by the distance `f`, in the features of the judge whose verdict counts."""
     answer = (
         "Not further than real ones from each other" if f.generated <= f.real_range[1] else "Further than real ones"
     )
@@ -142,11 +141,12 @@ def fidelity_sentence(f: Figure) -> str:
 
 
 def find_figure(figures: Sequence[Figure], metric: str, judge: str | None = None) -> Figure:
+    """Returns the figure of this metric and judge."""
     return next(f for f in figures if f.metric == metric and f.judge == judge)
 
 
 def compare_shares(figure: Figure) -> str:
-    """A share of generated windows beside that of real ones: only where the ranges part is there a difference."""
+    """Compares a share of generated windows with that of real ones; they differ only where the ranges do not meet."""
     if figure.generated_range[1] < figure.real_range[0]:
         return "Less than real ones"
     return "More than real ones" if figure.generated_range[0] > figure.real_range[1] else "As much as real ones"
@@ -160,7 +160,7 @@ def format_shares(figure: Figure) -> str:
 
 
 def format_table(heading: str, figures: Sequence[Figure]) -> list[str]:
-    shown = figures if len(figures) <= LONG else [f for f in figures if not f.detail]
+    shown = figures if len(figures) <= MAX_TABLE_ROWS else [f for f in figures if not f.detail]
     lines = ["", f"## {heading}", "", "| | generated | real, unseen | |", "|---|---|---|---|"]
     lines += [
         f"| {f.name} | {format_value(f.generated, f.generated_range)} | {format_value(f.real, f.real_range)} "
@@ -171,7 +171,7 @@ def format_table(heading: str, figures: Sequence[Figure]) -> list[str]:
 
 
 def format_note(figure: Figure) -> str:
-    """The note, with a judge's weakness beside its accuracy."""
+    """Returns the note, with a warning beside the accuracy of a judge that is too weak."""
     weak = figure.metric == "accuracy" and not figure.reliable
     return figure.note + (WEAK_JUDGE_NOTE if weak else "")
 
@@ -181,7 +181,7 @@ def format_value(value: float, limits: Range | None) -> str:
 
 
 def format_user_table(users: Mapping[str, Sequence[Figure]]) -> list[str]:
-    """A line a user: generated / real. All figures are of the judge whose verdict counts."""
+    """Returns a table with a line per user, generated / real; all figures are by the judge whose verdict counts."""
     names = list(dict.fromkeys(f.metric for figures in users.values() for f in figures))
     lines = ["", "## User by user: generated / real", ""]
     lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
@@ -192,16 +192,16 @@ def format_user_table(users: Mapping[str, Sequence[Figure]]) -> list[str]:
 
 
 def format_curve(points: Sequence[AugmentationPoint]) -> list[str]:
-    """Accuracy on unseen windows, a table for each number of real ones."""
+    """Returns a table of accuracies on unseen windows for each number of real training windows."""
     lines = []
     for budget in dict.fromkeys(p.budget for p in points):
-        mine = {(p.source, p.share): p for p in points if p.budget == budget}
-        added = sorted({share for _, share in mine if share})
-        none = format_point(mine["real", 0.0])
+        of_budget = {(p.source, p.share): p for p in points if p.budget == budget}
+        added = sorted({share for _, share in of_budget if share})
+        none = format_point(of_budget["real", 0.0])
         lines += ["", f"{budget or 'All'} real windows a user ({none} with nothing added), and so many added:", ""]
         lines += [f"| | {' | '.join(f'{share:.0%}' for share in added)} |", "|---" * (len(added) + 1) + "|"]
-        for source in dict.fromkeys(s for s, share in mine if share):
-            cells = [format_point(mine[source, x]) if (source, x) in mine else "too few" for x in added]
+        for source in dict.fromkeys(s for s, share in of_budget if share):
+            cells = [format_point(of_budget[source, x]) if (source, x) in of_budget else "too few" for x in added]
             lines.append(f"| {source} | {' | '.join(cells)} |")
     note = (
         "Accuracy on real unseen windows, mean of the seeds; in brackets their lowest and highest. A model that was "

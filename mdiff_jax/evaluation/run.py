@@ -1,4 +1,4 @@
-"""From folders to a report: reads the samples, asks `evaluate`, writes report.md, report.json and the pictures."""
+"""Judges a folder of samples: reads it, measures it, writes report.md, report.json and figures."""
 
 import functools
 from pathlib import Path
@@ -12,8 +12,15 @@ from mdiff_jax.data.examples import read_examples
 from mdiff_jax.evaluation import measures, report, report_figures
 from mdiff_jax.inference import user_windows
 from mdiff_jax.inference.model import Model, load
-from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, reference, simulator_truth
-from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet
+from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
+from mdiff_jax.metrics.reference import (
+    FeatureExtractor,
+    MeasuredSet,
+    Reference,
+    WindowSet,
+    make_reference,
+    to_grayscale,
+)
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
@@ -23,38 +30,39 @@ from mdiff_jax.runtime.workdir import Workdir, write_json
 AUGMENTATION_JUDGES = {  # trained on real windows and others; the convolutional one then sees them unaugmented
     "none": None,
     "linear": identity.fit_linear,
-    "convolutional": functools.partial(cnn_classifier.fit_cnn, disturbed=False),
+    "convolutional": functools.partial(cnn_classifier.fit_cnn, augment=False),
 }
 
 
 def judge_samples(
-    root: str | Path, samples: Path | None, augmentation: str = "none", own: reference.FeatureExtractor | None = None
+    root: str | Path, samples: Path | None, augmentation: str = "none", own: FeatureExtractor | None = None
 ) -> str:
-    """Judges a folder of images against the working directory's data; returns the report and the files' places.
+    """Judges a folder of images against the working directory's data; returns the report and where the files are.
 
-    `augmentation` is the judge that is taught by real windows and others to see whether they help: 'none', 'linear'
+    `augmentation` is the judge that is trained on real windows and others to see whether they help: 'none', 'linear'
     (minutes) or 'convolutional' (hours). Distances are also taken in the features of the function `own`: windows
     (N, F, T) in [-1, 1] → (N, D).
     """
     # ------------------------------------------------------------------- read and measure
     workdir, model = Workdir(root), load(root)
-    folder = newest_samples(workdir.samples) if samples is None else samples
-    stick = reference.make_reference(
-        real_window_set(model, "train").in_order(), model.dataset.metadata["zero_doppler"], own=own
+    folder = find_newest_samples(workdir.samples) if samples is None else samples
+    reference = make_reference(
+        real_window_set(model, "train").sort_by_content(), model.dataset.metadata["zero_doppler"], own=own
     )
     test, generated = (
-        stick.measure(s.in_order()) for s in (real_window_set(model, "test"), read_sample_set(model, folder))
+        reference.measure(s.sort_by_content()) for s in (real_window_set(model, "test"), read_sample_set(model, folder))
     )
 
     # ------------------------------------------------------------------- judge
-    figures = measures.all_figures(stick, test, generated, load_truth(model))
-    users = {model.users[user]: mine for user, mine in measures.figures_by_user(test, generated).items()}
+    figures = measures.all_figures(reference, test, generated, load_truth(model))
+    users = {model.users[user]: of_user for user, of_user in measures.figures_by_user(test, generated).items()}
     fit = AUGMENTATION_JUDGES[augmentation]
-    points = augmentation_utility.augmentation_curve(stick.train, test.set, generated.set, fit) if fit else []
+    sets = reference.train, test.window_set, generated.window_set
+    points = augmentation_utility.augmentation_curve(*sets, fit) if fit else []
     about = describe_method(model, folder, generated, augmentation)
 
     # ------------------------------------------------------------------- write
-    verdict, warnings = report.state_verdict(figures, points, stick.verdict_judge), collect_warnings(model, test)
+    verdict, warnings = report.state_verdict(figures, points, reference.verdict_judge), collect_warnings(model, test)
     text = report.format_markdown(verdict, figures, users, points, about, warnings)
     workdir.root.joinpath("report.md").write_text(text)
     contents = {
@@ -62,26 +70,26 @@ def judge_samples(
         "warnings": warnings,
         "verdict": verdict,
         "figures": [{"name": f.name} | f._asdict() | {"note": report.format_note(f)} for f in figures],
-        "users": {name: [{"name": f.metric} | f._asdict() for f in mine] for name, mine in users.items()},
+        "users": {user: [{"name": f.metric} | f._asdict() for f in of_user] for user, of_user in users.items()},
         "confusion": {
             title: table.tolist() for title, table in report_figures.confusion_tables(test, generated).items()
         },
         "augmentation": [p._asdict() for p in points],
-        "suspected_copies": list_suspected_copies(stick, test, generated),
+        "suspected_copies": list_suspected_copies(reference, test, generated),
     }
     write_json(workdir.root / "report.json", contents)
-    colours = model.dataset.metadata["colormap"] or "gray"
-    drawn = report_figures.draw_report_figures(workdir.root, model.users, colours, stick, test, generated, points)
-    return f"{text}\nwritten to {workdir.root}: report.md, report.json, {', '.join(drawn)}"
+    colormap = model.dataset.metadata["colormap"] or "gray"
+    plots = report_figures.plot_report_figures(workdir.root, model.users, colormap, reference, test, generated, points)
+    return f"{text}\nwritten to {workdir.root}: report.md, report.json, {', '.join(plots)}"
 
 
 def describe_method(model: Model, folder: Path, generated: MeasuredSet, augmentation: str) -> dict[str, str]:
-    """How the figures came about."""
-    split, here = model.split, np.unique(generated.set.users)
-    missing = [name for i, name in enumerate(model.users) if i not in here]
-    walks = len(np.unique(real_window_set(model, "test").units()))
+    """Returns how the figures were obtained: name of an aspect → text."""
+    split, present = model.split, np.unique(generated.window_set.users)
+    missing = [name for i, name in enumerate(model.users) if i not in present]
+    walks = len(np.unique(real_window_set(model, "test").independent_groups()))
     return {
-        "samples": f"{folder}, {generated.count()} windows of {len(here)} of {len(model.users)} users"
+        "samples": f"{folder}, {generated.count()} windows of {len(present)} of {len(model.users)} users"
         + (f", none of {', '.join(missing)}" if missing else ""),
         "real windows": f"{len(split['train'])} for training the judges, {len(split['test'])} unseen, of {walks} walks",
         "test windows that leak from training": "unknown"
@@ -97,7 +105,7 @@ def describe_method(model: Model, folder: Path, generated: MeasuredSet, augmenta
 
 
 def load_truth(model: Model) -> SimulatorTruth | None:
-    """What is true of the users, if they are synthetic."""
+    """Returns the true speeds of the users if they are synthetic walkers, else None."""
     data = model.config.data
     if data.kind != "walkers":
         return None
@@ -107,40 +115,41 @@ def load_truth(model: Model) -> SimulatorTruth | None:
 
 
 def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
-    """What makes the figures worth less."""
-    share, found = leaking_share(model), []
+    """Returns a sentence for everything that makes the figures less trustworthy."""
+    share, warnings = leaking_share(model), []
     if share is None:
-        found.append("Whether test windows overlap training windows is unknown: the order in time is")
+        warnings.append("Whether test windows overlap training windows is unknown: the order in time is")
     elif share:
         leak = "of the test windows share pixels with a training window; believe no figure"
-        found.append(f"THE SPLIT LEAKS: {share:.0%} {leak}")
+        warnings.append(f"THE SPLIT LEAKS: {share:.0%} {leak}")
     if comparison.halves_overlap(test):
-        found.append("Halves of the unseen windows share pixels, so real ones seem nearer to each other: record more")
-    return found
+        halves = "Halves of the unseen windows share pixels, so real ones seem nearer to each other: record more"
+        warnings.append(halves)
+    return warnings
 
 
-def list_suspected_copies(stick: Reference, test: MeasuredSet, generated: MeasuredSet) -> list[dict]:
-    """Files that look like copies, the nearest first, and what they look like."""
+def list_suspected_copies(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> list[dict]:
+    """Returns the files that look like copies, the most similar first, and the training files they look like."""
     whole, part = comparison.suspected_copies(test, generated)
-    found = [
-        (float(value[i]), str(generated.set.files[i]), str(stick.train.files[near[i]]), kind)
+    copies = [
+        (float(value[i]), str(generated.window_set.files[i]), str(reference.train.files[near[i]]), kind)
         for kind, which, value, near in (
             ("whole", whole, generated.similarity, generated.nearest),
-            ("part", part, generated.part, generated.nearest_part),
+            ("part", part, generated.overlap_similarity, generated.overlap_nearest),
         )
         for i in np.flatnonzero(which)
     ]
-    return [{"file": f, "training_file": t, "ncc": v, "kind": k} for v, f, t, k in sorted(found, reverse=True)]
+    return [{"file": f, "training_file": t, "ncc": v, "kind": k} for v, f, t, k in sorted(copies, reverse=True)]
 
 
 def leaking_share(model: Model) -> float | None:
-    """Share of test windows that have pixels in common with a training window; None where the order is unknown."""
+    """Returns the share of test windows that share pixels with a training window; None if their order is unknown."""
     share = splits.leaking_share(model.dataset, model.split, model.config.data.gap)
     return None if np.isnan(share) else share
 
 
-def newest_samples(parent: Path) -> Path:
-    """The folder of samples that was finished last."""
+def find_newest_samples(parent: Path) -> Path:
+    """Returns the folder of samples that was finished last; InputError if there is none."""
     finished = sorted(parent.glob("*/provenance.json"), key=lambda path: path.stat().st_mtime)
     if not finished:
         raise InputError(f"{parent} holds no samples: run sample.py, or give --samples=FOLDER")
@@ -148,12 +157,14 @@ def newest_samples(parent: Path) -> Path:
 
 
 def read_windows(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
-    """Images as somebody would read them who has only the files: (N, F, T) in [-1, 1], and users' indices."""
+    """Reads images as anybody would who has only the files: (N, F, T) in [-1, 1], and users' indices."""
     return read_sample_set(model, folder)[:2]
 
 
 def read_sample_set(model: Model, folder: Path) -> WindowSet:
-    """The same with the files' names."""
+    """Reads images as `read_windows` does, with the files' names; InputError where the folder's users are not the
+    model's.
+    """
     # samples have a column or a block of equal columns for each frame of the model
     options = user_windows.read_options(model)._replace(native_frames=False)
     folders = [folder / user for user in model.users if (folder / user).is_dir()]
@@ -162,20 +173,20 @@ def read_sample_set(model: Model, folder: Path) -> WindowSet:
         raise InputError(f"'{folder}' holds no folder of a user of this model: {', '.join(model.users)}")
     strangers = sorted({p.name for p in folder.iterdir() if p.is_dir()} - set(model.users))
     if strangers:
-        raise InputError(f"'{folder}' holds '{strangers[0]}', which is no user of this model: take it out")
+        raise InputError(f"'{folder}' holds '{strangers[0]}', which is no user of this model: remove it")
     windows = np.stack([window.mean(-1) for _, window, _ in read_examples(folder, items, options)])
     users = np.array([model.users.index(item.user) for item in items])
     return WindowSet(windows, users, files=np.array([item.file for item in items]))
 
 
 def real_windows(model: Model, name: str) -> tuple[Windows, np.ndarray]:
-    """Real windows of a split, one channel."""
+    """Returns real windows of a split as one channel (N, F, T), and users' indices."""
     windows, users = model.windows(name)
-    return reference.to_grayscale(windows), users
+    return to_grayscale(windows), users
 
 
 def real_window_set(model: Model, name: str) -> WindowSet:
-    """The same with what is known of their walks."""
+    """Returns the same windows with their recordings, indices, files, and the configured gap."""
     rows = model.dataset.rows(model.split[name])
     recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
     files = np.array(model.split[name])

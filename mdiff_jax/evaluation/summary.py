@@ -1,4 +1,4 @@
-"""What training ends with: samples of each user, a sheet beside real windows, and a first honest figure of identity."""
+"""Summary at the end of training: samples of each user, a sheet beside real windows, and a first figure of identity."""
 
 import shutil
 import time
@@ -28,10 +28,9 @@ def summarize_run(root: str | Path) -> str:
     seconds = (time.perf_counter() - began) / len(files)
     if not parallel.is_first():
         return ""
-    picture = workdir.root / "grid.png"
-    shutil.copyfile(folder / "grid.png", picture)
+    shutil.copyfile(folder / "grid.png", workdir.root / "grid.png")
 
-    # ------------------------------------------------------------------- who is it?
+    # ------------------------------------------------------------------- identity
     generated, users = run.read_windows(model, folder)
     train, train_users = run.real_windows(model, "train")
     test, test_users = run.real_windows(model, "test")
@@ -54,7 +53,7 @@ def summarize_run(root: str | Path) -> str:
 def format_summary(
     figures: dict[str, float], users: tuple[str, ...], root: str | Path, workdir: Workdir, folder: Path
 ) -> str:
-    """The closing lines."""
+    """Returns the lines that training ends with."""
     f, leak = figures, ""
     if f["leaking_test_windows"]:
         share = f"{f['leaking_test_windows']:.0%}"

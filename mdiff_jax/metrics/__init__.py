@@ -1,1 +1,1 @@
-"""Measures of identity, physics, novelty and fidelity, on host arrays of spectrograms."""
+"""Metrics of identity, physics, novelty and fidelity, on host arrays of spectrograms."""

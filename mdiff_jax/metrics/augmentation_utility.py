@@ -1,7 +1,7 @@
-"""Does adding it help? Judges taught by real windows, with and without others, on real windows of unseen walks.
+"""Usefulness of generated windows for training: accuracy on unseen walks of judges trained with and without them.
 
-Generated windows have to beat what costs nothing: shifted, noisy, masked and mixed copies of the real ones, in the same
-number and with the same training of the judge.
+They are compared with classical augmentation, which costs nothing: shifted, noisy, masked and mixed copies of the real
+windows, in the same number and with the same training of the judge.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,18 +16,18 @@ from mdiff_jax.metrics.identity import Judge, Users
 from mdiff_jax.metrics.reference import WindowSet
 from mdiff_jax.runtime.array_types import Windows
 
-SHARES = (0.25, 0.5, 1.0, 2.0)  # of the real windows, added to them
-BUDGETS = (10, 20, 50, 0)  # real windows a user; 0: all
-SEEDS = 3
+ADDED_SHARES = (0.25, 0.5, 1.0, 2.0)  # windows added, as a share of the real ones
+BUDGETS = (10, 20, 50, 0)  # real windows per user; 0: all
+NUM_SEEDS = 3
 Rows = Int[np.ndarray, " rows"]
 Others = Int[np.ndarray, " others"]
-Fit = Callable[[Windows, Users, int], Judge]
+TrainJudge = Callable[[Windows, Users, int], Judge]
 
 
 class AugmentationPoint(NamedTuple):
-    """One place on the curve: mean accuracy over seeds, the lowest and the highest."""
+    """One point of the curve: mean accuracy over seeds, the lowest and the highest."""
 
-    budget: int  # real windows a user at most; 0: all
+    budget: int  # real windows per user at most; 0: all
     source: str  # 'generated', or the name of a classical augmentation; 'real' with share 0
     share: float
     accuracy: float
@@ -39,29 +39,30 @@ class AugmentationPoint(NamedTuple):
 
 
 def shift_in_time(windows: Windows, rng: np.random.Generator) -> Windows:
-    """Rolled along time."""
-    by = rng.integers(windows.shape[2], size=len(windows))
-    return np.stack([np.roll(w, k, 1) for w, k in zip(windows, by, strict=True)])
+    """Rolls each window along time by a random number of frames."""
+    shifts = rng.integers(windows.shape[2], size=len(windows))
+    return np.stack([np.roll(w, k, 1) for w, k in zip(windows, shifts, strict=True)])
 
 
 def add_noise(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Adds Gaussian noise of a random deviation up to 0.1."""
     level = 0.1 * rng.uniform(size=(len(windows), 1, 1))
     return np.clip(windows + level * rng.standard_normal(windows.shape), -1, 1).astype(np.float32)
 
 
 def mask_spans(windows: Windows, rng: np.random.Generator) -> Windows:
-    """A span of an eighth of the frames and one of the rows at the floor (Park et al. 2019)."""
+    """Sets a random eighth of the frames and one of the rows to the floor (Park et al. 2019)."""
     out = windows.copy()
     for axis in (1, 2):
         size = windows.shape[axis]
-        place = np.arange(size) - rng.integers(size, size=(len(windows), 1))
-        hidden = (place >= 0) & (place < size // 8)
+        offset = np.arange(size) - rng.integers(size, size=(len(windows), 1))
+        hidden = (offset >= 0) & (offset < size // 8)
         out = np.where(np.expand_dims(hidden, 3 - axis), np.float32(-1), out)
     return out
 
 
 def mixup(windows: Windows, users: Users, rows: Rows, rng: np.random.Generator) -> Float[np.ndarray, "rows freq time"]:
-    """Each of these rows mixed with another window of the same user (Zhang et al. 2018, labels left as they are)."""
+    """Mixes each of these rows with another window of the same user (Zhang et al. 2018, labels left as they are)."""
     other = bootstrap.pair_rows_by_user(users[rows], users, rng)
     weight = rng.beta(0.4, 0.4, size=(len(rows), 1, 1))
     return (weight * windows[rows] + (1 - weight) * windows[other]).astype(np.float32)
@@ -70,12 +71,12 @@ def mixup(windows: Windows, users: Users, rows: Rows, rng: np.random.Generator) 
 CLASSICAL = {"shift": shift_in_time, "noise": add_noise, "mask": mask_spans}
 
 
-# ----------------------------------------------------------------------------- who is taught by what
+# ----------------------------------------------------------------------------- training sets
 
 
 def sample_like(wanted: Users, users: Others, rng: np.random.Generator, share: float = 1.0) -> Rows:
-    """Rows of `users`: user after user `share` times as many as there are in `wanted`, each once more before any is
-    taken again. What is not there is not taken.
+    """Returns rows of `users`, user after user, `share` times as many of each as in `wanted`; no row is repeated before
+    all were taken, and a user without rows gets none.
     """
     rows = []
     for user in np.unique(wanted):
@@ -87,8 +88,8 @@ def sample_like(wanted: Users, users: Others, rng: np.random.Generator, share: f
 def augmentation_sources(
     real: WindowSet, generated: WindowSet, share: float, rng: np.random.Generator
 ) -> Iterator[tuple[str, Windows, Users]]:
-    """From each source `share` times as many windows as are real, user by user; generated ones only where that many
-    different ones are there.
+    """Yields (name, windows, users) of each source, `share` times as many as real ones of each user; generated windows
+    only if there are so many different ones.
     """
     rows = sample_like(real.users, generated.users, rng, share)
     if len(rows) == len(set(rows.tolist())) and set(real.users.tolist()) <= set(generated.users.tolist()):
@@ -103,37 +104,41 @@ def augmentation_curve(
     train: WindowSet,
     test: WindowSet,
     generated: WindowSet,
-    fit: Fit,
+    fit: TrainJudge,
     budgets: tuple[int, ...] = BUDGETS,
-    shares: tuple[float, ...] = SHARES,
-    seeds: int = SEEDS,
+    shares: tuple[float, ...] = ADDED_SHARES,
+    seeds: int = NUM_SEEDS,
 ) -> list[AugmentationPoint]:
-    """Accuracy on `test` of judges taught by real windows and so many others. A share for which there are not enough
-    generated windows of each user has no point of theirs, nor has a budget that a user's windows fall short of.
+    """Returns accuracies on `test` of judges trained on real windows and added ones.
+
+    A share for which some user has too few generated windows has no point of 'generated'; a budget above a user's
+    number of real windows has no points.
     """
-    found: dict[tuple[int, str, float], list[float]] = {}
+    accuracies: dict[tuple[int, str, float], list[float]] = {}
     fewest = min(np.bincount(train.users)[np.unique(train.users)])
-    for budget, seed in tqdm([(b, s) for b in budgets if b <= fewest for s in range(seeds)], desc="teaching judges"):
+    for budget, seed in tqdm([(b, s) for b in budgets if b <= fewest for s in range(seeds)], desc="training judges"):
         rng = np.random.default_rng([seed, budget])
         real = train.pick(limit_per_user(train.users, budget, rng)) if budget else train
-        found.setdefault((budget, "real", 0.0), []).append(accuracy(fit(real.windows, real.users, seed), test))
+        judge = fit(real.windows, real.users, seed)
+        accuracies.setdefault((budget, "real", 0.0), []).append(measure_accuracy(judge, test))
         for share in shares:
             for name, x, users in augmentation_sources(real, generated, share, rng):
                 judge = fit(np.concatenate([real.windows, x]), np.concatenate([real.users, users]), seed)
-                found.setdefault((budget, name, share), []).append(accuracy(judge, test))
-    return [AugmentationPoint(*key, float(np.mean(v)), min(v), max(v)) for key, v in found.items()]
+                accuracies.setdefault((budget, name, share), []).append(measure_accuracy(judge, test))
+    return [AugmentationPoint(*key, float(np.mean(v)), min(v), max(v)) for key, v in accuracies.items()]
 
 
 def limit_per_user(users: Users, count: int, rng: np.random.Generator) -> Rows:
-    """At most `count` windows of each user."""
+    """Returns rows of at most `count` windows of each user, at random."""
     return np.concatenate([rng.permutation(np.flatnonzero(users == u))[:count] for u in np.unique(users)])
 
 
-def accuracy(judge: Judge, test: WindowSet) -> float:
+def measure_accuracy(judge: Judge, test: WindowSet) -> float:
+    """Returns the share of windows whose user the judge names."""
     return float((judge.probabilities(test.windows).argmax(1) == test.users).mean())
 
 
-def correct_mask(teacher: WindowSet, test: WindowSet) -> Bool[np.ndarray, " unseen"]:
-    """Which unseen windows a linear judge taught by these names rightly."""
-    judge = identity.fit_linear(teacher.windows, teacher.users, seed=0)
+def correct_mask(train: WindowSet, test: WindowSet) -> Bool[np.ndarray, " unseen"]:
+    """Returns which test windows a linear judge trained on `train` names correctly."""
+    judge = identity.fit_linear(train.windows, train.users, seed=0)
     return judge.probabilities(test.windows).argmax(1) == test.users

@@ -1,4 +1,4 @@
-"""Generated windows beside real ones: a figure, its range, and what real windows are worth against each other."""
+"""Compares generated windows with real ones: figures, their ranges, and the same of real windows among themselves."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from mdiff_jax.metrics import bootstrap, memorization
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.reference import MeasuredSet, WindowSet
 
-DRAWS = 20  # ways to halve the real windows
+NUM_HALVINGS = 20  # random ways to halve the real windows
 Measure = Callable[[MeasuredSet, MeasuredSet], np.ndarray]  # two sets of equal number → values
 
 
@@ -36,45 +36,50 @@ class Figure(NamedTuple):
 def compare_means(
     question: str, metric: str, note: str, values: list[np.ndarray], sets: tuple[MeasuredSet, MeasuredSet]
 ) -> Figure:
-    """A mean over windows, generated and real, each with its range over what is independent."""
-    ranges = [bootstrap.bootstrap_interval(v, s.set.units(), seed=0) for v, s in zip(values, sets, strict=True)]
+    """Returns the means over windows of `sets`, generated and real, each with its interval over independent groups."""
+    groups = [s.window_set.independent_groups() for s in sets]
+    ranges = [bootstrap.bootstrap_interval(v, g, seed=0) for v, g in zip(values, groups, strict=True)]
     return Figure(question, metric, *(float(np.mean(v)) for v in values), note, *ranges)
 
 
 def paired_draws(test: MeasuredSet, generated: MeasuredSet) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Positions of generated windows, of a half of the test windows, and of the other half: equal numbers, and the
-    halves share no pixel where walks and their order are known.
+    """Yields positions of generated windows, of a half of the test windows, and of the other half: equal numbers, and
+    the halves share no pixel where walks and their order are known.
     """
-    rng = np.random.default_rng(0)
-    units, places = test.set.units(), test.set.places()
-    for _ in range(DRAWS):
-        halves = bootstrap.split_halves(test.set.users, units, places, test.set.gap, rng)
+    rng, windows = np.random.default_rng(0), test.window_set
+    groups, positions = windows.independent_groups(), windows.time_positions()
+    for _ in range(NUM_HALVINGS):
+        halves = bootstrap.split_halves(windows.users, groups, positions, windows.gap, rng)
         one, other = (rng.permutation(np.flatnonzero(half)) for half in halves)
         count = min(generated.count(), len(one), len(other))
         yield rng.permutation(generated.count())[:count], one[:count], other[:count]
 
 
 def halves_overlap(test: MeasuredSet) -> bool:
-    """Whether there are too few unseen windows for halves that share nothing."""
-    places = test.set.places()
-    return any(bootstrap.share_pixels(one, other, places, test.set.gap) for _, one, other in paired_draws(test, test))
+    """Returns whether there are too few unseen windows for halves that share no pixels."""
+    positions, gap = test.window_set.time_positions(), test.window_set.gap
+    return any(bootstrap.share_pixels(one, other, positions, gap) for _, one, other in paired_draws(test, test))
 
 
 def compare_with_halves(measure: Measure, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
-    """`measure` of generated windows, and of a half of the test ones, against the other half: (draws, values) each."""
-    test, generated = test.light(), generated.light()
+    """Returns `measure` of generated windows against halves of the test windows, and of the other halves: (draws,
+    values) each.
+    """
+    test, generated = test.without_windows(), generated.without_windows()
     values = [
-        (measure(generated.pick(made), test.pick(one)), measure(test.pick(other), test.pick(one)))
-        for made, one, other in paired_draws(test, generated)
+        (measure(generated.pick(chosen), test.pick(one)), measure(test.pick(other), test.pick(one)))
+        for chosen, one, other in paired_draws(test, generated)
     ]
-    ours, theirs = zip(*values, strict=True)
-    return np.array(ours), np.array(theirs)
+    of_generated, of_real = zip(*values, strict=True)
+    return np.array(of_generated), np.array(of_real)
 
 
-def mean_over_draws(question: str, notes: dict[str, str], ours: np.ndarray, theirs: np.ndarray) -> Iterator[Figure]:
-    """Means over draws, with the range of the draws; `notes` maps each metric to its note."""
+def mean_over_draws(
+    question: str, notes: dict[str, str], of_generated: np.ndarray, of_real: np.ndarray
+) -> Iterator[Figure]:
+    """Yields means over draws of values (draws, metrics), with their ranges; `notes` maps each metric to its note."""
     for k, (metric, note) in enumerate(notes.items()):
-        both = ours[:, k], theirs[:, k]
+        both = of_generated[:, k], of_real[:, k]
         ranges = [bootstrap.percentile_interval(v) for v in both]
         yield Figure(question, metric, *(float(v.mean()) for v in both), note, *ranges)
 
@@ -83,35 +88,36 @@ def mean_over_draws(question: str, notes: dict[str, str], ours: np.ndarray, thei
 
 
 def suspected_copies(test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows are nearer to a training window than any unseen one is: whole, or a half or more of them."""
-    return generated.similarity > test.similarity.max(), generated.part > test.part.max()
+    """Returns masks of generated windows more like a training window than any unseen one is: whole, and in a part."""
+    whole = generated.similarity > test.similarity.max()
+    return whole, generated.overlap_similarity > test.overlap_similarity.max()
 
 
 def copy_false_alarms(test: MeasuredSet) -> np.ndarray:
-    """(draws, 2): share of a half of the unseen windows that the scale of the other half calls copies."""
+    """Returns, as (draws, 2), the share of a half of the unseen windows that the other half's scale calls copies."""
 
     def measure(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
-        return np.array([memorization.copy_share(a.similarity, b.similarity), memorization.copy_share(a.part, b.part)])
+        pairs = ((a.similarity, b.similarity), (a.overlap_similarity, b.overlap_similarity))
+        return np.array([memorization.copy_share(*pair) for pair in pairs])
 
     return compare_with_halves(measure, test, test)[1]
 
 
 def membership_gap(train: WindowSet, test: MeasuredSet, generated: MeasuredSet) -> tuple[np.ndarray, np.ndarray]:
-    """Median of how much more alike windows are to training windows than to unseen ones, as many and of the same users;
-    of generated windows and of the other half of the unseen ones.
+    """Returns the median of how much more like training windows than like unseen ones windows are, as many of each and
+    of the same users: (draws, 1) for generated windows and for the other half of the unseen ones.
     """
-    rows = bootstrap.pair_rows_by_user(test.set.users, train.users, np.random.default_rng(0))
-    gaps = []
+    rows = bootstrap.pair_rows_by_user(test.window_set.users, train.users, np.random.default_rng(0))
     tables = [
-        [memorization.best_correlation(s.set.windows, x) for x in (train.windows[rows], test.set.windows)]
+        [memorization.best_correlation(s.window_set.windows, x) for x in (train.windows[rows], test.window_set.windows)]
         for s in (generated, test)
     ]
-    for made, one, other in paired_draws(test, generated):
-        gaps.append(
-            [
-                np.median(seen[np.ix_(who, one)].max(1) - unseen[np.ix_(who, one)].max(1))
-                for who, (seen, unseen) in zip((made, other), tables, strict=True)
-            ]
-        )
-    ours, theirs = np.array(gaps).T
-    return ours[:, None], theirs[:, None]
+    gaps = [
+        [
+            np.median(seen[np.ix_(queries, one)].max(1) - unseen[np.ix_(queries, one)].max(1))
+            for queries, (seen, unseen) in zip((chosen, other), tables, strict=True)
+        ]
+        for chosen, one, other in paired_draws(test, generated)
+    ]
+    of_generated, of_real = np.array(gaps).T
+    return of_generated[:, None], of_real[:, None]

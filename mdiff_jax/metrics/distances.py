@@ -1,4 +1,4 @@
-"""How far a set of windows lies from another, in the features of a judge or of any function of the user's own."""
+"""Distances between two sets of windows, in the features of a judge or of the caller's own function."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,20 +9,20 @@ from jaxtyping import Bool, Float
 Features = Float[np.ndarray, "n dim"]
 Others = Float[np.ndarray, "m dim"]
 DistanceMeasure = Callable[[Features, Others], Float[np.ndarray, " metrics"]]
-NEIGHBOURS = 5  # to which a ball of the manifold reaches
+MANIFOLD_NEIGHBOURS = 5  # a ball of the manifold reaches to the 5th
 
 
 class Manifold(NamedTuple):
-    """How two clouds of points cover each other, by balls that reach to the k-th neighbour."""
+    """Mutual coverage of generated and real points, by balls that reach to the k-th neighbour."""
 
-    precision: float  # share of the made inside a ball of a real one (Kynkäänniemi et al. 2019)
-    recall: float  # share of the real inside a ball of a made one
-    density: float  # balls of real ones a made one lies in, over k (Naeem et al. 2020, equation 4); above 1: crowded
-    coverage: float  # share of the real whose ball holds a made one (equation 5)
+    precision: float  # share of generated points inside a ball of a real one (Kynkäänniemi et al. 2019)
+    recall: float  # share of real points inside a ball of a generated one
+    density: float  # mean number of real balls around a generated point, over k (Naeem et al. 2020, equation 4)
+    coverage: float  # share of real points whose ball holds a generated one (equation 5)
 
 
 def kernel_distance(a: Features, b: Others) -> float:
-    """Unbiased squared MMD with the kernel (x·y / dim + 1)³ (Binkowski et al. 2018, KID, equation 4).
+    """Returns the unbiased squared MMD with the kernel (x·y / dim + 1)³ (Binkowski et al. 2018, KID, equation 4).
 
     Around 0 for two sets of one distribution, possibly a little below.
     """
@@ -35,11 +35,12 @@ def kernel_distance(a: Features, b: Others) -> float:
 
 
 def polynomial_kernel(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
+    """Returns (x·y / dim + 1)³ of all pairs, in float64."""
     return (a.astype(np.float64) @ b.T.astype(np.float64) / a.shape[1] + 1.0) ** 3
 
 
 def frechet_distance(a: Features, b: Others) -> float:
-    """|μa - μb|² + tr(A + B - 2 (A^½ B A^½)^½) (Heusel et al. 2017, equation 6).
+    """Returns |μa - μb|² + tr(A + B - 2 (A^½ B A^½)^½) (Heusel et al. 2017, equation 6).
 
     With A = R'R from the triangle R of a's centred rows, and B = S'S, the last trace is the sum of singular values of
     S R': real, and small where there are fewer windows than features. Biased at small numbers: only figures from equal
@@ -51,34 +52,34 @@ def frechet_distance(a: Features, b: Others) -> float:
 
 
 def covariance_root(x: Features) -> Float[np.ndarray, "k dim"]:
-    """R of the centred rows, such that R'R is the covariance."""
+    """Returns the triangle R of the centred rows, such that R'R is the covariance."""
     return np.linalg.qr(x - x.mean(0), mode="r") / np.sqrt(len(x) - 1)
 
 
-def manifold_metrics(made: Features, real: Others, k: int = NEIGHBOURS) -> Manifold:
-    """Precision, recall, density and coverage of `made`; both sets need more than k windows."""
-    inside = within_radius(made, real, k)
+def manifold_metrics(generated: Features, real: Others, k: int = MANIFOLD_NEIGHBOURS) -> Manifold:
+    """Returns precision, recall, density and coverage; both sets need more than k windows."""
+    inside = within_radius(generated, real, k)
     return Manifold(
         precision=float(inside.any(1).mean()),
-        recall=float(within_radius(real, made, k).any(1).mean()),
+        recall=float(within_radius(real, generated, k).any(1).mean()),
         density=float(inside.sum(1).mean() / k),
         coverage=float(inside.any(0).mean()),
     )
 
 
 def within_radius(points: Features, centres: Others, k: int) -> Bool[np.ndarray, "n m"]:
-    """Whether each point lies in the ball of each centre, which reaches to that centre's k-th neighbour."""
+    """Returns whether each point lies in the ball of each centre, which reaches to that centre's k-th neighbour."""
     radius = np.partition(squared_distances(centres, centres), k, axis=1)[:, k]  # place 0 is the centre itself
     return squared_distances(points, centres) <= radius[None] + 1e-5
 
 
 def squared_distances(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
-    """Squared distances; in plain products, since a library's threads cost more than sets of this size."""
+    """Returns squared distances, by plain products: a library's threads cost more than sets of this size."""
     return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
 
 
 def effective_dimensions(a: Features) -> float:
-    """exp of the entropy of the covariance's spectrum: how many directions a set fills (Roy, Vetterli 2007)."""
+    """Returns exp of the entropy of the covariance's spectrum, the directions that a set fills (Roy, Vetterli 2007)."""
     values = np.linalg.svd(a.astype(np.float64) - a.mean(0), compute_uv=False) ** 2
     share = values[values > 0] / max(values.sum(), 1e-12)
     return float(np.exp(-(share * np.log(share)).sum()))

@@ -1,4 +1,4 @@
-"""Who is it? Independent judges of identity: they share neither weights nor features with the model's encoder.
+"""Independent judges of identity: they share neither weights nor features with the model's encoder.
 
 A judge is trained on the training split alone, and is worth what it scores on real windows of unseen walks. Users are
 0 … K-1, and column k of its probabilities is user k.
@@ -25,7 +25,7 @@ Probabilities = Float[np.ndarray, "windows users"]
 
 @runtime_checkable
 class Judge(Protocol):
-    """The linear judge below and the convolutional one in `cnn`."""
+    """A trained classifier of windows: the linear judge below, and the one in `cnn_classifier`."""
 
     def probabilities(self, windows: Windows) -> Probabilities: ...
 
@@ -33,26 +33,26 @@ class Judge(Protocol):
 
 
 class LinearJudge(NamedTuple):
-    """Logistic regression on what a shift in time does not change."""
+    """Logistic regression on features that a shift in time does not change."""
 
     classifier: Pipeline
 
     def probabilities(self, windows: Windows) -> Probabilities:
-        """Column k is user k; a user between others whom the judge was never shown gets 0."""
+        """Returns a column per user up to the highest index; a user without training windows gets 0."""
         seen = self.classifier.classes_
         out = np.zeros((len(windows), seen.max() + 1), np.float32)
         out[:, seen] = self.classifier.predict_proba(linear_features(windows))
         return out
 
     def features(self, windows: Windows) -> Float[np.ndarray, "windows dim"]:
-        """What the judge looks at, standardised on its training windows and held inside ±3: a kernel of third order
-        would hear nothing but the oddest window else.
+        """Returns the judge's features, standardised on its training windows and clipped to ±3: outliers would dominate
+        a kernel of third order.
         """
         return np.clip(self.classifier[0].transform(linear_features(windows)), -3.0, 3.0)
 
 
 def linear_features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
-    """|FFT| over time of pooled Doppler rows, on a logarithmic scale."""
+    """Returns |FFT| over time of pooled Doppler rows, on a logarithmic scale."""
     n, rows, frames = windows.shape
     bands = windows.reshape(n, min(DOPPLER_BANDS, rows), -1, frames).mean(2)
     spectrum = np.abs(np.fft.rfft(bands, axis=2))[:, :, :TIME_FREQUENCIES]
@@ -60,57 +60,59 @@ def linear_features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
 
 
 def fit_linear(windows: Windows, users: Users, seed: int = 0) -> LinearJudge:
-    """A judge that has seen these windows."""
+    """Trains a judge on these windows; InputError unless they are of two users at least."""
     check_users(users)
     regression = LogisticRegression(C=0.01, max_iter=1000, random_state=seed)
     return LinearJudge(make_pipeline(StandardScaler(), regression).fit(linear_features(windows), users))
 
 
 def check_users(users: Users) -> None:
-    """A judge of one person knows nothing."""
+    """Raises InputError unless there are two users."""
     if len(np.unique(users)) < 2:
         raise InputError(f"a judge of identity needs windows of 2 users, got {len(np.unique(users))}: add a user")
 
 
 def score_identity(judge: Judge, windows: Windows, users: Users) -> dict[str, float]:
-    """'accuracy'; 'recognised', the share that is right with more than 0.8 of the probability; 'balanced', the mean
-    accuracy of a user; 'calibration', the expected calibration error.
+    """Returns 'accuracy'; 'recognised', the share named correctly with a probability above RECOGNITION_THRESHOLD;
+    'balanced', the mean of the users' accuracies; 'calibration', the expected calibration error.
     """
     p = judge.probabilities(windows)
-    right = p.argmax(1) == users
+    correct = p.argmax(1) == users
     return {
-        "accuracy": float(right.mean()),
-        "recognised": float((right & (p.max(1) > RECOGNITION_THRESHOLD)).mean()),
+        "accuracy": float(correct.mean()),
+        "recognised": float((correct & (p.max(1) > RECOGNITION_THRESHOLD)).mean()),
         "balanced": balanced_accuracy(p, users),
         "calibration": calibration_error(p, users),
     }
 
 
 def accuracy_by_user(p: Probabilities, users: Users) -> dict[int, float]:
-    """Accuracy for the windows of each user that is there."""
+    """Returns the accuracy for each user who has windows."""
     present = np.unique(users)
     recalls = metrics.recall_score(users, p.argmax(1), labels=present, average=None)
     return dict(zip(present.tolist(), recalls.tolist(), strict=True))
 
 
 def balanced_accuracy(p: Probabilities, users: Users) -> float:
-    """Mean of the accuracies of the users that are there."""
+    """Returns the mean accuracy of the users who have windows."""
     return float(np.mean(list(accuracy_by_user(p, users).values())))
 
 
 def confusion_matrix(p: Probabilities, users: Users) -> Int[np.ndarray, "users users"]:
-    """Row: who it is; column: whom the judge names; counts of windows."""
+    """Returns counts of windows: row the true user, column the user whom the judge names."""
     return metrics.confusion_matrix(users, p.argmax(1), labels=np.arange(p.shape[1]))
 
 
 def calibration_error(p: Probabilities, users: Users, bins: int = 10) -> float:
-    """Mean of |confidence - accuracy| over bins of confidence, weighted by windows (Guo et al. 2017, equation 3)."""
-    sure, right = p.max(1), p.argmax(1) == users
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    gap = np.bincount(place, weights=sure - right, minlength=bins)  # sums of a bin: its size times the gap
-    return float(np.abs(gap).sum() / len(p))
+    """Returns the mean of |confidence - accuracy| over bins of confidence, weighted by windows (Guo et al. 2017,
+    equation 3).
+    """
+    confidence, correct = p.max(1), p.argmax(1) == users
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    differences = np.bincount(bin_of, weights=confidence - correct, minlength=bins)
+    return float(np.abs(differences).sum() / len(p))
 
 
 def is_too_weak(accuracy: float, users: int) -> bool:
-    """A judge that recognises real windows less than half-way from chance to certainty decides nothing."""
+    """Returns whether a judge's accuracy on real windows is less than half-way from chance to certainty."""
     return accuracy < 0.5 * (1 + 1 / users)

@@ -1,4 +1,4 @@
-"""Is it physically possible? What can be measured of a walk in a window.
+"""Kinematic measures of a walk in a window, and whether they are physically plausible.
 
 The ranges are those of real windows (77 GHz, windows of four steps): highest return over torso 2.97 to 5.0, as a
 kinematic model of gait has it, 4 ± 0.5 steps, half of the pixels at the floor.
@@ -11,15 +11,13 @@ from scipy.ndimage import map_coordinates, uniform_filter1d
 from mdiff_jax.data import spectrogram
 from mdiff_jax.runtime.array_types import Windows
 
-ZERO_DOPPLER = (
-    0.815  # place of zero velocity as a share of the height, where a data set does not say: row 207-210 of 256
-)
+ZERO_DOPPLER = 0.815  # zero velocity as a share of the height, for data sets that do not say: rows 207-210 of 256
 FLOOR_LEVEL = -0.95
 CLEAR_RETURN_LEVEL = -0.6  # a limb's return, clear of the floor
 RATIO_RANGE = (2.97, 5.0)
 STEPS_RANGE = (3.5, 4.5)
 FLOOR_SHARE_RANGE = (0.25, 0.85)
-NOTES = {  # of the measures that are reported
+MEASURE_NOTES = {  # of the measures that are reported
     "ridge": "torso above zero Doppler, share of the height",
     "highest": "highest return above zero Doppler, share of the height",
     "ratio": "highest return over torso",
@@ -31,14 +29,14 @@ NOTES = {  # of the measures that are reported
     "alternation": "how much more alike strides are than steps",
     "frames": "that the picture was stretched from; 0: no blocks to be seen",
 }
-MIN_COLUMNS_FOR_FRAMES = 128  # columns from which the blocks of stretched frames are to be seen
+MIN_COLUMNS_FOR_FRAMES = 128  # from which the blocks of stretched frames can be seen
 Measures = dict[str, Float[np.ndarray, " windows"]]
 
 
 def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
-    """Of each window: 'ridge' (torso) and 'highest' in shares of the height above zero Doppler, their 'ratio', 'bob',
-    'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time, 'alternation'
-    of left and right, and the 'frames' it was stretched from where there are columns enough to see them.
+    """Returns of each window: 'ridge' (torso) and 'highest' in shares of the height above zero Doppler, their 'ratio',
+    'bob', 'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time,
+    'alternation' of left and right, and from MIN_COLUMNS_FOR_FRAMES columns on the 'frames' it was stretched from.
     """
     rows = windows.shape[1]
     zero = zero_doppler * rows
@@ -47,7 +45,7 @@ def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
     height = np.percentile(top, 97, axis=1)
     torso = np.maximum(np.median(ridge, axis=1), 0.5)
     power = windows + 1.0
-    found = {
+    measures = {
         "ridge": torso / rows,
         "highest": height / rows,
         "ratio": height / torso,
@@ -60,24 +58,31 @@ def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
         "alternation": left_right_alternation(top, count),
     }
     if windows.shape[2] >= MIN_COLUMNS_FOR_FRAMES:
-        found["frames"] = np.array([float(spectrogram.native_frames(window)) for window in windows])
-    return found
+        measures["frames"] = np.array([float(spectrogram.native_frames(window)) for window in windows])
+    return measures
+
+
+def select_notes(measures: Measures) -> dict[str, str]:
+    """Returns the notes of the reported measures that windows of this size allow."""
+    return {name: note for name, note in MEASURE_NOTES.items() if name in measures}
 
 
 def is_plausible(measures: Measures) -> np.ndarray:
-    """True where ratio, steps and floor share are those of a walk."""
+    """Returns True where ratio, steps and floor share are those of a walk."""
     checks = (("ratio", RATIO_RANGE), ("steps", STEPS_RANGE), ("floor", FLOOR_SHARE_RANGE))
     return np.all([(measures[name] >= low) & (measures[name] <= high) for name, (low, high) in checks], axis=0)
 
 
 def measure_envelopes(windows: Windows, zero_doppler: float) -> dict[str, Float[np.ndarray, "windows time"]]:
-    """'highest' return, 'torso' and 'lowest' return in each frame, in shares of the height above zero Doppler."""
-    places = {"highest": top_rows, "torso": ridge_rows, "lowest": lowest_rows}
-    return {name: zero_doppler - place(windows) / windows.shape[1] for name, place in places.items()}
+    """Returns 'highest', 'torso' and 'lowest' return in each frame, in shares of the height above zero Doppler."""
+    finders = {"highest": top_rows, "torso": ridge_rows, "lowest": lowest_rows}
+    return {name: zero_doppler - find_rows(windows) / windows.shape[1] for name, find_rows in finders.items()}
 
 
 def align_steps(highest: Float[np.ndarray, "windows time"]) -> Int[np.ndarray, " windows"]:
-    """Frames by which to roll each window so that steps coincide: the strongest wave of 3 to 5 a window begins at 0."""
+    """Returns frames by which to roll each window so that steps coincide: the strongest wave of 3 to 5 per window then
+    begins at 0.
+    """
     waves = np.fft.rfft(highest, axis=1)[:, 3:6]
     strongest = np.abs(waves).argmax(1)
     phase = np.angle(np.take_along_axis(waves, strongest[:, None], 1)[:, 0])
@@ -85,29 +90,29 @@ def align_steps(highest: Float[np.ndarray, "windows time"]) -> Int[np.ndarray, "
 
 
 def ridge_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
-    """Row of the torso in each frame: the centre of the strongest returns."""
+    """Returns the row of the torso in each frame: the centre of the strongest returns."""
     weight = np.maximum(windows + 1.0, 0.0) ** 8
     rows = np.arange(windows.shape[1], dtype=np.float32) + 0.5
     return np.einsum("nft,f->nt", weight, rows) / np.maximum(weight.sum(1), 1e-6)
 
 
 def top_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
-    """Highest row with a clear return in each frame; the ridge where there is none."""
+    """Returns the highest row with a clear return in each frame; the ridge where there is none."""
     clear = windows > CLEAR_RETURN_LEVEL
     highest = np.where(clear.any(1), clear.argmax(1), windows.argmax(1))
     return highest + 0.5
 
 
 def lowest_rows(windows: Windows) -> Float[np.ndarray, "windows time"]:
-    """Lowest row with a clear return in each frame; the ridge where there is none."""
+    """Returns the lowest row with a clear return in each frame; the ridge where there is none."""
     clear = windows > CLEAR_RETURN_LEVEL
     lowest = windows.shape[1] - 1 - clear[:, ::-1].argmax(1)
     return np.where(clear.any(1), lowest, windows.argmax(1)) + 0.5
 
 
 def time_arrow(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
-    """Skewness of the envelope's slope: a leg gathers speed slowly and is stopped by the ground, so the envelope falls
-    faster than it rises. Below 0 for 98 % of real windows; a window reversed in time has the opposite sign.
+    """Returns the skewness of the envelope's slope. A leg gathers speed slowly and is stopped by the ground, so the
+    envelope falls faster than it rises: below 0 for 98 % of real windows, of opposite sign if time is reversed.
     """
     slope = np.diff(uniform_filter1d(envelope.astype(np.float64), 3, axis=1)[:, 1:-1], axis=1)
     slope -= slope.mean(1, keepdims=True)
@@ -117,7 +122,9 @@ def time_arrow(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray,
 def left_right_alternation(
     envelope: Float[np.ndarray, "windows time"], count: Float[np.ndarray, " windows"]
 ) -> Float[np.ndarray, " windows"]:
-    """How much more alike strides are than steps: autocorrelation at two steps less that at one; 0 without steps."""
+    """Returns how much more alike strides are than steps: autocorrelation at two steps less that at one, 0 without
+    steps.
+    """
     correlation = autocorrelation(envelope)
     frames = envelope.shape[1]
     lag = frames / np.maximum(count, 2.5)
@@ -126,7 +133,7 @@ def left_right_alternation(
 
 
 def autocorrelation(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, "windows time"]:
-    """Mean product of the envelope with itself at each lag, over the frames in common."""
+    """Returns the mean product of the envelope with itself at each lag, over the frames in common."""
     frames = envelope.shape[1]
     centred = envelope - envelope.mean(1, keepdims=True)
     power = np.abs(np.fft.rfft(centred, 2 * frames, axis=1)) ** 2
@@ -134,7 +141,9 @@ def autocorrelation(envelope: Float[np.ndarray, "windows time"]) -> Float[np.nda
 
 
 def count_steps(envelope: Float[np.ndarray, "windows time"]) -> Float[np.ndarray, " windows"]:
-    """Steps in a window: its length over the period of the envelope, by autocorrelation; 0 where there is no period."""
+    """Returns the steps in a window: its length over the period of the envelope, by autocorrelation; 0 if there is
+    none.
+    """
     frames = envelope.shape[1]
     correlation = autocorrelation(envelope)
     shortest, longest = max(2, round(frames / 8)), round(frames / 2)

@@ -3,52 +3,35 @@
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
+from walker_sets import ZERO_DOPPLER, walker_sets
 
-from mdiff_jax.data import simulated
 from mdiff_jax.evaluation import measures, report
-from mdiff_jax.metrics import distances, identity, kinematics, memorization, reference, simulator_truth
+from mdiff_jax.metrics import reference, simulator_truth
 from mdiff_jax.metrics.reference import WindowSet
-
-ZERO = 104.5 / 128  # of the walkers' axis
 
 
 @pytest.fixture(scope="module")
-def sets():
-    """Training and test windows of three walkers, from different walks that are less unlike than real ones: with so few
-    of them real windows would be as far from each other as spoilt ones.
-    """
-    windows = list(
-        simulated.make_windows(
-            (64, 64), num_users=3, recordings_per_user=9, windows_per_recording=3, seed=0, difficulty=0.5
-        )
-    )
-    held_out = np.array([w.recording in ("walk_07", "walk_08", "walk_09") for w in windows])
-    every = WindowSet(
-        np.stack([w.spectrogram for w in windows]),
-        np.array([int(w.user[-2:]) - 1 for w in windows]),
-        np.array([f"{w.recording}/1" for w in windows]),
-        np.array([w.index for w in windows]),
-    )
-    return every.pick(~held_out), every.pick(held_out)
+def sets() -> tuple[WindowSet, WindowSet]:
+    return walker_sets()
 
 
 @pytest.fixture(scope="module")
 def judged(sets):
     """Judges windows put in as samples: figures by name, of the group that is asked for."""
     train, test = sets
-    stick = reference.make_reference(train, ZERO, convolutional=False)
-    real = stick.measure(test)
+    judges = reference.make_reference(train, ZERO_DOPPLER, convolutional=False)
+    real = judges.measure(test)
 
     def figures(group, windows, users) -> dict[str, measures.Figure]:
-        made = stick.measure(WindowSet(np.ascontiguousarray(windows), users).in_order())
-        return {f.name: f for f in group(stick, real, made)}
+        made = judges.measure(WindowSet(np.ascontiguousarray(windows), users).sort_by_content())
+        return {f.name: f for f in group(judges, real, made)}
 
     return figures
 
 
-IDENTITY = lambda stick, real, made: measures.identity_figures(real, made)  # noqa: E731
-PHYSICS = lambda stick, real, made: measures.physics_figures(real, made)  # noqa: E731
-FIDELITY = lambda stick, real, made: measures.fidelity_figures(stick, real, made)  # noqa: E731
+IDENTITY = lambda judges, real, made: measures.identity_figures(real, made)  # noqa: E731
+PHYSICS = lambda judges, real, made: measures.physics_figures(real, made)  # noqa: E731
+FIDELITY = lambda judges, real, made: measures.fidelity_figures(judges, real, made)  # noqa: E731
 NOVELTY = measures.novelty_figures
 ALL = measures.all_figures
 ACCURACY, KERNEL = "accuracy, linear judge", "kernel distance, linear judge"
@@ -61,7 +44,7 @@ def test_real_windows_score_as_real_and_are_no_copies(sets, judged):
     for name in (ACCURACY, "recognised, linear judge", "plausible", "median similarity", "median variety"):
         assert f[name].generated == pytest.approx(f[name].real, abs=1e-6), name
     assert f["suspected copies"].generated == f["suspected copies of a part"].generated == 0
-    assert f[ACCURACY].real > 0.6
+    assert f[ACCURACY].real > 0.6 and f[ACCURACY].reliable
 
 
 @pytest.mark.parametrize(
@@ -150,69 +133,21 @@ def test_the_order_of_windows_does_not_matter(sets, judged):
         assert a[name].generated_range == pytest.approx(b[name].generated_range, abs=1e-6), name
 
 
-def test_a_judge_too_weak_to_judge_says_so(sets):
+def test_a_judge_trained_on_wrong_names_is_not_reliable(sets):
     train, test = sets
     shuffled = train._replace(users=np.random.default_rng(0).permutation(train.users))
-    stick = reference.make_reference(shuffled, ZERO, convolutional=False)
-    real = stick.measure(test, parts=False)
+    judges = reference.make_reference(shuffled, ZERO_DOPPLER, convolutional=False)
+    real = judges.measure(test, overlaps=False)
     figures = list(measures.identity_figures(real, real))
-    assert not any(f.reliable for f in figures) and "TOO WEAK" in report.format_note(figures[0])
-    assert "Nobody can say" in report.identity_sentence(figures[:1], reference.LINEAR_JUDGE)
-
-
-def test_correlation_by_fft_is_the_correlation_by_hand():
-    x = np.random.default_rng(0).normal(size=(3, 8, 12)).astype(np.float32)
-    unit = x - x.mean((1, 2), keepdims=True)
-    unit /= np.linalg.norm(unit, axis=(1, 2), keepdims=True)
-    expected = [[max((np.roll(a, s, 1) * b).sum() for s in range(12)) for b in unit] for a in unit]
-    np.testing.assert_allclose(memorization.best_correlation(x, x), expected, atol=1e-5)
-
-
-def test_kernel_distance_by_hand_and_without_bias():
-    rng = np.random.default_rng(0)
-    values = [distances.kernel_distance(*rng.normal(size=(2, 20, 4))) for _ in range(300)]
-    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
-    far = distances.kernel_distance(rng.normal(size=(20, 4)), rng.normal(size=(20, 4)) + 2)
-    assert far > np.max(values)
-
-
-def test_steps_of_a_periodic_envelope():
-    time = np.arange(64)
-    for count in (3, 4, 5):
-        envelope = np.abs(np.sin(np.pi * count * (time + 0.5) / 64))[None]
-        assert kinematics.count_steps(envelope)[0] == pytest.approx(count, rel=0.1)
-
-
-def test_measures_of_walkers_follow_their_truth():
-    """The ridge lies where the truth says, the highest return follows the ankle; with other names they do not."""
-    windows = list(
-        simulated.make_windows((128, 64), num_users=5, recordings_per_user=3, windows_per_recording=1, seed=3)
-    )
-    users = np.array([int(w.user[-2:]) - 1 for w in windows])
-    measures = kinematics.measure_kinematics(np.stack([w.spectrogram for w in windows]), ZERO)
-    known = simulator_truth.simulator_truth(5, 3, windows[0].velocities.tolist())
-    assert known.span == pytest.approx(6.4)
-    of_walks = np.array([w.truth["speed"] for w in windows])
-    assert np.abs(measures["ridge"] * 6.4 / of_walks - 1).mean() < 0.1
-    assert simulator_truth.torso_speed_error(known, measures, users).mean() < 0.1
-    follows = simulator_truth.truth_correlation(known, measures, users)
-    assert min(follows.values()) > 0.7
-    assert min(simulator_truth.truth_correlation(known, measures, (users + 2) % 5).values()) < 0.3
+    assert figures and not any(f.reliable for f in figures)
 
 
 def test_walkers_are_scored_against_the_truth_of_who_they_are_said_to_be(sets, judged):
     known = simulator_truth.simulator_truth(3, 0, np.linspace(5.15, -1.15, 64).tolist())
-    group = lambda stick, real, made: measures.truth_figures(known, real, made)  # noqa: E731
+    group = lambda judges, real, made: measures.truth_figures(known, real, made)  # noqa: E731
     x, users = sets[1][:2]
     right, wrong = judged(group, x, users), judged(group, x, (users + 1) % 3)
     assert len(right) == 3
     assert wrong["torso speed off the truth"].generated > 1.2 * right["torso speed off the truth"].generated
     for name in list(right)[1:]:
         assert right[name].generated == right[name].real > 0.5 > wrong[name].generated
-
-
-def test_the_judge_does_not_mind_a_shift_in_time(sets):
-    train, test = sets
-    judge = identity.fit_linear(train.windows, train.users)
-    a, b = judge.probabilities(test.windows), judge.probabilities(np.roll(test.windows, 9, axis=2))
-    np.testing.assert_allclose(a, b, atol=1e-3)

@@ -15,11 +15,13 @@ def test_only_where_intervals_part_is_there_a_difference():
 
 
 def test_a_judge_too_weak_is_not_asked():
-    weak = share("accuracy", 1, 0.2)._replace(judge="convolutional judge", reliable=False)
+    weak = share("accuracy", 1, 0.2)._replace(note="chance 0.17", judge="convolutional judge", reliable=False)
     able = share("accuracy", 0.4, 0.9)._replace(judge="linear judge")
     for verdict_judge in (weak.judge, able.judge):
         assert "the linear judge names 40%" in report.identity_sentence([able, weak], verdict_judge)
         assert "Nobody can say" in report.identity_sentence([weak, able._replace(reliable=False)], verdict_judge)
+    assert "convolutional judge names 20% (chance 0.17: THE JUDGE IS TOO WEAK" in report.judges_sentence([able, weak])
+    assert "TOO WEAK" in report.format_note(weak) and "TOO WEAK" not in report.format_note(able)
 
 
 def test_of_two_reliable_judges_the_one_whose_verdict_counts_is_asked():
@@ -48,3 +50,10 @@ def test_generated_windows_must_beat_nothing_and_the_classical_ones():
     assert "too few" in report.curve_sentence(points(0.85)[::2])
     text = "\n".join(report.format_curve([*points(0.85)[:2], AugmentationPoint(0, "shift", 2.0, 0.8, 0.7, 0.9)]))
     assert "| generated | 85.0% (84.0% to 86.0%) | too few |" in text
+
+
+def test_long_tables_leave_details_out():
+    figures = [share(f"metric {k}", 0.5, 0.5) for k in range(report.MAX_TABLE_ROWS - 1)]
+    detail = share("distance of a measure", 0.5, 0.5)._replace(detail=True)
+    for rows, shown in (([*figures, detail], True), ([*figures, figures[0], detail], False)):
+        assert ("distance of a measure" in "\n".join(report.format_table("?", rows))) == shown

@@ -17,11 +17,11 @@ def test_the_gap_of_the_set_says_which_windows_share_pixels():
     for gap in (0, 3, 6):
         test = measured(gap)
         for _, one, other in comparison.paired_draws(test, test):
-            assert np.abs(test.set.indices[one][:, None] - test.set.indices[other]).min() > gap
+            assert np.abs(test.window_set.indices[one][:, None] - test.window_set.indices[other]).min() > gap
         assert not comparison.halves_overlap(test)
     assert comparison.halves_overlap(measured(29)), "with such a gap all windows share pixels, and halves are any"
 
 
 def test_the_gap_stays_with_the_set():
     test = measured(5)
-    assert test.pick(np.arange(4)).set.gap == test.set.in_order().gap == 5
+    assert test.pick(np.arange(4)).window_set.gap == test.window_set.sort_by_content().gap == 5

@@ -243,8 +243,8 @@ def test_the_summary_measures_and_says_where_everything_is(finished):
 def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished, tmp_path, monkeypatch):
     root, run, drawn = tmp_path / "run", model.Model.run, []
     shutil.copytree(finished, root)
-    make = functools.partial(sweep.reference.make_reference, convolutional=False)
-    monkeypatch.setattr(sweep.reference, "make_reference", make)
+    make = functools.partial(sweep.make_reference, convolutional=False)
+    monkeypatch.setattr(sweep, "make_reference", make)
 
     def counted(self, requests, seed):
         drawn.append(self.config.sample.guidance_interval)
@@ -400,6 +400,9 @@ def test_samples_are_judged(trained, finished, monkeypatch):
     for name in re.findall(r"\((\w+\.png)\)", text):
         assert (finished / name).is_file()
     leaking = trained._replace(split=trained.split | {"test": trained.split["train"]})
-    stick = reference.make_reference(run.real_window_set(trained, "train"), None, convolutional=False)
-    test = stick.measure(run.real_window_set(leaking, "test"), parts=False)
+    judges = reference.make_reference(run.real_window_set(trained, "train"), None, convolutional=False)
+    test = judges.measure(run.real_window_set(leaking, "test"), overlaps=False)
     assert "THE SPLIT LEAKS: 100%" in run.collect_warnings(leaking, test)[0]
+    config = trained.config.copy_and_resolve_references()
+    config.data.gap = 7
+    assert run.real_window_set(trained._replace(config=config), "test").gap == 7
