@@ -47,7 +47,7 @@ def draw_report_figures(
     rows = {
         u: tuple(to_images(render.spread_windows(x, COLUMNS), colormap) for x in sets) for u, sets in of_user.items()
     }
-    render.draw_grid(folder / "sheet.png", rows, zero)
+    render.plot_grid(folder / "sheet.png", rows, zero)
 
     # ------------------------------------------------------------------- do they help?
     if points:

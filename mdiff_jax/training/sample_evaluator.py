@@ -43,7 +43,7 @@ def make_sample_evaluator(
             dataset.users[u]: tuple(export.to_image(x[ids[shown] == u], colormap) for x in (real, drawn)) for u in mine
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        render.draw_grid(path, images, dataset.metadata["zero_doppler"])
+        render.plot_grid(path, images, dataset.metadata["zero_doppler"])
         figures = {"sheet_identity": identity.score_identity(judge, drawn.mean(-1), ids[shown])["accuracy"]}
         return np.asarray(Image.open(path).convert("RGB")), figures
 

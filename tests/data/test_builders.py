@@ -133,7 +133,7 @@ def test_written_out_and_read_back(dataset, tmp_path, layout):
     np.testing.assert_array_equal(back.indices, dataset.indices[rows])
     np.testing.assert_array_equal(back.user_ids, dataset.user_ids[rows])
     assert np.abs(back.load(np.arange(20)) - dataset.load(rows)).max() <= 2.1 / 255
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         export.export_windows(dataset, rows, target, layout)
 
 
@@ -161,7 +161,7 @@ def test_native_frames_that_are_not_there_are_refused(tmp_path):
         (tmp_path / user).mkdir()
         for k in (1, 2):
             Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save(tmp_path / user / f"{k}.png")
-    with pytest.raises(InputError, match=r"a/1\.png' shows no frames"):
+    with pytest.raises(InputError, match=r"a/1\.png' has no blocks of equal columns"):
         prepare(tmp_path, tmp_path / "out", native_frames=True)
     with pytest.raises(InputError, match="is for folders of images"):
         prepare(tmp_path, tmp_path / "out", native_frames=True, kind="walkers")
@@ -183,7 +183,7 @@ def test_samples_are_cut_by_the_stft_that_is_given(tmp_path):
 
 
 def test_walkers_as_jpeg_are_a_data_set_like_real_ones(tmp_path, capsys):
-    """Written, scanned, inspected: overlap, colour map, frames and truth are those simulated."""
+    """Written, scanned, inspected: overlap, colormap, frames and truth are those simulated."""
     few = ["--walkers=2", "--recordings=6", "--windows=6", f"--output={tmp_path / 'walkers'}"]
     assert export.main(few) == 0 and "72 windows of 2 walkers" in capsys.readouterr().out
     path = tmp_path / "walkers" / "walker_01" / "walk_01_0000.jpg"
@@ -197,7 +197,7 @@ def test_walkers_as_jpeg_are_a_data_set_like_real_ones(tmp_path, capsys):
     assert report["split"]["leaking"] == 0 and not report["near_duplicates"]
     truth = json.loads((tmp_path / "walkers" / "truth.json").read_text())
     assert set(truth) == set(data.files) and truth["walker_01/walk_01_0000.jpg"]["steps_per_minute"] > 80
-    assert export.main(few) == 2 and "is there already" in capsys.readouterr().err
+    assert export.main(few) == 2 and "exists already" in capsys.readouterr().err
 
 
 def test_written_out_as_jpeg(tmp_path):
@@ -211,7 +211,7 @@ def test_written_out_as_jpeg(tmp_path):
         export.export_windows(data, np.arange(4), tmp_path / "other", "images", "gif")
 
 
-def test_colours_can_be_kept(folder, tmp_path):
+def test_colors_can_be_kept(folder, tmp_path):
     data = prepare(folder, tmp_path / "data", channels="rgb", image_size=(64, 64))
     drawn = np.asarray(Image.open(folder / "ID_1" / "case1_1.png"))
     assert np.abs((data.load(np.array([20]))[0] + 1) / 2 * 255 - drawn).max() < 0.01

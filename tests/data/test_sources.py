@@ -20,8 +20,8 @@ from mdiff_jax.data import arrays, colormap, examples, images, sources, spectrog
 from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
-GREY = np.tile(np.linspace(0, 1, 32)[:, None], (1, 24)).astype(np.float32)
-JET = Image.fromarray(colormap.to_rgb(GREY, "jet"))
+GRAY = np.tile(np.linspace(0, 1, 32)[:, None], (1, 24)).astype(np.float32)
+JET = Image.fromarray(colormap.to_rgb(GRAY, "jet"))
 DB = (60 * RNG.uniform(size=(5, 16, 20)) - 80).astype(np.float32)
 
 
@@ -88,18 +88,18 @@ def test_folders_of_a_user_are_recordings(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK"])
-def test_every_kind_of_colour_file_gives_the_same(tmp_path, mode):
+def test_every_kind_of_color_file_gives_the_same(tmp_path, mode):
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     (JET.quantize(256) if mode == "P" else JET.convert(mode)).save(path)
     image = images.read_image(path)
-    assert np.abs(colormap.to_scalar(image, "jet") - GREY).max() < 0.02
+    assert np.abs(colormap.to_scalar(image, "jet") - GRAY).max() < 0.02
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_grey_of_8_and_16_bits(tmp_path, bits):
-    levels = np.round(GREY * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+def test_gray_of_8_and_16_bits(tmp_path, bits):
+    levels = np.round(GRAY * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     Image.fromarray(levels).save(tmp_path / "x.png")
-    assert np.abs(images.read_image(tmp_path / "x.png") - GREY).max() <= 0.5 / (2**bits - 1) + 1e-6
+    assert np.abs(images.read_image(tmp_path / "x.png") - GRAY).max() <= 0.5 / (2**bits - 1) + 1e-6
 
 
 def test_a_listing(tmp_path):
@@ -229,9 +229,9 @@ BAD_IMAGES = {
     "animated": animated(),
     "transparent": see_through(),
     "other size": png(JET.resize((25, 32))),
-    "grey": png(JET.convert("L")),
+    "gray": png(JET.convert("L")),
     "photo": png(Image.fromarray(RNG.integers(0, 255, (32, 24, 3), np.uint8))),
-    "viridis": png(Image.fromarray(colormap.to_rgb(GREY, "viridis"))),
+    "viridis": png(Image.fromarray(colormap.to_rgb(GRAY, "viridis"))),
 }
 BAD_ARRAYS = {
     "empty": b"",
@@ -303,9 +303,9 @@ def test_folders_that_cannot_be_used(tmp_path):
     refused(tmp_path, "holds no folders")
     two_users(tmp_path)
     (tmp_path / "c").mkdir()
-    refused(tmp_path, "user 'c' has 0 images")
+    refused(tmp_path, "user 'c' has too few windows (0)")
     (tmp_path / "c" / "1.png").write_bytes(png(JET))
-    refused(tmp_path, "user 'c' has 1 images")
+    refused(tmp_path, "user 'c' has too few windows (1)")
     (tmp_path / "c" / "notes.txt").write_text("x")
     refused(tmp_path, "notes.txt")
     (tmp_path / "c" / "notes.txt").unlink()
@@ -318,7 +318,7 @@ def test_one_user_is_too_few(tmp_path):
     for path in (tmp_path / "b").iterdir():
         path.unlink()
     (tmp_path / "b").rmdir()
-    refused(tmp_path, "two on")
+    refused(tmp_path, "too few users (1)")
 
 
 def test_names_that_differ_in_case_alone(tmp_path):

@@ -23,7 +23,7 @@ def described(names: dict[str, list[str]], load=unread):
         numbered = [sources.split_trailing_number(stem) for stem in stems]
         files += [f"{user}/{stem}.jpg" for stem in stems]
         users += [list(names).index(user)] * len(stems)
-        recordings += sources.name_walks(numbered)
+        recordings += sources.name_recordings(numbered)
         indices += [index for _, index in numbered]
     return SimpleNamespace(
         files=tuple(files), users=tuple(names), user_ids=np.array(users), recordings=tuple(recordings),
