@@ -67,7 +67,7 @@ def check_size(
     if expected and size not in expected:
         raise InputError(
             f"'{path}' is {size[1]}x{size[0]}, the model's recordings are {expected[0][1]}x{expected[0][0]}: "
-            "draw it as they were drawn"
+            "plot it as the recordings were plotted"
         )
     if size != first_size:
         raise InputError(
