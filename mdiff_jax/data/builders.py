@@ -136,7 +136,7 @@ def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
     """Digest of names and bytes of all files."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(repr(item).encode())
+        digest.update(repr(tuple(item)).encode())
     for path in dict.fromkeys(sources.file_path(root, item) for item in items):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -197,7 +197,7 @@ def atomic_folder(folder: Path) -> Iterator[None]:
 
 
 def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
-    """A TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
+    """Makes a TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
     import tensorflow_datasets as tfds
 
     size = max(1, PART_BYTES // (2 * math.prod(shape)))

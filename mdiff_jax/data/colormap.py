@@ -96,7 +96,7 @@ def _curve(name: str) -> tuple[np.ndarray, cKDTree]:
 
 @functools.cache
 def _weighted_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points in (Y, Cb/2, Cr/2), and g such that (color - point) · g is a step along the curve, in points."""
+    """Points of the curve in (Y, Cb/2, Cr/2), and g such that (color - point) · g is a step along it, in points."""
     curve = _curve(name)[0] @ LUMA_CHROMA.T
     tangent = np.gradient(curve, axis=0)
     tangent /= np.maximum((tangent**2).sum(1, keepdims=True), 1e-3)

@@ -14,14 +14,14 @@ Example = tuple[sources.WindowSource, np.ndarray, dict[str, Any]]  # window (F, 
 
 
 class ReadOptions(NamedTuple):
-    """Options that say how files become windows."""
+    """Options that say how files become windows, and which files are accepted."""
 
     image_size: tuple[int, int]  # rows, frames of the windows that are returned
     channels: str = "scalar"  # or 'rgb'
     colormap: str = "auto"  # of the images; 'auto': the one found in the first image
     stft: arrays.Stft = arrays.DEFAULT_STFT
     native_frames: bool = False  # read images at the frames they had before they were stretched
-    expected_sizes: tuple[tuple[int, int], ...] = ()  # rows, columns that files may have; (): any, but all the same
+    expected_sizes: tuple[tuple[int, int], ...] = ()  # (rows, columns) of files, the usual first; (): any, all alike
 
 
 def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOptions) -> Iterator[Example]:
@@ -30,7 +30,7 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
     InputError for a file that cannot be read, uses another colormap, or has another size than the first or than those
     expected.
     """
-    name, size, first, velocities = options.colormap, None, "", None
+    name, scalar, size, first, velocities = options.colormap, options.channels == "scalar", None, "", None
     for item in tqdm(items, desc="reading", unit="window", mininterval=1):
         path = sources.file_path(root, item)
         if item.row >= 0:
@@ -38,16 +38,15 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
             name = "jet"  # for plotting
         else:
             image = images.read_image(path)
-            if name == "auto" and options.channels == "scalar":
+            if scalar and name == "auto":
                 name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
-            scalar = options.channels == "scalar"
             window = images.to_scalar(image, name, path) if scalar else images.to_rgb(image) / np.float32(255)
         if size is None:
             size, first = window.shape[:2], item.file
         check_size(path, window.shape[:2], first, size, options.expected_sizes)
         if options.native_frames and item.row < 0:
             window = images.to_native_frames(window, options.image_size[1], path)
-        metadata = {"colormap": name if options.channels == "scalar" else None, "original_size": list(size)}
+        metadata = {"colormap": name if scalar else None, "original_size": list(size)}
         metadata |= spectrogram.describe_velocity_axis(velocities, options.image_size[0])
         yield item, spectrogram.resize(window, options.image_size) * 2 - 1, metadata
 

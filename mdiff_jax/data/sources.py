@@ -22,7 +22,7 @@ MIN_WINDOWS = 2  # of a user
 
 
 class WindowSource(NamedTuple):
-    """One window, not read yet."""
+    """Place of a window in a data set; nothing is read yet."""
 
     file: str  # relative to the folder, with '/'; 'walk.npz#12' is window 12 of a file
     user: str

@@ -1,4 +1,4 @@
-"""A walking body seen by a radar: joints → scatterers → slow-time samples.
+"""Radar returns of a walking body: joints → scatterers → slow-time samples.
 
 V. C. Chen, The Micro-Doppler Effect in Radar (2011). Sixteen ellipsoids between the joints of `gait`; each is a cloud
 of points along and around its axis, because one point per limb gives thin lines where real limbs are filled and

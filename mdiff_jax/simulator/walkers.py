@@ -42,7 +42,7 @@ class User(NamedTuple):
 
 @dataclass(frozen=True)
 class SimulatedWindow:
-    """One window with the values it was simulated from."""
+    """Window with the values it was simulated from."""
 
     user: str  # walker_01 …
     recording: str  # walk_01 …
