@@ -1,1 +1,1 @@
-"""Recordings in, spectrograms with user, recording and index out; and back to files."""
+"""Reading of recordings as windows with user, recording and index, and writing of windows to files."""

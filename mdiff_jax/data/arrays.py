@@ -1,11 +1,11 @@
-"""Windows in array files: .npy, .npz, .mat, .h5; nothing is ever unpickled. The name of an array tells what it holds:
+"""Windows in array files: .npy, .npz, .mat, .h5; nothing is ever unpickled. The name of an array says what it holds:
 
-- `spectrogram`: model space, [-1, 1]; (F, T), or (N, F, T) with a line a window
-- `db`: power in dB, same shapes; the top is the file's 99.7th percentile, `Stft.span_db` below it the floor
-- `iq`: complex slow-time samples (S,) of one recording, with `prf` [Hz] and `carrier` [Hz]; `Stft` cuts it in windows
+- `spectrogram`: model space, [-1, 1]; (F, T), or (N, F, T) with one entry per window
+- `db`: power in dB, same shapes; the top is the 99.7th percentile of the file, the floor `Stft.span_db` below it
+- `iq`: complex slow-time samples (S,) of one recording, with `prf` and `carrier` in Hz; cut into windows as `Stft` says
 
-beside which may stand `velocity` (F,) in m/s (where it ascends, rows are turned), `user`, `recording`, `index` (N,). An
-array by another name, alone in its file, is `iq` if complex and `db` if its values span more than 3.
+Optional beside it: `velocity` (F,) in m/s (rows are reversed if it ascends), `user`, `recording`, `index` (N,). A
+single array with another name is read as `iq` if complex and as `db` if its values span more than 3.
 """
 
 import functools
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -43,18 +43,18 @@ sys.stdout.buffer.write(file.getvalue())
 
 
 class Stft(NamedTuple):
-    """How slow-time samples become windows. Consecutive windows share 1 - hop_frames / frames."""
+    """Parameters that turn slow-time samples into windows; consecutive windows share 1 - hop_frames / frames."""
 
-    window_seconds: float = 0.05  # Hann
+    window_seconds: float = 0.05  # of the Hann window
     hop_seconds: float = 0.0375  # between frames
-    frames: int = 56  # a window, 2.1 s, about four steps
+    frames: int = 56  # per window: 2.1 s, about four steps
     hop_frames: int = 14  # between windows
     span_db: float = doppler.SPAN_DB  # kept below the top
     zero_row: float = 0.8125  # row of zero Doppler, share of the height; the velocity axis wraps there
 
 
 class FileDescription(NamedTuple):
-    """The windows of a file."""
+    """Number of windows in a file, and the metadata stored for each; None where it is not stored."""
 
     count: int
     user: list[str] | None
@@ -63,7 +63,7 @@ class FileDescription(NamedTuple):
 
 
 class FileWindows(NamedTuple):
-    """Spectrograms of one file, in model space, and the velocity of each row in m/s."""
+    """Spectrograms of one file in model space, [-1, 1], and the velocity of each row in m/s where known."""
 
     spectrograms: Float[np.ndarray, "windows freq time"]
     velocities: Float[np.ndarray, " freq"] | None
@@ -73,7 +73,7 @@ DEFAULT_STFT = Stft()
 
 
 def make_stft(values: dict[str, float]) -> Stft:
-    """From the keys of data.stft; InputError for the first that cannot work."""
+    """Builds an `Stft` from the keys of data.stft; InputError for the first value out of range."""
     stft = Stft(**values)
     least = Stft(window_seconds=1e-4, hop_seconds=1e-5, frames=8, hop_frames=1, span_db=1.0, zero_row=0.0)
     for name, value, low in zip(Stft._fields, stft, least, strict=True):
@@ -83,7 +83,7 @@ def make_stft(values: dict[str, float]) -> Stft:
 
 
 def describe_file(path: Path, stft: Stft) -> FileDescription:
-    """How many windows a file holds, and what it says of them."""
+    """Counts the windows of a file and reads their metadata; InputError where it does not match their number."""
     count, arrays = len(read_windows(path, stft).spectrograms), load_arrays(path)
     columns = {name: to_strings(arrays[name]) if name in arrays else None for name in ("user", "recording", "index")}
     for name, column in columns.items():
@@ -97,12 +97,12 @@ def describe_file(path: Path, stft: Stft) -> FileDescription:
 
 
 def read_windows(path: Path, stft: Stft = DEFAULT_STFT) -> FileWindows:
-    """The windows of a file; the last file read is kept. InputError for anything that is no such file."""
+    """Reads the windows of a file; the last file read is cached. InputError for any file that does not hold windows."""
     return _read_cached(path, path.stat().st_mtime_ns, stft)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_cached(path: Path, _: int, stft: Stft) -> FileWindows:
+def _read_cached(path: Path, modified_ns: int, stft: Stft) -> FileWindows:
     arrays = load_arrays(path)
     kind, array = select_main_array(arrays, path)
     array = np.squeeze(array) if kind == "iq" else array[None] if array.ndim == 2 else array
@@ -110,9 +110,8 @@ def _read_cached(path: Path, _: int, stft: Stft) -> FileWindows:
         wanted = "(samples,), one range bin" if kind == "iq" else "(rows, frames) or (windows, rows, frames)"
         raise InputError(f"'{path}': '{kind}' has shape {array.shape}: give {wanted}")
     if not np.isfinite(array).all():
-        raise InputError(
-            f"'{path}' holds {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them"
-        )
+        count = int((~np.isfinite(array)).sum())
+        raise InputError(f"'{path}' has values that are NaN or infinite ({count} of {array.size}): correct them")
     if kind == "iq":
         return windows_from_iq(
             array, require_scalar(arrays, "prf", path), require_scalar(arrays, "carrier", path), stft, path
@@ -128,11 +127,11 @@ def _read_cached(path: Path, _: int, stft: Stft) -> FileWindows:
 
 
 def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) -> FileWindows:
-    """Slow time → windows of `frames` frames, one every `hop_frames`; the top is that of the recording."""
+    """Cuts slow-time samples into windows of `frames` frames, one every `hop_frames`; the top is that of them all."""
     size, hop = round(stft.window_seconds * prf), round(stft.hop_seconds * prf)
     frames = (len(iq) - size) // hop + 1 if len(iq) >= size > 1 <= hop else 0
     if frames < stft.frames:
-        raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: a window takes {stft.frames}")
+        raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: give at least {stft.frames}")
     zero = int(size * stft.zero_row)
     db = doppler.to_db(doppler.stft(iq, size, hop, zero))
     long = doppler.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
@@ -142,33 +141,37 @@ def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path
 
 
 def order_rows(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> FileWindows:
-    """Rows from the highest velocity down, where velocities are known."""
+    """Orders rows from the highest velocity down, where velocities are known."""
     if velocity is None:
         return FileWindows(array, None)
     velocity = np.asarray(velocity, float).ravel()
     steps = np.sign(np.diff(velocity))
     if len(velocity) != array.shape[1] or abs(steps.sum()) != len(steps):
-        raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows: mend it")
+        raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows: correct it")
     return FileWindows(array, velocity) if steps[0] < 0 else FileWindows(array[:, ::-1].copy(), velocity[::-1].copy())
 
 
 def select_main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
-    """The array that the file is about, and its kind."""
+    """Returns the kind ('spectrogram', 'db' or 'iq') of the array that holds the windows, and the array."""
     named = [k for k in ("spectrogram", "db", "iq") if k in arrays]
     others = [k for k, v in arrays.items() if k not in METADATA_ARRAYS and v.size > 1 and v.dtype.kind in "fiucV"]
     chosen = named or others
     if len(chosen) != 1:
         raise InputError(
-            f"'{path}' holds {len(chosen)} arrays that may be windows ({', '.join(chosen[:4])}): "
+            f"'{path}' must hold one array of windows, found {', '.join(chosen[:4]) or 'none'}: "
             "name one 'spectrogram', 'db' or 'iq'"
         )
     array = arrays[chosen[0]]
     if array.dtype.kind not in "fiuc" or not array.size:
-        raise InputError(f"'{path}': '{chosen[0]}' holds {array.dtype} {array.shape}, not numbers: save numbers")
+        raise InputError(
+            f"'{path}': '{chosen[0]}' holds {array.dtype} {array.shape}, which is empty or not numeric: save numbers"
+        )
     if named and (named[0] == "iq") == (array.dtype.kind == "c"):
         return named[0], array
     if named:
-        raise InputError(f"'{path}': '{named[0]}' is {array.dtype}: 'iq' is complex, the others real")
+        raise InputError(
+            f"'{path}': '{named[0]}' is {array.dtype}: save 'iq' as complex numbers, the others as real ones"
+        )
     if array.dtype.kind == "c":
         return "iq", array
     finite = array[np.isfinite(array)]
@@ -180,7 +183,7 @@ def select_main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, n
 
 
 def require_scalar(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
-    """A positive number that the file must state."""
+    """Returns a positive number that the file must state; InputError where it does not."""
     value = np.asarray(arrays.get(name, np.nan), float).ravel()
     if value.size != 1 or not 0 < value[0] < np.inf:
         raise InputError(f"'{path}' holds I/Q samples and must state '{name}' in Hz: add it")
@@ -188,7 +191,7 @@ def require_scalar(arrays: dict[str, np.ndarray], name: str, path: Path) -> floa
 
 
 def to_strings(array: np.ndarray) -> list[str]:
-    """Names or numbers as text; whole numbers without a point."""
+    """Converts names or numbers to text; whole numbers have no decimal point."""
     values = [
         x.decode() if isinstance(x, bytes) else np.asarray(x).ravel()[0] if np.size(x) else "" for x in array.ravel()
     ]
@@ -199,7 +202,7 @@ def to_strings(array: np.ndarray) -> list[str]:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file by name; the last file is kept."""
+    """Loads all arrays of a file by name; the last file is cached."""
     try:
         return _load_cached(path, path.stat().st_mtime_ns)
     except InputError:
@@ -210,7 +213,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_cached(path: Path, _: int) -> dict[str, np.ndarray]:
+def _load_cached(path: Path, modified_ns: int) -> dict[str, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return load_numpy(path)
@@ -222,17 +225,17 @@ def _load_cached(path: Path, _: int) -> dict[str, np.ndarray]:
 
 
 def load_matlab(path: Path) -> dict[str, np.ndarray]:
-    """.mat up to v7, read by a child process, since scipy's reader can crash on a damaged file."""
+    """Loads .mat up to v7 in a child process, since scipy's reader can crash on a damaged file."""
     done = subprocess.run([sys.executable, "-c", MATLAB_READER, path, str(MAX_BYTES)], capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["the reader crashed"]
-        raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or take it out")
+        raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or remove it")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
 def load_numpy(path: Path) -> dict[str, np.ndarray]:
-    """Sizes are those that the headers claim, checked before anything is allocated."""
+    """Loads .npy or .npz; the sizes in the headers are checked before anything is allocated."""
     if path.suffix.lower() == ".npy":
         return {"array": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
     with zipfile.ZipFile(path) as archive:
@@ -247,7 +250,9 @@ def load_numpy(path: Path) -> dict[str, np.ndarray]:
 
 
 def decode_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
-    """MATLAB writes columns first, complex numbers as pairs, text as numbers, and cells as references."""
+    """Converts a data set as MATLAB writes it: columns first, complex numbers as pairs, text as numbers, cells as
+    references.
+    """
     array, kind = np.asarray(dataset[()]), dataset.attrs.get("MATLAB_class", b"")
     if kind == b"cell":
         return np.array(["".join(map(chr, np.ravel(file[ref][()]))) for ref in array.ravel()])
@@ -258,6 +263,7 @@ def decode_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
     return array.T if kind else array
 
 
-def check_size(size: Any, path: Path) -> None:
+def check_size(size: int, path: Path) -> None:
+    """InputError for more than `MAX_BYTES` bytes."""
     if size > MAX_BYTES:
-        raise InputError(f"'{path}' claims {size / 2**30:.1f} GiB of numbers: at most {MAX_BYTES / 2**30:.0f} a file")
+        raise InputError(f"'{path}' claims {size / 2**30:.1f} GiB of numbers: give at most {MAX_BYTES / 2**30:.0f} GiB")

@@ -1,6 +1,6 @@
-"""Data sets prepared once as TFDS (array_record, no TensorFlow): users' folders, and synthetic walkers.
+"""Data sets prepared once as TFDS (array_record, no TensorFlow): folders of recordings, and synthetic walkers.
 
-Colour maps are inverted and sizes changed here, once, not in every epoch. Windows are stored as 16-bit numbers.
+Colormaps are inverted and sizes changed here, once, not in every epoch. Windows are stored as 16-bit numbers.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 
 FILE_VERSION = "1.2.0"  # of the stored form
-VALUE_VERSIONS = {"folder": "1.3.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
+VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
-STORED_LEVELS = 65535  # of a stored number; model space [-1, 1] is 0 … 65535
+STORED_LEVELS = 65535  # model space [-1, 1] is stored as 0 … 65535
 StoredExample = tuple[int, dict[str, np.ndarray]]  # key, {"window": uint16 (F, T, C)}
 
 
@@ -72,10 +72,13 @@ def prepare_dataset(
     stft: dict[str, float],
     walkers: dict[str, Any],
 ) -> Dataset:
-    """The data set, from `cache_dir` where it was prepared from the same source before, else prepared there now."""
+    """Opens the data set in `cache_dir`, prepared there before from the same source, else prepares it now.
+
+    InputError for a source that cannot be read, or that is not the one `cache_dir` was prepared from.
+    """
     options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VALUE_VERSIONS[kind]}
     if native_frames and (kind, channels) != ("folder", "scalar"):
-        raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': turn it off")
+        raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': give False")
     if kind == "walkers":
         if channels != "scalar":
             raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
@@ -100,13 +103,13 @@ def prepare_dataset(
     if dataset.fingerprint != fingerprint:
         raise InputError(
             f"the recordings in '{path}' or how they are read have changed since {cache_dir} was prepared: "
-            "give another --workdir, or bring the old recordings back"
+            "give another --workdir, or restore the old recordings"
         )
     return dataset
 
 
 def open_prepared(cache_dir: Path) -> Dataset:
-    """The data set prepared in `cache_dir`; the recordings themselves are not needed."""
+    """Opens the data set prepared in `cache_dir`; the recordings themselves are not needed."""
     description = cache_dir / "dataset.json"
     if not description.is_file():
         raise InputError(f"{cache_dir} holds no prepared data set: run train.py")
@@ -130,10 +133,11 @@ def open_prepared(cache_dir: Path) -> Dataset:
 
 
 def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
-    """Changes when any file's name or bytes do."""
+    """Digest of names and bytes of all files."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(repr(item).encode())
+        fields = ", ".join(f"{name}={value!r}" for name, value in item._asdict().items())
+        digest.update(f"Item({fields})".encode())  # the text that data sets prepared before are known by
     for path in dict.fromkeys(sources.file_path(root, item) for item in items):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -146,7 +150,7 @@ def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
 def write_prepared(
     cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, count: int, examples: Callable
 ) -> None:
-    """Prepares `count` examples into `cache_dir`; dataset.json comes last: interrupted, it is begun again."""
+    """Prepares `count` examples into `cache_dir`; dataset.json comes last: if interrupted, it starts again."""
     shape = (*image_size, {"scalar": 1, "rgb": 3}[channels])
     lines: list[sources.WindowSource] = []
     common: dict[str, Any] = {}
@@ -179,7 +183,7 @@ def write_prepared(
 
 @contextlib.contextmanager
 def atomic_folder(folder: Path) -> Iterator[None]:
-    """An empty `folder`; if what follows fails, it is gone again, with parents that were made for it."""
+    """Makes an empty `folder`; if the body fails, removes it again, with parents that were made for it."""
     made = [p for p in (folder, *folder.parents) if not p.exists()]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -194,7 +198,7 @@ def atomic_folder(folder: Path) -> Iterator[None]:
 
 
 def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
-    """A TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
+    """Makes a TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
     import tensorflow_datasets as tfds
 
     size = max(1, PART_BYTES // (2 * math.prod(shape)))
@@ -220,7 +224,7 @@ def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, 
 
 @contextlib.contextmanager
 def silence_tfds() -> Iterator[None]:
-    """Without the library's own progress bars and news: ours says more."""
+    """Suppresses the progress bars and messages of TFDS."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

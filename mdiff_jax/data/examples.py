@@ -1,4 +1,4 @@
-"""Windows of a data set, read one after the other: images and arrays alike, checked, at the size that is worked at."""
+"""Reading of windows one after the other: images and arrays alike, checked, at the working size."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,48 +14,47 @@ Example = tuple[sources.WindowSource, np.ndarray, dict[str, Any]]  # window (F, 
 
 
 class ReadOptions(NamedTuple):
-    """How files become windows."""
+    """Options that say how files become windows, and which files are accepted."""
 
     image_size: tuple[int, int]  # rows, frames of the windows that are returned
     channels: str = "scalar"  # or 'rgb'
-    colormap: str = "auto"  # that images are drawn in; 'auto': the one of the first image
+    colormap: str = "auto"  # of the images; 'auto': the one found in the first image
     stft: arrays.Stft = arrays.DEFAULT_STFT
-    native_frames: bool = False  # images are read on the frames that they were stretched from
-    expected_sizes: tuple[tuple[int, int], ...] = ()  # rows, columns of files, the recordings' own first; (): any one
+    native_frames: bool = False  # read images at the frames they had before they were stretched
+    expected_sizes: tuple[tuple[int, int], ...] = ()  # (rows, columns) of files, the usual first; (): any, all alike
 
 
 def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOptions) -> Iterator[Example]:
-    """Each window with its source and the metadata of the data set, from the first window on the same but for velocity.
+    """Yields each window with its source and the metadata of the data set.
 
-    InputError for a file that cannot be read, is drawn in another colour map, or has another size than the others or
-    than is expected.
+    InputError for a file that cannot be read, uses another colormap, or has another size than the first or than those
+    expected.
     """
-    name, size, first, velocities = options.colormap, None, "", None
+    name, scalar, size, first, velocities = options.colormap, options.channels == "scalar", None, "", None
     for item in tqdm(items, desc="reading", unit="window", mininterval=1):
         path = sources.file_path(root, item)
         if item.row >= 0:
             window, velocities = read_array_window(path, item.row, options)
-            name = "jet"  # to be drawn in
+            name = "jet"  # for plotting
         else:
             image = images.read_image(path)
-            if name == "auto" and options.channels == "scalar":
+            if scalar and name == "auto":
                 name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
-            scalar = options.channels == "scalar"
             window = images.to_scalar(image, name, path) if scalar else images.to_rgb(image) / np.float32(255)
         if size is None:
             size, first = window.shape[:2], item.file
         check_size(path, window.shape[:2], first, size, options.expected_sizes)
         if options.native_frames and item.row < 0:
             window = images.to_native_frames(window, options.image_size[1], path)
-        metadata = {"colormap": name if options.channels == "scalar" else None, "original_size": list(size)}
+        metadata = {"colormap": name if scalar else None, "original_size": list(size)}
         metadata |= spectrogram.describe_velocity_axis(velocities, options.image_size[0])
         yield item, spectrogram.resize(window, options.image_size) * 2 - 1, metadata
 
 
 def read_array_window(path: Path, row: int, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | None]:
-    """One window of an array file, (F, T, 1) in [0, 1], and the velocity of its rows where known."""
+    """Reads one window of an array file, (F, T, 1) in [0, 1], and the velocity of its rows where known."""
     if options.channels != "scalar":
-        raise InputError(f"'{path}' is an array: data.channels='rgb' is for folders of coloured images")
+        raise InputError(f"'{path}' is an array, not a colored image: give data.channels='scalar'")
     spectrograms, velocities = arrays.read_windows(path, options.stft)
     return (spectrograms[row][..., None] + 1) / 2, velocities
 
@@ -67,7 +66,7 @@ def check_size(
     if expected and size not in expected:
         raise InputError(
             f"'{path}' is {size[1]}x{size[0]}, the model's recordings are {expected[0][1]}x{expected[0][0]}: "
-            "draw it as they were drawn"
+            "plot it as the recordings were plotted"
         )
     if size != first_size:
         raise InputError(

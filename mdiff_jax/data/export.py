@@ -1,6 +1,6 @@
-"""A data set back to files, in layouts that `sources` reads: a folder of images per user, one .npz, or TFDS.
+"""Writing of windows to files: a folder of images per user or one .npz, which `sources` reads, or TFDS.
 
-As a command, a folder of synthetic walkers, drawn as real recordings are:
+As a command it writes a folder of synthetic walkers as images like those of real recordings:
 python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--seed=0]
 """
 
@@ -29,15 +29,16 @@ FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4
 def export_windows(
     dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str, image_format: str = "png"
 ) -> None:
-    """The windows at `rows`; `target` is a folder, for 'npz' a file. It must not be there yet. `image_format`, 'png' or
-    'jpg', is that of layout 'images'.
+    """Writes the windows at `rows` to `target`, a folder (a file for 'npz') that must not exist yet.
+
+    `image_format` of layout 'images' is 'png' or 'jpg'. InputError for an unknown layout or format.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout '{layout}' is not known: give one of {', '.join(LAYOUTS)}")
     if image_format not in FORMATS:
         raise InputError(f"image format '{image_format}' is not known: give one of {', '.join(FORMATS)}")
     if target.exists():
-        raise InputError(f"'{target}' is there already: give another place")
+        raise InputError(f"'{target}' exists already: give another path")
     if layout == "images":
         write_images(dataset, rows, target, image_format)
     else:
@@ -45,12 +46,12 @@ def export_windows(
 
 
 def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format: str) -> None:
-    """FOLDER/USER/CONDITION_INDEX.FORMAT, in the data set's colour map and original size."""
+    """Writes FOLDER/USER/CONDITION_INDEX.FORMAT in the colormap and original size of the data set."""
     names = [f"{file_name(dataset, int(row))}.{image_format}" for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
-            f"{len(twice)} windows would share a file name with another, such as {twice[0]}: give layout 'npz'"
+            f"several windows would get the same file name, such as {twice[0]} ({len(twice)} names): give layout 'npz'"
         )
     for row, name in zip(rows, names, strict=True):
         image = to_image(dataset.load(np.array([row]))[0], dataset.metadata["colormap"])
@@ -58,30 +59,30 @@ def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format:
 
 
 def file_name(dataset: Dataset, row: int) -> str:
-    """USER/CONDITION_INDEX; the number at its end is the place in time."""
+    """USER/CONDITION_INDEX; the number at its end is the index in time."""
     user, index = dataset.users[dataset.user_ids[row]], int(dataset.indices[row])
     condition = dataset.recordings[row].rpartition("/")[0].replace("/", "_")
     return f"{user}/{condition}_{index:04d}" if index >= 0 else f"{user}/{condition}"
 
 
 def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UInt8[np.ndarray, "... 3"]:
-    """Model space → colours; three channels are colours already."""
+    """Converts model space to colors of the named map; three channels are colors already."""
     unit = (np.clip(window, -1, 1) + 1) / 2
     return np.round(unit * 255).astype(np.uint8) if window.shape[-1] == 3 else colormap.to_rgb(unit[..., 0], name)
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "freq time 3"], size: tuple[int, int]) -> None:
-    """A .png or .jpg of `size` (rows, columns), whole or not at all: nearest neighbour, so no colour is off the map."""
+    """Writes a .png or .jpg of `size` (rows, columns) atomically; nearest neighbor, so that no color is off the map."""
     sized = Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST)
     with atomic_write(path) as temporary:
         sized.save(temporary, **({"format": "png"} | FORMATS[path.suffix[1:]]))
 
 
 def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
-    """One file: spectrogram (n, F, T), user, recording, index, and velocity where known."""
+    """Writes one file: spectrogram (n, F, T), user, recording, index, and velocity where known."""
     windows = dataset.load(rows)
     if windows.shape[-1] != 1:
-        raise InputError("colours cannot be written as 'npz': give layout 'images'")
+        raise InputError("colors cannot be written as 'npz': give layout 'images'")
     columns: dict[str, Any] = {
         "spectrogram": windows[..., 0],
         "user": np.array([dataset.users[u] for u in dataset.user_ids[rows]]),
@@ -95,7 +96,7 @@ def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
 
 
 def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
-    """A prepared data set, for `builders.open_prepared`."""
+    """Writes a prepared data set, for `builders.open_prepared`."""
 
     def examples() -> Iterator[Example]:
         for row in rows:
@@ -111,11 +112,11 @@ def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
 
 
 def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
-    """A folder of walkers, jet, 256 x 256, with truth.json (what was simulated, by file); how many windows. `options`
-    are those of `walkers.make_windows`.
+    """Writes a folder of walkers (jet, 256 x 256) with truth.json (the simulated values by file); returns the number of
+    windows. `options` are those of `walkers.make_windows`.
     """
     if folder.exists():
-        raise InputError(f"'{folder}' is there already: give another place")
+        raise InputError(f"'{folder}' exists already: give another path")
     truth = {}
     for w in simulated.make_windows(simulated.IMAGE_SIZE, **options):
         name = f"{w.user}/{w.recording}_{w.index:04d}.{image_format}"
@@ -126,13 +127,13 @@ def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="A folder of synthetic walkers, in the layout of real recordings.")
-    parser.add_argument("--output", type=Path, required=True, help="folder to make; it must not be there yet")
-    parser.add_argument("--walkers", type=int, required=True, help="how many users")
-    parser.add_argument("--recordings", type=int, default=14, help="walks of each")
-    parser.add_argument("--windows", type=int, default=8, help="of each walk, overlapping by three quarters")
-    parser.add_argument("--difficulty", type=float, default=1.0, help="how much a person's walks differ")
-    parser.add_argument("--seed", type=int, default=0, help="of the people and their walks")
+    parser = argparse.ArgumentParser(description="Write a folder of synthetic walkers, laid out as real recordings.")
+    parser.add_argument("--output", type=Path, required=True, help="new folder")
+    parser.add_argument("--walkers", type=int, required=True, help="number of users")
+    parser.add_argument("--recordings", type=int, default=14, help="recordings per user")
+    parser.add_argument("--windows", type=int, default=8, help="windows per recording, overlapping by three quarters")
+    parser.add_argument("--difficulty", type=float, default=1.0, help="how much the recordings of a person differ")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the people and their recordings")
     parser.add_argument("--format", choices=FORMATS, default="jpg", help="jpg: quality 75, 4:2:0, as real recordings")
     given = parser.parse_args(arguments)
     counts = {"num_users": given.walkers, "recordings_per_user": given.recordings}

@@ -1,4 +1,4 @@
-"""One image file as a window: its format, size and colours are checked, none is guessed."""
+"""Reading of one image file as a window: its format, size and colors are checked, none is guessed."""
 
 from pathlib import Path
 
@@ -16,8 +16,9 @@ ImageArray = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows colum
 
 
 def read_image(path: Path) -> ImageArray:
-    """An image as RGB, or as values in [0, 1] where it is grey (8 or 16 bit). InputError if it is none, is cut short,
-    is animated or transparent, or has a size no window has.
+    """Reads an image as RGB, or as values in [0, 1] where it is gray (8 or 16 bit).
+
+    InputError for a file that is no image, is truncated, animated or transparent, or has a size that no window has.
     """
     try:
         with Image.open(path) as image:
@@ -31,18 +32,18 @@ def read_image(path: Path) -> ImageArray:
         raise
     except Exception as error:  # Pillow's plugins raise anything on damaged files
         reason = one_line(error)
-        raise InputError(f"'{path}' cannot be read as an image ({reason}): restore it or take it out") from None
+        raise InputError(f"'{path}' cannot be read as an image ({reason}): restore it or remove it") from None
 
 
 def check_image(image: Image.Image, path: Path) -> None:
-    """Before anything is decoded, but for the alpha channel."""
+    """InputError for an unusable image, before its pixels are decoded, except for the alpha channel."""
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise InputError(f"'{path}' has {width} x {height} pixels: a window has at most {MAX_PIXELS}")
+        raise InputError(f"'{path}' has {width} x {height} pixels: give at most {MAX_PIXELS}")
     if min(width, height) < MIN_SIDE:
-        raise InputError(f"'{path}' is {width}x{height}: a window has at least {MIN_SIDE} rows and frames")
+        raise InputError(f"'{path}' is {width}x{height}: give at least {MIN_SIDE} rows and columns")
     if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"'{path}' holds {image.n_frames} pictures: save one window a file")
+        raise InputError(f"'{path}' holds {image.n_frames} images: save one window per file")
     if image.mode == "F":
         raise InputError(f"'{path}' holds fractions, whose scale is unknown: save an array in dB (.npz, name 'db')")
     if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
@@ -50,32 +51,32 @@ def check_image(image: Image.Image, path: Path) -> None:
 
 
 def to_rgb(image: ImageArray) -> UInt8[np.ndarray, "rows columns 3"]:
-    """An image as RGB, grey ones too."""
+    """Converts an image to RGB."""
     if image.ndim == 3:
         return image
     return np.repeat(np.round(image * 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def to_scalar(image: ImageArray, name: str, path: Path) -> Float[np.ndarray, "rows columns 1"]:
-    """An image → (H, W, 1) in [0, 1]; InputError if it is not drawn in the map that the data set is drawn in."""
+    """Converts an image to (H, W, 1) in [0, 1]; InputError if it does not use the colormap `name` of the data set."""
     if image.ndim == 2 and name != "gray":
-        raise InputError(f"'{path}' is grey, the data set is drawn in {name}: redraw it, or take it out")
+        raise InputError(f"'{path}' is gray, the data set uses {name}: plot it in {name} or remove it")
     if image.ndim == 2:
         return image[..., None]
     off = colormap.residual(image, name)
     if off > colormap.MAX_RESIDUAL[name]:
         best = colormap.detect(image, f"'{path}'")
         raise InputError(
-            f"'{path}' is not drawn in {name} like the others (off by {off:.0f} of 255; the nearest is {best}): "
-            "redraw it, or give data.channels='rgb'"
+            f"'{path}' does not use {name} as the others do (off by {off:.0f} of 255; the nearest map is {best}): "
+            f"plot it in {name} or give data.channels='rgb'"
         )
     return colormap.to_scalar(image, name)[..., None]
 
 
 def to_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
-    """(H, W, 1) → the frames that the image was drawn from, each once or more where there are `columns` for all."""
+    """Reduces (H, W, 1) to the frames it was stretched from; where they are fewer than `columns`, each is repeated."""
     frames = spectrogram.native_frames(window[..., 0])
     if not frames:
-        raise InputError(f"'{path}' shows no frames, blocks of equal columns: give data.native_frames=False")
+        raise InputError(f"'{path}' has no blocks of equal columns that show its frames: give data.native_frames=False")
     native = spectrogram.unstretch(window[..., 0], frames)
     return (native if frames > columns else spectrogram.stretch(native, columns))[..., None]

@@ -1,4 +1,4 @@
-"""What a data set holds, and how it can be split safely: as text, JSON, and one page of figures.
+"""Inspection of a data set: its contents and a safe split, as text, JSON and one page of figures.
 
 python -m mdiff_jax.data.inspect --path=FOLDER [--json=report.json] [--figures=report.png]
 """
@@ -20,19 +20,17 @@ from mdiff_jax.data import colormap, images, sources, spectrogram, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 
-COMPARISON_SIZE = (32, 256)  # rows, frames that windows are compared at
-MAX_WINDOWS = 4000  # read at most so many, the first of each user
-MAX_PAIRS = 120  # for each distance in time
-MIN_CORRELATION_GAIN = (
-    0.02  # by how much the best shift's correlation exceeds the typical one of disjoint windows, to count as overlap
-)
-NEAR_DUPLICATE_CORRELATION = 0.98  # correlation from which windows of two users count as near-duplicates
-FRACTIONS = (0.7, 0.1, 0.2)
+COMPARISON_SIZE = (32, 256)  # rows, frames at which windows are compared
+MAX_WINDOWS = 4000  # that are read, the first of each user
+MAX_PAIRS = 120  # of windows for each distance in time
+MIN_CORRELATION_GAIN = 0.02  # of the best shift over a typical one, from which on windows count as overlapping
+NEAR_DUPLICATE_CORRELATION = 0.98  # from which on windows of two users count as near-duplicates
+FRACTIONS = (0.7, 0.1, 0.2)  # of the proposed split
 Report = dict[str, Any]
 
 
 class InspectedData(NamedTuple):
-    """A data set as `splits` sees it, windows in memory."""
+    """Data set as `splits` needs it, with the windows in memory."""
 
     files: tuple[str, ...]
     users: tuple[str, ...]
@@ -42,11 +40,12 @@ class InspectedData(NamedTuple):
     windows: np.ndarray  # (n, F, T), [-1, 1]
 
     def load(self, rows: np.ndarray) -> np.ndarray:
+        """Returns windows (n, F, T, 1) at these rows."""
         return self.windows[rows][..., None]
 
 
 def inspect(root: Path) -> tuple[Report, InspectedData]:
-    """Reads the data set at `root` and measures it; InputError where it cannot be used."""
+    """Reads the data set at `root` and measures it; InputError for anything that cannot be used."""
     items = sources.scan_windows(root)
     chosen = limit_windows(items)
     windows, common = read_windows(root, chosen)
@@ -60,7 +59,7 @@ def inspect(root: Path) -> tuple[Report, InspectedData]:
 
 
 def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSource]:
-    """The first windows of each user, so many that `MAX_WINDOWS` are not exceeded."""
+    """Keeps the first windows of each user, equally many, `MAX_WINDOWS` in all."""
     most = max(2, MAX_WINDOWS // len({item.user for item in items}))
     seen: Counter[str] = Counter()
     chosen = []
@@ -72,15 +71,15 @@ def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSourc
 
 
 def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndarray, Report]:
-    """Windows (n, F, T) at `SIZE`, with colour map, its residual, and sizes."""
+    """Reads windows (n, F, T) at `COMPARISON_SIZE`; returns them with colormap, its residual, and sizes."""
     windows: list[np.ndarray] = []
     for _, window, found in read_examples(root, items, ReadOptions(COMPARISON_SIZE)):
         windows.append(window[..., 0])
         common = found
     some = [sources.file_path(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
-    coloured = [image for image in map(images.read_image, some) if image.ndim == 3]
-    off = [colormap.residual(image, common["colormap"]) for image in coloured]
-    frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in coloured]
+    colored = [image for image in map(images.read_image, some) if image.ndim == 3]
+    off = [colormap.residual(image, common["colormap"]) for image in colored]
+    frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in colored]
     frames = sorted(n for n in frames if n)
     report = {"colormap": common["colormap"] if some else None, "original_size": common["original_size"]}
     report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}
@@ -89,6 +88,7 @@ def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndar
 
 
 def describe_windows(items: list[sources.WindowSource], windows: np.ndarray) -> InspectedData:
+    """Puts sources and windows (n, F, T) in columns."""
     users = tuple(dict.fromkeys(item.user for item in items))
     return InspectedData(
         tuple(item.file for item in items),
@@ -101,16 +101,22 @@ def describe_windows(items: list[sources.WindowSource], windows: np.ndarray) -> 
 
 
 def user_statistics(items: list[sources.WindowSource], user: str) -> Report:
-    walks = Counter(item.recording for item in items if item.user == user)
-    return {"windows": walks.total(), "walks": len(walks), "longest_walk": max(walks.values())}
+    """Counts the windows and recordings ('walks') of a user."""
+    recordings = Counter(item.recording for item in items if item.user == user)
+    return {
+        "windows": recordings.total(),
+        "walks": len(recordings),
+        "longest_walk": max(recordings.values()),
+    }
 
 
 # ----------------------------------------------------------------------------- overlap
 
 
 def measure_overlap(data: InspectedData) -> Report | None:
-    """How far a window moves from index to index, from the shift at which neighbours correlate best; None where the
-    order in time is unknown or too few windows follow each other.
+    """Measures how far a window moves from index to index, by the shift at which neighbors correlate best.
+
+    None where the order in time is unknown or too few windows follow each other.
     """
     curves = {d: correlation_by_shift(data, d) for d in (1, 2, 3, 4)}
     if curves[1] is None or (data.indices < 0).any():
@@ -128,7 +134,7 @@ def measure_overlap(data: InspectedData) -> Report | None:
 
 
 def correlation_by_shift(data: InspectedData, d: int) -> Float[np.ndarray, " shifts"] | None:
-    """Median correlation of windows k and k + d of one walk, with k moved left by 0 … 7/8 of a window."""
+    """Median correlation of windows k and k + d of one recording, with k moved left by 0 … 7/8 of a window."""
     pairs = [
         i
         for i in range(len(data.files) - d)
@@ -145,7 +151,7 @@ def correlation_by_shift(data: InspectedData, d: int) -> Float[np.ndarray, " shi
 
 
 def pair_correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " pairs"]:
-    """Normalised cross-correlation of pairs (n, F, T)."""
+    """Normalized cross-correlation of pairs (n, F, T)."""
     return (splits.standardize(a) * splits.standardize(b)).sum(1)
 
 
@@ -153,7 +159,7 @@ def pair_correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " pairs"
 
 
 def find_near_duplicates(data: InspectedData) -> list[Report]:
-    """Windows of different users that are almost the same, the most alike first."""
+    """Lists windows of different users that are almost the same, the most similar first."""
     n, rows, frames = data.windows.shape
     x = splits.standardize(data.windows.reshape(n, rows // 4, 4, frames // 8, 8).mean((2, 4)))
     found = []
@@ -168,7 +174,7 @@ def find_near_duplicates(data: InspectedData) -> list[Report]:
 
 
 def propose_split(data: InspectedData, overlap: Report | None) -> Report:
-    """A safe split, or why there is none."""
+    """Sizes of a safe split, or the reason why there is none."""
     gap = overlap["disjoint_at"] - 1 if overlap else splits.DEFAULT_GAP
     try:
         split = splits.make_split(data, fractions=FRACTIONS, by="auto", gap=gap, seed=0)
@@ -184,22 +190,21 @@ def propose_split(data: InspectedData, overlap: Report | None) -> Report:
     return {"gap": gap} | sizes | {k: None if math.isnan(v) else round(v, 3) for k, v in shares.items()}
 
 
-# ----------------------------------------------------------------------------- showing
+# ----------------------------------------------------------------------------- output
 
 
 def format_report(report: Report) -> str:
+    """Formats a report as text of several lines."""
     lines = [f"{report['path']}: {report['windows']} windows of {len(report['users'])} users"]
     if report["windows_measured"] < report["windows"]:
         lines += [f"  measured on the first {report['windows_measured']}, equally many of each user"]
     for user, u in report["users"].items():
-        lines += [
-            f"  {user:16s} {u['windows']:6d} windows in {u['walks']:4d} walks, the longest of {u['longest_walk']}"
-        ]
+        lines += [f"  {user:16s} windows: {u['windows']:6d}, recordings: {u['walks']:4d}, longest: {u['longest_walk']}"]
     height, width = report["original_size"]
-    lines += [f"size: {height} rows, {width} columns; most to fewest windows of a user: {report['imbalance']}"]
+    lines += [f"size: {height} rows, {width} columns; most / fewest windows of a user: {report['imbalance']}"]
     if report["residual"]:
         off = report["residual"]
-        lines += [f"colour map: {report['colormap']}, off by {off['mean']} of 255 on average, {off['max']} at most"]
+        lines += [f"colormap: {report['colormap']}, off by {off['mean']} of 255 on average, {off['max']} at most"]
     if report["native_frames"]:
         low, median, high = report["native_frames"]
         lines += [f"native time frames, before stretching: {low} to {high}, median {median}"]
@@ -218,20 +223,21 @@ def format_report(report: Report) -> str:
 
 
 def format_overlap(o: Report | None) -> list[str]:
+    """Formats the measured overlap as lines of text."""
     if o is None:
-        return ["overlap: not measured, since the order in time is unknown or no windows follow each other"]
+        return ["overlap: not measured (the order in time is unknown, or too few windows follow each other)"]
     if o["disjoint_at"] == 1:
         return ["overlap: none found between consecutive windows"]
     each = ", ".join(f"{o['correlation'][d]} at {d} ({o['best_shift'][d]} of a window)" for d in o["correlation"])
     return [
-        f"overlap: each window starts {o['hop']} of a window after the one before; windows {o['disjoint_at']} or more "
-        "indices apart are disjoint",
+        f"overlap: each window starts {o['hop']} of a window after the previous one; windows {o['disjoint_at']} or more"
+        " indices apart are disjoint",
         f"  correlation after the best shift, by distance: {each}; at wrong shifts {o['correlation_at_wrong_shifts']}",
     ]
 
 
 def plot_report(path: Path, report: Report, data: InspectedData) -> None:
-    """One page: a window of each user, windows per user, and correlation by shift."""
+    """Plots one page: a window of each user, windows per user, and correlation by shift."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     top, bottom = figure.subfigures(2, 1)
     shown = data.users[:10]
@@ -256,10 +262,10 @@ def plot_report(path: Path, report: Report, data: InspectedData) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="What a data set holds, and how it can be split safely.")
+    parser = argparse.ArgumentParser(description="Report the contents of a data set and a safe split of it.")
     parser.add_argument("--path", type=Path, required=True, help="folder or file of recordings")
-    parser.add_argument("--json", type=Path, help="write the report here too")
-    parser.add_argument("--figures", type=Path, help="draw a page of figures here (.png, .pdf)")
+    parser.add_argument("--json", type=Path, help="file for the report (.json)")
+    parser.add_argument("--figures", type=Path, help="file for a page of figures (.png, .pdf)")
     given = parser.parse_args(arguments)
     try:
         report, data = inspect(given.path)

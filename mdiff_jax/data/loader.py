@@ -1,7 +1,6 @@
-"""Batches of training examples by Grain: a pure function of seed and step, so that any step can be begun at."""
+"""Batches of training examples by Grain: a pure function of seed and step, so that a run can start at any step."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
@@ -25,11 +24,11 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches {'user', 'example', *fields} from step `start_step` on.
+    """Yields batches {'user', 'example', *fields} without end, from step `start_step` on.
 
-    `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with a line for each window of the data set.
+    `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with one row per window of the data set.
     'example' is the global index, step times `batch_size` plus the place in the global batch; each process gets every
-    `process_count`-th of a batch. `balanced` draws users equally often.
+    `process_count`-th of a batch. `balanced` makes users equally frequent.
     """
     fetch = make_fetcher(dataset, rows, fields, tables)
     order = balanced_rows(dataset.user_ids[rows], seed) if balanced else np.arange(len(rows))
@@ -40,8 +39,10 @@ def train_batches(
     return iter(mine.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
 
 
-def make_fetcher(dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tables: dict[str, np.ndarray]) -> Any:
-    """Place among `rows` → one example."""
+def make_fetcher(
+    dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tables: dict[str, np.ndarray]
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """Returns a function from a place among `rows` to one example."""
     columns = {name: tables[name][rows] for name in fields if name != "spectrogram"}
     columns["user"] = dataset.user_ids[rows]
     if "spectrogram" not in fields:
@@ -57,7 +58,7 @@ def make_fetcher(dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tabl
 
 
 def balanced_rows(user_ids: np.ndarray, seed: int) -> np.ndarray:
-    """Places with each user as often as the one with most windows: all of its windows, and some again."""
+    """Places of all windows, with random repeats so that each user has as many as the one with the most."""
     rng = np.random.default_rng(seed)
     most = np.bincount(user_ids).max()
     mine = [np.flatnonzero(user_ids == user) for user in np.unique(user_ids)]

@@ -1,4 +1,4 @@
-"""Sheets of spectrograms as PNG: recorded windows beside generated ones, with labelled axes."""
+"""Plotting of grids of spectrograms as PNG: real windows beside generated ones, with labeled axes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-def draw_grid(
+def plot_grid(
     path: Path,
     rows: Mapping[str, tuple[np.ndarray, np.ndarray]],
     zero_doppler: float | None,
@@ -17,10 +17,10 @@ def draw_grid(
     velocity: Sequence[float] | None = None,
     seconds: float | None = None,
 ) -> None:
-    """One row a user: real windows, if there are any, on the left, generated ones on the right.
+    """Writes one row per user: real windows, if there are any, on the left, generated ones on the right.
 
     `rows` maps a user to two arrays of images (n, F, T, 3) uint8; `zero_doppler` is the place of zero velocity as a
-    share of the height from the top, drawn as a tick. `velocity` of each of the rows that the model works at in m/s,
+    share of the height from the top, shown as a tick. `velocity` of each of the rows that the model works at in m/s,
     highest first, and `seconds`, the duration of a window, label the axes.
     """
     real = max(len(r) for r, _ in rows.values())
@@ -57,12 +57,13 @@ def draw_grid(
 
 
 def axis_caption(velocity: Sequence[float] | None, seconds: float | None) -> str:
+    """Caption that names the axes and their units."""
     time = "time, about four steps a window" if seconds is None else "time in s"
     return f"{time}; velocity {'upwards, the tick is zero' if velocity is None else 'in m/s'}"
 
 
 def label_velocity(axis: Axes, velocity: Sequence[float]) -> None:
-    """Whole m/s; `velocity` is of the rows, highest first."""
+    """Labels whole m/s; `velocity` is that of each row, highest first."""
     v, place = np.asarray(velocity)[::-1], ((np.arange(len(velocity)) + 0.5) / len(velocity))[::-1]
     whole = np.arange(np.ceil(v[0]), np.floor(v[-1]) + 1, max(1, round((v[-1] - v[0]) / 4)))
     axis.set_yticks(np.interp(whole, v, place))
@@ -70,17 +71,18 @@ def label_velocity(axis: Axes, velocity: Sequence[float]) -> None:
 
 
 def label_time(axis: Axes, seconds: float) -> None:
-    """Whole seconds."""
+    """Labels whole seconds."""
     whole = np.arange(0, seconds + 1e-6)
     axis.set_xticks(whole / seconds)
     axis.set_xticklabels([f"{x:g}" for x in whole], fontsize=6)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the suffix."""
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110)
 
 
 def spread_windows(windows: np.ndarray, columns: int) -> np.ndarray:
-    """A sheet's row of them, from first to last: neighbours are of one walk and alike."""
+    """Picks at most `columns` windows, evenly from first to last: neighbors are of one recording and alike."""
     return windows[np.linspace(0, len(windows) - 1, min(columns, len(windows))).astype(int)]

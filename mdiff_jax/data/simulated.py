@@ -11,11 +11,14 @@ from mdiff_jax.data.examples import Example
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import walkers
 
-IMAGE_SIZE = (256, 256)  # rows, columns of real recordings, whose blocks of equal columns are imitated
+IMAGE_SIZE = (256, 256)  # rows, columns of real recordings, whose frames are blocks of equal columns
 
 
 def make_windows(size: tuple[int, int], **options: Any) -> Iterator[walkers.SimulatedWindow]:
-    """Windows of `walkers.make_windows(**options)` at `size` (rows, frames), with the velocities of these rows."""
+    """Yields the windows of `walkers.make_windows(**options)` at `size` (rows, frames), with its rows' velocities.
+
+    InputError for a size or an option that cannot be.
+    """
     if min(size) < 1:
         raise InputError(f"size={size}: give at least 1 row and 1 frame")
     for w in walkers.make_windows(**options):
@@ -25,7 +28,7 @@ def make_windows(size: tuple[int, int], **options: Any) -> Iterator[walkers.Simu
 
 
 def read_examples(size: tuple[int, int], options: dict[str, Any]) -> Iterator[Example]:
-    """Each window, named as a file would be, (F, T, 1), and what is common to the data set so far."""
+    """Yields each window (F, T, 1), named as a file would be, and the metadata of the data set so far."""
     total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
     seconds = 0.0
     windows = tqdm(make_windows(size, **options), desc="walking", unit="window", total=total, mininterval=1)

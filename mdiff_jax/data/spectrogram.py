@@ -1,4 +1,4 @@
-"""The sizes that spectrograms are shown and worked at: stretching in time, its inverse, and resizing.
+"""Sizes of spectrograms: stretching in time, its inverse, and resizing of windows and velocity axes.
 
 Rows are Doppler, row 0 the highest velocity (towards the radar is positive); columns are time.
 """
@@ -13,12 +13,12 @@ from mdiff_jax.runtime.array_types import Window
 
 
 def stretch(window: Window, frames: int) -> Float[np.ndarray, "freq frames"]:
-    """More or fewer time frames by nearest neighbour: the blocks that pictures of spectrograms show."""
+    """More or fewer time frames by nearest neighbor: the blocks that images of spectrograms show."""
     return window[:, (np.arange(frames) * window.shape[1]) // frames]
 
 
 def native_frames(window: Float[np.ndarray, "freq columns"]) -> int:
-    """Time frames before they were stretched by nearest neighbour, from where columns change; 0 if they were not."""
+    """Number of time frames before `stretch`, found from where columns change; 0 if they were not stretched."""
     width = window.shape[1]
     change = abs(np.diff(window, axis=1)).mean(0)
     best, score = 0, 1.5
@@ -31,21 +31,21 @@ def native_frames(window: Float[np.ndarray, "freq columns"]) -> int:
 
 
 def unstretch(window: Float[np.ndarray, "freq columns"], frames: int) -> Float[np.ndarray, "freq frames"]:
-    """The inverse of `stretch`: means of the blocks without their outermost columns, into which JPEG mixes others."""
+    """Inverts `stretch`: means of the blocks without their outermost columns, into which JPEG mixes others."""
     blocks = itertools.pairwise(block_starts(frames, window.shape[1]))
     inner = [(start + 1, stop - 1) if stop - start > 2 else (start, stop) for start, stop in blocks]
     return np.stack([window[:, start:stop].mean(1) for start, stop in inner], axis=1)
 
 
 def block_starts(frames: int, width: int) -> Int[np.ndarray, " edges"]:
-    """The first column of each block that `stretch` makes of a frame, and `width`."""
+    """First column of each block that `stretch` makes of a frame, and `width`."""
     return (np.arange(frames + 1) * width + frames - 1) // frames
 
 
 def resize(
     window: Float[np.ndarray, "freq time *channels"], size: tuple[int, int]
 ) -> Float[np.ndarray, "rows frames *channels"]:
-    """To `size` (rows, frames), rows first: along each axis the mean over the area where it shrinks, else nearest."""
+    """Resizes to `size` (rows, frames), rows first: each axis by the mean over the area if it shrinks, else nearest."""
     if window.ndim == 3:
         return np.stack([resize(window[..., c], size) for c in range(window.shape[2])], axis=-1)
     for axis in (0, 1):
@@ -56,14 +56,14 @@ def resize(
 
 
 def resize_velocity_axis(velocities: Float[np.ndarray, " freq"], rows: int) -> Float[np.ndarray, " rows"]:
-    """The velocity in the middle of each of `rows` rows that a spectrogram with these velocities is resized to."""
+    """Velocity at the middle of each of `rows` rows that a spectrogram with these velocities is resized to."""
     places = (np.arange(rows) + 0.5) * len(velocities) / rows - 0.5
     return np.interp(places, np.arange(len(velocities)), velocities)
 
 
 def describe_velocity_axis(velocities: np.ndarray | None, rows: int) -> dict[str, float | list[float] | None]:
-    """What is known of a velocity axis (highest first): 'velocity' in m/s of each of `rows`, 'zero_doppler' as a share
-    of the height from the top.
+    """Metadata of a velocity axis (highest first) at `rows` rows: 'velocity' of each in m/s, 'zero_doppler' as a share
+    of the height from the top; None where it is unknown.
     """
     if velocities is None:
         return {"zero_doppler": None, "velocity": None}

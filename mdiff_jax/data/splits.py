@@ -1,6 +1,6 @@
-"""Which windows are for training, validation, test: whole walks, or blocks of the window index with a gap.
+"""Splits of windows into training, validation and test: whole recordings, or blocks of the index with a gap.
 
-Windows overlap: those less than `gap + 1` indices apart share pixels, so no two such windows may be on different sides.
+Windows overlap: those less than `gap + 1` indices apart share pixels, so no two such windows may be in different parts.
 Where the order in time is not known, overlap is measured, and windows that may overlap stay together.
 """
 
@@ -19,17 +19,16 @@ from mdiff_jax.runtime.workdir import atomic_write
 PARTS = ("train", "validation", "test")
 SPLIT_RULES = ("auto", "recording", "block", "random_that_leaks")
 DEFAULT_GAP = 3  # indices within which windows share pixels, where neither configuration nor measurement says it
-MIN_WALKS = 6  # from so many on, whole walks are dealt out
-OVERLAP_CORRELATION = (
-    0.9  # correlation from which two windows of a user may overlap: disjoint ones reach 0.93 too, so this errs on
-)
-# the side of caution; overlapping ones measure 0.93 on average
+MIN_RECORDINGS = 6  # of a user, from which on whole recordings are assigned
+# Two windows of a user with this correlation may overlap: overlapping ones have 0.93 on average. Disjoint ones reach
+# 0.93 too, so some are kept together needlessly.
+OVERLAP_CORRELATION = 0.9
 Split = dict[str, list[str]]
 
 
 @runtime_checkable
 class SplittableDataset(Protocol):
-    """What a split needs to know of a data set: a line a window."""
+    """Data set as a split needs it, one entry per window."""
 
     files: tuple[str, ...]
     users: tuple[str, ...]
@@ -37,7 +36,8 @@ class SplittableDataset(Protocol):
     recordings: tuple[str, ...]
     indices: np.ndarray
 
-    def load(self, rows: np.ndarray) -> np.ndarray: ...
+    def load(self, rows: np.ndarray) -> np.ndarray:
+        """Returns windows (n, F, T, C) at these rows."""
 
 
 def make_split(
@@ -51,14 +51,15 @@ def make_split(
     fold: int = 0,
     windows_per_user: int | None = None,
 ) -> Split:
-    """Files for 'train', 'validation', 'test' in the given shares of each user's windows.
+    """Assigns files to 'train', 'validation', 'test' in the given shares of each user's windows.
 
-    `by` 'recording' deals out whole walks, 'block' cuts the time axis of a user into three blocks, 'auto' takes walks
-    where a user has at least six. Windows within `gap` indices of another side are in none of the three.
-    'random_that_leaks' deals out windows whatever they share, to show what that does to figures.
+    `by` 'recording' assigns whole recordings, 'block' cuts the time axis of a user into three blocks, 'auto' takes
+    recordings where a user has at least six. Windows within `gap` indices of another part are in none of the three.
+    'random_that_leaks' assigns windows at random, even those that share pixels, to show how that inflates figures.
 
     With `folds` > 1 the test part is the `fold`-th of so many, which together hold every window once. With
-    `windows_per_user` training keeps so many of each user; with the same seed fewer are a subset of more.
+    `windows_per_user` training keeps that many of each user; with the same seed fewer are a subset of more.
+    InputError for options out of range, or a user with too few windows for one of the parts.
     """
     check_split_options(fractions, by, folds, fold)
     if folds > 1:
@@ -74,16 +75,17 @@ def make_split(
         for i, part in enumerate(PARTS):
             chosen = rows[side == i]
             if not len(chosen):
-                walks = len({dataset.recordings[row] for row in rows})
+                recordings = len({dataset.recordings[row] for row in rows})
                 raise InputError(
-                    f"user '{name}' has too few windows ({len(rows)} in {walks} walks) for a {part} part with "
-                    f"a gap of {gap}: record more, change data.fractions, or take the user out"
+                    f"user '{name}' has too few windows for a {part} part with a gap of {gap} (windows: {len(rows)}, "
+                    f"recordings: {recordings}): record more, change data.fractions, or remove the user"
                 )
             split[part] += [dataset.files[row] for row in chosen]
     return split
 
 
 def check_split_options(fractions: Sequence[float], by: str, folds: int, fold: int) -> None:
+    """InputError for the first option that cannot work."""
     if by not in SPLIT_RULES:
         raise InputError(f"data.split_by is '{by}': give one of {', '.join(SPLIT_RULES)}")
     if len(fractions) != len(PARTS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
@@ -102,45 +104,49 @@ def assign_parts(
     fold: int,
     folds: int,
 ) -> np.ndarray:
-    """For each of one user's windows, in order of time: 0 train, 1 validation, 2 test, -1 none of them."""
+    """Part of each window of one user, in order of time: 0 train, 1 validation, 2 test, -1 none of them."""
     if by == "random_that_leaks":
-        return deal_recordings(np.arange(len(rows)).astype(str), fractions, rng, fold, folds)
+        return assign_recordings(np.arange(len(rows)).astype(str), fractions, rng, fold, folds)
     recordings, indices = np.array(dataset.recordings)[rows], dataset.indices[rows]
     if (indices < 0).any():
         groups = overlap_groups(dataset.load(rows)[..., 0])
         if np.bincount(groups).max() > max(fractions) * len(rows) + 1:
             raise InputError(
                 f"the order in time of user '{dataset.users[dataset.user_ids[rows[0]]]}' is unknown, and "
-                f"{np.bincount(groups).max()} of {len(rows)} windows may overlap: end file names with numbers in time"
+                f"{np.bincount(groups).max()} of {len(rows)} windows may overlap: end file names with the index in time"
             )
-        return deal_recordings(groups.astype(str), fractions, rng, fold, folds)
-    if by == "recording" or (by == "auto" and len(set(recordings)) >= max(MIN_WALKS, folds)):
-        side = deal_recordings(recordings, fractions, rng, fold, folds)
+        return assign_recordings(groups.astype(str), fractions, rng, fold, folds)
+    if by == "recording" or (by == "auto" and len(set(recordings)) >= max(MIN_RECORDINGS, folds)):
+        side = assign_recordings(recordings, fractions, rng, fold, folds)
     else:
         side = cut_blocks(len(rows), fractions, fold)
     return np.where(mark_separated(recordings, indices, side, gap), side, -1)
 
 
-def deal_recordings(
+def assign_recordings(
     recordings: np.ndarray, fractions: Sequence[float], rng: np.random.Generator, fold: int, folds: int
 ) -> np.ndarray:
-    """Walks in random order, each to the side that is furthest below its share; with folds, test is every k-th."""
-    walks = rng.permutation(list(dict.fromkeys(recordings.tolist())))
+    """Assigns recordings in random order, each to the part that is furthest below its share; with folds, test is every
+    `folds`-th.
+    """
+    order = rng.permutation(list(dict.fromkeys(recordings.tolist())))
     names, sizes = np.unique(recordings, return_counts=True)
     size_of = dict(zip(names.tolist(), sizes.tolist(), strict=True))
-    side_of = dict.fromkeys(walks[fold::folds], 2) if folds > 1 else {}
+    side_of = dict.fromkeys(order[fold::folds], 2) if folds > 1 else {}
     shares = np.array([*fractions[:2], 0 if folds > 1 else fractions[2]])
     have = np.zeros(len(PARTS))
-    for walk in walks:
-        if walk not in side_of:
-            want = shares / shares.sum() * (have.sum() + size_of[walk]) - have
-            side_of[walk] = int(np.argmax(want))
-            have[side_of[walk]] += size_of[walk]
-    return np.array([side_of[walk] for walk in recordings])
+    for name in order:
+        if name not in side_of:
+            want = shares / shares.sum() * (have.sum() + size_of[name]) - have
+            side_of[name] = int(np.argmax(want))
+            have[side_of[name]] += size_of[name]
+    return np.array([side_of[name] for name in recordings])
 
 
 def cut_blocks(count: int, fractions: Sequence[float], fold: int) -> np.ndarray:
-    """Training, validation, test, in this order from where the last test block ends; fold 0's ends at the end."""
+    """Assigns blocks: training, validation, test, in this order from the end of the test block, which for fold 0 is the
+    end of the time axis.
+    """
     start, stop = (round(count * (1 - f * fractions[2])) for f in (fold + 1, fold))
     rest = count - (stop - start)
     train = round(rest * fractions[0] / (fractions[0] + fractions[1]))
@@ -148,7 +154,7 @@ def cut_blocks(count: int, fractions: Sequence[float], fold: int) -> np.ndarray:
 
 
 def mark_separated(recordings: np.ndarray, indices: np.ndarray, side: np.ndarray, gap: int) -> np.ndarray:
-    """True for windows to keep: of two that are too near on different sides, the one for training (validation) goes."""
+    """True for windows to keep: of two too near ones, test is kept before validation, validation before training."""
     place = time_positions(recordings, indices, gap)
     keep = np.ones(len(side), bool)
     for later in (1, 2):
@@ -157,13 +163,13 @@ def mark_separated(recordings: np.ndarray, indices: np.ndarray, side: np.ndarray
 
 
 def time_positions(recordings: np.ndarray, indices: np.ndarray, gap: int) -> np.ndarray:
-    """Indices on one axis, with those of different conditions far apart."""
+    """Puts indices on one axis, those of different conditions more than `gap` apart."""
     conditions = np.unique([recording.rpartition("/")[0] for recording in recordings], return_inverse=True)[1]
     return conditions * (int(indices.max()) + gap + 2) + indices.astype(np.int64)
 
 
 def distance_to_nearest(place: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """From each place to the nearest of the others."""
+    """Distance from each place to the nearest of the others."""
     far = np.iinfo(np.int64).max // 4
     others = np.concatenate([[-far], np.sort(others), [far]])
     after = np.searchsorted(others, place)
@@ -171,17 +177,17 @@ def distance_to_nearest(place: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def limit_training_windows(side: np.ndarray, count: int, rng: np.random.Generator, user: str) -> np.ndarray:
-    """Keeps `count` windows for training."""
+    """Keeps `count` windows for training; InputError where there are fewer."""
     train = np.flatnonzero(side == 0)
     if not 1 <= count <= len(train):
-        raise InputError(f"windows_per_user is {count}: user '{user}' has {len(train)} windows for training")
+        raise InputError(f"windows_per_user is {count}: give 1 to {len(train)}, as many as user '{user}' has")
     side = side.copy()
     side[rng.permutation(train)[count:]] = -1
     return side
 
 
 def overlap_groups(windows: np.ndarray) -> np.ndarray:
-    """(n, F, T) → a number for each window; windows that are alike after some shift in time have the same."""
+    """Number of the group of each window (n, F, T); windows that are alike after some shift in time have the same."""
     n, rows, frames = windows.shape
     x = windows[:, : rows // 8 * 8, : frames // 32 * 32 or frames]
     x = x.reshape(n, 8, -1, min(32, x.shape[2]), max(1, x.shape[2] // 32)).mean((2, 4))
@@ -192,13 +198,13 @@ def overlap_groups(windows: np.ndarray) -> np.ndarray:
 
 
 def standardize(x: np.ndarray) -> np.ndarray:
-    """(n, …) → (n, m) of mean 0 and length 1, so that products are correlations."""
+    """Flattens (n, …) to (n, m) of mean 0 and length 1, so that products are correlations."""
     x = x.reshape(len(x), -1) - x.reshape(len(x), -1).mean(1, keepdims=True)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
 
 
 def leaking_share(dataset: SplittableDataset, split: Split, gap: int) -> float:
-    """The share of test windows that have pixels in common with a training window, by their indices; nan if unknown."""
+    """Share of test windows that have pixels in common with a training window, by their indices; nan if unknown."""
     if (dataset.indices < 0).any():
         return float("nan")
     owners = np.array([f"{u}/{r}" for u, r in zip(dataset.user_ids, dataset.recordings, strict=True)])
@@ -209,16 +215,15 @@ def leaking_share(dataset: SplittableDataset, split: Split, gap: int) -> float:
 
 
 def write_split(path: Path, split: Split) -> None:
-    """split.json."""
+    """Writes split.json."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(split, indent=0, ensure_ascii=False) + "\n")
 
 
 def read_split(path: Path) -> Split:
-    """split.json back; InputError if it is not one."""
+    """Reads split.json; InputError if it is not one."""
     try:
         split = json.loads(path.read_text())
-        assert split.keys() >= set(PARTS)
-    except (OSError, ValueError, AttributeError, AssertionError):
+        return {name: split[name] for name in PARTS}
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is no split (train, validation, test): restore it") from None
-    return {name: split[name] for name in PARTS}

@@ -49,7 +49,7 @@ def plot_report_figures(
         user: tuple(to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap) for windows in pair)
         for user, pair in of_user.items()
     }
-    render.draw_grid(folder / "sheet.png", rows, zero)
+    render.plot_grid(folder / "sheet.png", rows, zero)
 
     # ------------------------------------------------------------------- usefulness
     if points:

@@ -286,4 +286,4 @@ def write_sheet(path: Path, job: SamplingJob, files: list[tuple[SampleTask, Path
         real = model.to_image(job.real[row]) if row in job.real else generated[:0]
         rows[row] = (real, generated)
     metadata = model.dataset.metadata
-    render.draw_grid(path, rows, metadata["zero_doppler"], velocity=metadata["velocity"], seconds=job.seconds)
+    render.plot_grid(path, rows, metadata["zero_doppler"], velocity=metadata["velocity"], seconds=job.seconds)

@@ -1,0 +1,1 @@
+"""Simulation of walking people as a radar sees them."""

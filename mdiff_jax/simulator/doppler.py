@@ -17,8 +17,9 @@ SPAN_DB = 45.0  # from the floor to the top of a spectrogram
 def stft(
     iq: Complex[np.ndarray, " samples"], window: int, hop: int, rows_above_zero: int
 ) -> Complex[np.ndarray, "freq time"]:
-    """Hann frames of `window` samples, one every `hop`; frame m starts at sample m·hop. Receding targets have
-    falling phase, so that approach is positive. `rows_above_zero` is the row of zero Doppler; the axis wraps there.
+    """Short-time Fourier transform with a Hann window of `window` samples, one every `hop`; frame m starts at sample
+    m·hop. Receding targets have falling phase, so that approach is positive. `rows_above_zero` is the row of zero
+    Doppler; the axis wraps there. InputError for lengths that do not fit.
     """
     if not (hop > 0 and 2 <= window <= len(iq)):
         raise InputError(
@@ -31,15 +32,15 @@ def stft(
 
 
 def row_velocities(window: int, prf: float, wavelength: float, rows_above_zero: int) -> Float[np.ndarray, " freq"]:
-    """m/s of each row of `stft`: steps of wavelength · prf / (2 window); a wrapped axis where it is not symmetric."""
+    """Velocity in m/s of each row of `stft`: steps of wavelength · prf / (2 window); wrapped where not symmetric."""
     return (rows_above_zero - np.arange(window)) * wavelength * prf / (2 * window)
 
 
 def to_db(spectrum: Complex[np.ndarray, "freq time"]) -> Float[np.ndarray, "freq time"]:
-    """Power in dB relative to 1; silence is -200."""
+    """Converts to power in dB relative to 1; silence is -200."""
     return 20 * np.log10(np.abs(spectrum) + 1e-10)
 
 
 def from_db(db: Float[np.ndarray, "freq time"], top_db: float, span_db: float = SPAN_DB) -> Window:
-    """dB → model space; what lies outside [top_db - span_db, top_db] is clipped."""
+    """Converts dB to model space; values outside [top_db - span_db, top_db] are clipped."""
     return (np.clip((db - top_db) / span_db + 1, 0, 1) * 2 - 1).astype(np.float32)

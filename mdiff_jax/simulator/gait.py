@@ -1,8 +1,8 @@
-"""How a person walks: the global human walking model, as angles and offsets over the gait cycle → joints in metres.
+"""Gait kinematics: the global human walking model, from angles and offsets over the gait cycle to joints in meters.
 
 Boulic, Magnenat-Thalmann, Thalmann: A global human walking model with real-time kinematic personification,
 The Visual Computer 6 (1990) 344-358. Axes: x forward, y left, z up. Phase t in cycles of two steps; t = 0 is the right
-heel strike, the left side runs half a cycle ahead. Lengths in metres, angles in degrees where named so.
+heel strike, the left side runs half a cycle ahead. Lengths in meters, angles in degrees where named so.
 """
 
 from typing import NamedTuple
@@ -12,9 +12,7 @@ from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 
 HIP_HEIGHT = 0.530  # of body height, as are all lengths below; thigh, shank and ankle height
-REFERENCE_HEIGHT = (
-    0.491  # Ht of the model, by which it scales: thigh and shank; with .530 strides come out 4 % too long
-)
+REFERENCE_HEIGHT = 0.491  # Ht of the model, by which it scales: thigh and shank; with .530 strides are 4 % too long
 HEAD, NECK, TORSO = 0.130, 0.052, 0.288
 HALF_SHOULDER, HALF_HIP = 0.1295, 0.0955
 THIGH, SHANK, FOOT, ANKLE_HEIGHT = 0.245, 0.246, 0.143, 0.039
@@ -31,7 +29,7 @@ Points = Float[np.ndarray, "time joints 3"]
 
 
 class Gait(NamedTuple):
-    """A person's way of walking. The defaults are Boulic's average adult; factors multiply, shares add."""
+    """Parameters of a person's gait. The defaults are Boulic's average adult; factors multiply, shares add."""
 
     height: float = 1.75  # m
     speed: float = 1.2  # m/s
@@ -53,7 +51,7 @@ class Gait(NamedTuple):
 
 
 def reference_height(gait: Gait) -> float:
-    """Ht in metres."""
+    """Height Ht in meters by which the model scales."""
     return REFERENCE_HEIGHT * gait.height * gait.legs
 
 
@@ -65,7 +63,7 @@ def gait_cycle(gait: Gait) -> tuple[float, float, float]:
 
 
 def kinematic_truth(gait: Gait) -> dict[str, float]:
-    """What can be measured in a spectrogram, beside the parameters themselves."""
+    """Quantities that can be measured in a spectrogram, and the parameters themselves."""
     _, duration, _ = gait_cycle(gait)
     return {"steps_per_minute": float(120 / duration), "stride": float(gait.speed * duration), **gait._asdict()}
 
@@ -78,7 +76,7 @@ def periodic_curve(phase: Time, points: list[tuple[float | int, float | int]]) -
 
 
 def hip_flexion(phase: Time, rv: float) -> Time:
-    """Flexion in degrees."""
+    """Flexion of the hip in degrees."""
     if rv < 0.5:
         return periodic_curve(phase, [(-0.1, 50 * rv), (0.5, -30 * rv)])
     if rv < 1.3:
@@ -89,7 +87,7 @@ def hip_flexion(phase: Time, rv: float) -> Time:
 
 
 def knee_flexion(phase: Time, rv: float) -> Time:
-    """Flexion in degrees."""
+    """Flexion of the knee in degrees."""
     if rv < 1.3:
         return periodic_curve(phase, [(0.17, 3), (0.4, 3), (0.75, 140 * rv if rv < 0.5 else 70), (1, 3)])
     q = (rv - 1.3) / 1.7
@@ -100,7 +98,7 @@ def knee_flexion(phase: Time, rv: float) -> Time:
 
 
 def ankle_flexion(phase: Time, rv: float, support: float) -> Time:
-    """Flexion in degrees, toes up; `support` is RDs."""
+    """Flexion of the ankle in degrees, toes up; `support` is RDs."""
     if rv < 0.5:
         low, push, off = -30 * rv - 3, 22 * rv - 3, -34 * rv - 3
         return periodic_curve(phase, [(0, -3), (0.08, low), (0.5, push), (support, off), (0.85, -3)])
@@ -110,13 +108,13 @@ def ankle_flexion(phase: Time, rv: float, support: float) -> Time:
 
 
 def shoulder_flexion(phase: Time, rv: float) -> Time:
-    """Flexion in degrees."""
+    """Flexion of the shoulder in degrees."""
     swing = 9.88 * rv
     return 3 - swing / 2 - swing * np.cos(2 * np.pi * phase)
 
 
 def elbow_flexion(phase: Time, rv: float) -> Time:
-    """Flexion in degrees."""
+    """Flexion of the elbow in degrees."""
     if rv < 0.5:
         return periodic_curve(phase, [(0.05, 6 * rv + 3), (0.5, 34 * rv + 3), (0.9, 10 * rv + 3)])
     if rv < 1.3:
@@ -127,7 +125,7 @@ def elbow_flexion(phase: Time, rv: float) -> Time:
 
 
 def pelvis_roll(phase: Time, rv: float) -> Time:
-    """Left/right tilt in degrees: four arcs of cosine."""
+    """Left/right tilt of the pelvis in degrees: four arcs of cosine."""
     t = phase % 1.0
     arcs = (
         -1 + np.cos(2 * np.pi * 10 * t / 3),
@@ -139,7 +137,7 @@ def pelvis_roll(phase: Time, rv: float) -> Time:
 
 
 def limb_chain(start: np.ndarray, *links: tuple[float, np.ndarray]) -> list[np.ndarray]:
-    """Joints along a limb in the plane of walking: (length, degrees forward of straight down) each."""
+    """Joints along a limb in the plane of walking; a link is (length, degrees forward of straight down)."""
     joints = [np.broadcast_to(start, (len(links[0][1]), 3))]
     for length, degrees in links:
         a = np.deg2rad(degrees)
@@ -148,7 +146,7 @@ def limb_chain(start: np.ndarray, *links: tuple[float, np.ndarray]) -> list[np.n
 
 
 def rotate(points: Points, degrees: Time, axis: int) -> Points:
-    """Turned about the origin: axis 0 rolls (left side up), 1 pitches (leans forward), 2 yaws (left side back)."""
+    """Rotates about the origin: axis 0 rolls (left side up), 1 pitches (leans forward), 2 yaws (left side back)."""
     a, b = {0: (1, 2), 1: (2, 0), 2: (0, 1)}[axis]
     c, s = np.cos(np.deg2rad(degrees))[:, None], np.sin(np.deg2rad(degrees))[:, None]
     out = points.copy()
@@ -157,7 +155,7 @@ def rotate(points: Points, degrees: Time, axis: int) -> Points:
 
 
 def body_offsets(gait: Gait, phase: Time, rv: float, support: float) -> Float[np.ndarray, "time 3"]:
-    """Forward, lateral and vertical motion of the whole body about its mean path, metres."""
+    """Forward, lateral and vertical motion of the whole body about its mean path, in meters."""
     slow = rv < 0.5
     lateral = -0.128 * rv**2 + 0.128 * rv if slow else 0.032
     forward = -0.084 * rv**2 + 0.084 * rv if slow else 0.021
@@ -193,9 +191,9 @@ def arm_joints(gait: Gait, phase: Time, side: int, rv: float) -> list[np.ndarray
 
 
 def joint_positions(gait: Gait, phase: Time) -> Points:
-    """The joints named in JOINTS, at each phase (in cycles, any length of walk); z = 0 is the ground.
+    """Positions of the joints named in JOINTS at each phase (in cycles, any number of them); z = 0 is the ground.
 
-    The body advances by one stride a cycle. Phase need not be even in time: a walk that quickens is a phase that does.
+    The body advances by one stride per cycle. Phase need not be even in time: it rises faster as a walk quickens.
     """
     rv, duration, support = gait_cycle(gait)
     t = np.asarray(phase, float)
@@ -211,8 +209,8 @@ def joint_positions(gait: Gait, phase: Time) -> Points:
     # thorax torsion for the arms; the trunk leans as the pelvis tilts
     twist = periodic_curve(t, [(0.1, 4 / 3 * rv), (0.4, -1.5 * rv), (0.6, -4 / 3 * rv), (0.9, 1.5 * rv)])
     arms = rotate(arms, gait.torsion * twist, 2)
-    most = -8 * rv**2 + 8 * rv if rv < 0.5 else 2.0
-    tilt = gait.tilt * most * (np.sin(2 * np.pi * (2 * (t + gait.sway_phase) - 0.1)) - 1) + gait.lean
+    amplitude = -8 * rv**2 + 8 * rv if rv < 0.5 else 2.0
+    tilt = gait.tilt * amplitude * (np.sin(2 * np.pi * (2 * (t + gait.sway_phase) - 0.1)) - 1) + gait.lean
     trunk, arms = rotate(trunk, tilt, 1), rotate(arms, tilt, 1)
 
     path = body_offsets(gait, t, rv, support)

@@ -1,7 +1,8 @@
-"""A walking body seen by a radar: joints → scatterers → slow-time samples.
+"""Radar returns of a walking body: joints → scatterers → slow-time samples.
 
 V. C. Chen, The Micro-Doppler Effect in Radar (2011). Sixteen ellipsoids between the joints of `gait`; each is a cloud
-of points along and around its axis, because one point a limb draws thin lines where real limbs are filled and speckled.
+of points along and around its axis, because one point per limb gives thin lines where real limbs are filled and
+speckled.
 """
 
 from typing import NamedTuple
@@ -13,10 +14,8 @@ from mdiff_jax.simulator.gait import JOINTS
 
 WAVELENGTH = 3.893e-3  # m, 77 GHz
 OVERSAMPLING = 16  # slow-time samples for each time at which joints are computed
-MIN_CROSS_SECTION_SHARE = (
-    0.15  # of the broadside cross-section: clothes and joints scatter where a smooth spheroid would not
-)
-FADING_SECONDS = 0.2  # s
+MIN_CROSS_SECTION_SHARE = 0.15  # of the broadside one: clothes and joints scatter where a smooth spheroid would not
+FADING_SECONDS = 0.2  # between independent gains
 SEGMENTS = (  # from, to, radius in m, points
     ("neck", "crown", 0.10, 6), ("pelvis", "neck", 0.15, 10),
     ("neck", "shoulder_r", 0.06, 4), ("neck", "shoulder_l", 0.06, 4),
@@ -30,7 +29,7 @@ SEGMENTS = (  # from, to, radius in m, points
 
 
 class Scene(NamedTuple):
-    """Where a walk is seen from, and how well."""
+    """Place of the radar, noise, and gains of the parts of the body."""
 
     nearest: float = 3.0  # m, distance at which the walk ends
     radar_height: float = 1.0  # m
@@ -50,7 +49,7 @@ def cross_section(radius: float, half: Float[np.ndarray, "*#n"], cosine: Float[n
 
 
 def gain_db(scene: Scene, start: str, end: str) -> float:
-    """The part of the body that a segment belongs to."""
+    """Gain of the part of the body that a segment belongs to."""
     part = end.split("_")[0]
     if part in ("elbow", "hand"):
         return scene.arm_db
@@ -58,7 +57,7 @@ def gain_db(scene: Scene, start: str, end: str) -> float:
 
 
 def speckle(points: int, times: int, decay: int, rng: np.random.Generator) -> Complex[np.ndarray, "points times"]:
-    """Complex Gaussian gains of unit power that forget themselves in `decay` times: aspects of a limb come and go."""
+    """Complex Gaussian gains of unit power that decorrelate over `decay` times, as the aspects of a limb change."""
     knots = times // decay + 3
     z = rng.standard_normal((points, knots, 2)) @ np.array([1, 1j]) / np.sqrt(2)
     place = np.arange(times) / decay
@@ -69,7 +68,7 @@ def speckle(points: int, times: int, decay: int, rng: np.random.Generator) -> Co
 def scatterers(
     joints: Float[np.ndarray, "times joints 3"], scene: Scene, decay: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "points times"], Complex[np.ndarray, "points times"]]:
-    """Distance in m and complex amplitude of every point at every time; the radar stands beyond the end of the walk."""
+    """Distance in m and complex amplitude of every point at every time; the radar stands beyond the end of the path."""
     end = joints[-1, 0, 0] + scene.nearest
     angle = np.deg2rad(scene.heading)
     radar = np.array([end, np.tan(angle) * scene.nearest, scene.radar_height])
@@ -97,8 +96,8 @@ def scatterers(
 def slow_time_samples(
     ranges: Float[np.ndarray, "points times"], amplitudes: Complex[np.ndarray, "points times"]
 ) -> Complex[np.ndarray, " samples"]:
-    """x = Σ a exp(-j 4π r / wavelength) at OVERSAMPLING samples a time; between times r is a Catmull-Rom cubic, and a
-    is held. A target that comes nearer turns forward. samples = (times - 3) · OVERSAMPLING, the first at times[1].
+    """Samples x = Σ a exp(-j 4π r / wavelength), OVERSAMPLING of them per time; between times r is a Catmull-Rom cubic,
+    and a is held. The phase of approaching targets rises. samples = (times - 3) · OVERSAMPLING, the first at times[1].
     """
     f = np.arange(OVERSAMPLING) / OVERSAMPLING
     spline = np.stack([-f + 2 * f**2 - f**3, 2 - 5 * f**2 + 3 * f**3, f + 4 * f**2 - 3 * f**3, f**3 - f**2]) / 2
@@ -111,7 +110,7 @@ def slow_time_samples(
 
 
 def fading(samples: int, rate: float, deviation_db: float, rng: np.random.Generator) -> Float[np.ndarray, " samples"]:
-    """Gain of the whole return, which rises and falls in FADE seconds: echoes from floor and walls add and cancel."""
+    """Gain of the whole return, which varies over `FADING_SECONDS`: echoes from floor and walls add and cancel."""
     place = np.arange(samples) / (FADING_SECONDS * rate)
     knots = deviation_db * rng.standard_normal(int(place[-1]) + 2)
     return 10 ** (np.interp(place, np.arange(len(knots)), knots) / 20)

@@ -16,21 +16,21 @@ from mdiff_jax.runtime.array_types import Window
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import doppler, gait, radar
 
-ROWS, ZERO_ROW = 128, 104  # of the native grid; zero Doppler
+ROWS, ZERO_ROW = 128, 104  # of a window; zero Doppler
 VELOCITY_STEP = 0.05  # m/s a row: from 5.2 down to -1.15 m/s
-PRF = 2 * ROWS * VELOCITY_STEP / radar.WAVELENGTH  # Hz; what is faster wraps round, as in the real pictures
+PRF = 2 * ROWS * VELOCITY_STEP / radar.WAVELENGTH  # Hz; what is faster wraps around, as in real recordings
 HOP_SAMPLES = 120  # samples between frames, 37 ms; a frame is ROWS samples, 39 ms
-STEPS_PER_WINDOW = 4  # a window
-DISJOINT_GAP = STEPS_PER_WINDOW  # added to the window index at the end of a walk
-CLUTTER_DB = 34.0  # what stands still, below the top
-FADING_DB = 4.0  # deviation; real windows' columns differ in strength so much more than a steady return's
-DETECTION_LEVEL = -0.6  # in model space; real pictures show nothing fainter
-PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as real pictures show them
+STEPS_PER_WINDOW = 4
+DISJOINT_GAP = STEPS_PER_WINDOW  # added to the window index at the end of a recording
+CLUTTER_DB = 34.0  # of what stands still, below the top
+FADING_DB = 4.0  # deviation; the columns of real windows differ in strength by that much more than steady returns
+DETECTION_LEVEL = -0.6  # in model space; real recordings show nothing fainter
+BODY_PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as in real recordings
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
 
 
 class User(NamedTuple):
-    """What stays the same from walk to walk."""
+    """Parameters of a person that all recordings share."""
 
     gait: gait.Gait
     torso_db: float
@@ -42,11 +42,11 @@ class User(NamedTuple):
 
 @dataclass(frozen=True)
 class SimulatedWindow:
-    """One window with the truth about it."""
+    """Window with the values it was simulated from."""
 
     user: str  # walker_01 …
     recording: str  # walk_01 …
-    index: int  # in time order; windows 4 or more apart share no sample, and walks are that far apart
+    index: int  # in time order; windows 4 or more apart share no sample, and recordings are that far apart
     spectrogram: Window  # [-1, 1], row 0 the highest velocity; the simulator's own has ROWS rows
     truth: dict[str, float]  # of this recording
     velocities: Float[np.ndarray, " freq"]  # m/s of each row
@@ -54,15 +54,18 @@ class SimulatedWindow:
 
 
 def make_users(num_users: int, seed: int) -> list[User]:
-    """People spread evenly over the ranges below (Richtmyer's sequence: fractions of k √prime, shifted by the seed)."""
+    """Makes people spread evenly over the ranges of `make_user`; InputError for less than one.
+
+    Parameters are fractions of k √prime, shifted by the seed (Richtmyer's sequence).
+    """
     if num_users < 1:
-        raise InputError(f"num_users={num_users}: give at least one")
+        raise InputError(f"num_users={num_users}: give at least 1")
     shift = np.random.default_rng([seed, 1]).uniform(size=len(PRIMES))
     return [make_user((shift + k * np.sqrt(PRIMES)) % 1.0) for k in range(num_users)]
 
 
 def make_user(u: Float[np.ndarray, " parameters"]) -> User:
-    """A person from numbers in [0, 1)."""
+    """Makes a person from numbers in [0, 1), one per parameter."""
     ranges = dict(
         height=(1.55, 1.90), speed=(0.92, 1.32), cadence=(0.92, 1.08), legs=(0.96, 1.04), thigh=(0.94, 1.06),
         arm_right=(0.3, 1.0), arm_left=(0.3, 1.0), asymmetry=(-0.07, 0.07), limp=(-0.03, 0.03),
@@ -70,12 +73,12 @@ def make_user(u: Float[np.ndarray, " parameters"]) -> User:
         sway_phase=(0.13, 0.21), sway_peak=(0.2, 0.4),
     )  # fmt: skip
     person = {name: float(low + (high - low) * x) for (name, (low, high)), x in zip(ranges.items(), u, strict=False)}
-    gains = (PART_DB + 6 * u[len(ranges) :] - 3).tolist()
+    gains = (BODY_PART_DB + 6 * u[len(ranges) :] - 3).tolist()
     return User(gait.Gait(**person), *gains)
 
 
 def vary_walk(user: User, difficulty: float, rng: np.random.Generator) -> tuple[gait.Gait, radar.Scene]:
-    """One walk of a person: how it differs from the others, and from where it is seen."""
+    """Draws one recording of a person: its gait, and the place and gains of the radar."""
     g = user.gait
     spread = dict(
         speed=0.07, cadence=0.028, arm_right=0.22, arm_left=0.22, asymmetry=0.028, limp=0.011, knee=0.07, ankle=0.084,
@@ -92,7 +95,7 @@ def vary_walk(user: User, difficulty: float, rng: np.random.Generator) -> tuple[
 def simulate_slow_time(
     walk: gait.Gait, scene: radar.Scene, steps: int, difficulty: float, wrapped: bool, rng: np.random.Generator
 ) -> tuple[Complex[np.ndarray, " samples"], Float[np.ndarray, " steps"]]:
-    """Slow-time samples of a walk, and the samples at which the torso is fastest, steps + 1 of them."""
+    """Slow-time samples of a recording, and the samples at which the torso is fastest, steps + 1 of them."""
     rate = (1 if wrapped else 2) * PRF / radar.OVERSAMPLING
     _, duration, _ = gait.gait_cycle(walk)
     times = int((steps + 1.5) / 2 * duration * 1.1 * rate)
@@ -107,7 +110,7 @@ def simulate_slow_time(
 
 
 def next_speed_peak(walk: gait.Gait, after: float) -> float:
-    """The phase, in cycles, at which the torso is fastest next."""
+    """Phase, in cycles, at which the torso is fastest next."""
     phase = np.linspace(0, 0.5, 101)
     peak = phase[np.argmax(np.gradient(gait.joint_positions(walk, phase)[:, :2, 0].mean(1)))]
     return peak + np.ceil((after - peak) * 2) / 2
@@ -116,7 +119,7 @@ def next_speed_peak(walk: gait.Gait, after: float) -> float:
 def native_spectrogram(
     iq: Complex[np.ndarray, " samples"], scene: radar.Scene, wrapped: bool, rng: np.random.Generator
 ) -> Window:
-    """Native spectrogram (ROWS, frames) of a window's samples, its top the strongest returns."""
+    """Spectrogram (ROWS, frames) of the samples of a window, its top the strongest returns."""
     fold = 1 if wrapped else 2
     spectrum = doppler.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW)[:ROWS]
     db = doppler.to_db(spectrum)
@@ -130,7 +133,7 @@ def native_spectrogram(
 def make_recording(
     user: User, windows: int, rng: np.random.Generator, difficulty: float, wrapped: bool
 ) -> Iterator[tuple[Window, dict[str, float], float]]:
-    """Windows of one walk, with its truth and their durations in seconds."""
+    """Yields the windows (ROWS, frames) of one recording, with its truth and their durations in seconds."""
     walk, scene = vary_walk(user, difficulty, rng)
     iq, fastest = simulate_slow_time(walk, scene, windows + STEPS_PER_WINDOW - 1, difficulty, wrapped, rng)
     truth = gait.kinematic_truth(walk) | {k: float(v) for k, v in scene._asdict().items()}
@@ -151,8 +154,10 @@ def make_windows(
     difficulty: float = 1.0,
     wrapped: bool = True,
 ) -> Iterator[SimulatedWindow]:
-    """All windows, user by user and walk by walk. `difficulty` scales how much a person's walks differ; unwrapped,
-    speeds off the axis are lost rather than folded back. InputError for a number that cannot be.
+    """Yields all windows, user by user and recording by recording.
+
+    `difficulty` scales how much the recordings of a person differ; unwrapped, speeds off the axis are lost rather than
+    folded back. InputError for a count below 1 or a negative difficulty.
     """
     if min(recordings_per_user, windows_per_recording) < 1 or difficulty < 0:
         raise InputError(

@@ -47,7 +47,7 @@ def make_sample_evaluator(
             user: tuple(export.to_image(x[rows], colormap) for x in (real, generated)) for user, rows in of_user.items()
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        render.draw_grid(path, images, dataset.metadata["zero_doppler"])
+        render.plot_grid(path, images, dataset.metadata["zero_doppler"])
         figures = {"sheet_identity": identity.score_identity(judge, generated.mean(-1), ids[shown])["accuracy"]}
         return np.asarray(Image.open(path).convert("RGB")), figures
 

@@ -1,4 +1,4 @@
-"""Colour maps: exact without loss, close after JPEG, and refused where an image is drawn in none."""
+"""Colormaps: exact without loss, close after JPEG, and refused where an image is drawn in none."""
 
 import io
 
@@ -29,7 +29,7 @@ def test_every_level_comes_back(name):
 
 
 @pytest.mark.parametrize("name", colormap.NAMES)
-def test_the_map_is_recognised_after_jpeg(name):
+def test_the_map_is_recognized_after_jpeg(name):
     image = jpeg(colormap.to_rgb(SMOOTH, name))
     assert colormap.detect(image, "it") == name
     assert np.abs(colormap.to_scalar(image, name) - SMOOTH).mean() < 3 / 255
@@ -37,9 +37,7 @@ def test_the_map_is_recognised_after_jpeg(name):
 
 def test_a_picture_of_something_else_is_refused_with_the_best_match():
     for image in (RNG.integers(0, 256, (64, 64, 3), np.uint8), np.full((64, 64, 3), (150, 100, 120), np.uint8)):
-        with pytest.raises(
-            InputError, match=r"'photo.jpg' is drawn in no known colour map: the nearest, \w+, is off by"
-        ):
+        with pytest.raises(InputError, match=r"'photo.jpg' uses no known colormap \(the nearest map is \w+, off by"):
             colormap.detect(image, "'photo.jpg'")
 
 

@@ -17,7 +17,7 @@ def test_resizing_takes_area_means_down_and_nearest_up() -> None:
 
 
 def test_an_axis_that_shrinks_is_averaged_though_the_other_grows() -> None:
-    """Colours one by one, and each column is a frame."""
+    """Colors one by one, and each column is a frame."""
     window = np.random.default_rng(0).uniform(size=(200, 28, 3)).astype(np.float32)
     here = spectrogram.resize(window, (50, 56))
     assert here.dtype == np.float32

@@ -23,7 +23,7 @@ def described(names: dict[str, list[str]], load=unread):
         numbered = [sources.split_trailing_number(stem) for stem in stems]
         files += [f"{user}/{stem}.jpg" for stem in stems]
         users += [list(names).index(user)] * len(stems)
-        recordings += sources.name_walks(numbered)
+        recordings += sources.name_recordings(numbered)
         indices += [index for _, index in numbered]
     return SimpleNamespace(
         files=tuple(files), users=tuple(names), user_ids=np.array(users), recordings=tuple(recordings),
@@ -122,3 +122,8 @@ def test_real_recordings(real_recordings):
     users = list(dict.fromkeys(item.user for item in items))
     data = described({u: [item.file.split("/")[1][:-4] for item in items if item.user == u] for u in users})
     assert nearest_across(splits.make_split(data, **SHARES, by="auto")) >= 4
+
+
+def test_a_split_of_prepared_windows(dataset):
+    split = splits.make_split(dataset, fractions=(0.6, 0.2, 0.2), by="auto", gap=3, seed=0)
+    assert splits.leaking_share(dataset, split, 3) == 0

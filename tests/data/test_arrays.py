@@ -1,0 +1,103 @@
+"""Array files: every format read alike, velocities in order, I/Q samples on their velocity, damage refused by name."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.constants
+from recordings import DB, arrays_of, check_damaged, refused, save
+
+from mdiff_jax.data import arrays, sources, spectrogram
+
+
+def save_mat73(path: Path, array: np.ndarray) -> None:
+    """As MATLAB writes it: columns first, and the class as an attribute."""
+    with h5py.File(path, "w") as file:
+        file["db"] = array.T
+        file["db"].attrs["MATLAB_class"] = np.bytes_("double")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".mat", ".h5", "73.mat"])
+def test_every_array_format_gives_the_same(tmp_path, suffix):
+    for user in ("a", "b"):
+        (tmp_path / user).mkdir()
+        path = tmp_path / user / f"walk{suffix}"
+        save_mat73(path, DB) if suffix == "73.mat" else save(path, db=DB)
+    items = sources.scan_windows(tmp_path)
+    assert [item.index for item in items] == [0, 1, 2, 3, 4] * 2
+    windows, _ = arrays.read_windows(sources.file_path(tmp_path, items[0]))
+    np.testing.assert_allclose(windows, np.clip((DB - np.percentile(DB, 99.7)) / 45 + 1, 0, 1) * 2 - 1, atol=1e-5)
+
+
+def test_an_ascending_velocity_axis_is_turned(tmp_path):
+    up = np.linspace(-1, 5, 16)
+    save(tmp_path / "up.npz", db=DB, velocity=up)
+    save(tmp_path / "down.npz", db=DB[:, ::-1], velocity=up[::-1])
+    one, other = arrays.read_windows(tmp_path / "up.npz"), arrays.read_windows(tmp_path / "down.npz")
+    np.testing.assert_array_equal(one.spectrograms, other.spectrograms)
+    assert one.velocities[0] == 5
+    axis = spectrogram.describe_velocity_axis(one.velocities, 8)
+    assert axis["zero_doppler"] == pytest.approx((5 * 16 / 6.4 + 0.5) / 16, abs=0.07) and axis["velocity"][0] > 4
+
+
+def test_samples_of_a_target_land_on_its_velocity(tmp_path):
+    """One scatterer approaching at 2 m/s: phase 4 pi v t / wavelength."""
+    prf, carrier = 4000.0, 77e9
+    t = np.arange(40000) / prf
+    iq = np.exp(4j * np.pi * 2.0 * t * carrier / scipy.constants.c)
+    save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
+    windows, velocities = arrays.read_windows(tmp_path / "x.npz")
+    assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
+    assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16
+    np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
+
+
+def npz_bomb() -> bytes:
+    """An array that claims 2^40 numbers."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive, archive.open("db.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**20, 2**20)})
+    return file.getvalue()
+
+
+BAD_ARRAYS = {
+    "empty": b"",
+    "zeros": bytes(500),
+    "cut": arrays_of(db=DB)[:300],
+    "bomb": npz_bomb(),
+    "nan": arrays_of(db=np.where(DB > -30, np.nan, DB)),
+    "inf": arrays_of(db=np.where(DB > -30, -np.inf, DB)),
+    "object": arrays_of(db=np.array([{"a": 1}, None], object)),
+    "text": arrays_of(db=np.array(["a", "b"])),
+    "flat": arrays_of(db=DB.ravel()),
+    "four axes": arrays_of(db=DB[None]),
+    "no windows": arrays_of(db=DB[:0]),
+    "two": arrays_of(x=DB, y=DB),
+    "unit unknown": arrays_of(x=DB / 80),
+    "not model space": arrays_of(spectrogram=DB),
+    "complex dB": arrays_of(db=DB + 1j),
+    "real samples": arrays_of(iq=DB[0, 0]),
+    "no prf": arrays_of(iq=np.exp(1j * np.arange(9000))),
+    "short samples": arrays_of(iq=np.exp(1j * np.arange(90)), prf=np.array(4000.0), carrier=np.array(77e9)),
+    "velocity": arrays_of(db=DB, velocity=np.zeros(16)),
+    "index": arrays_of(db=DB, index=np.arange(3)),
+    "thin": arrays_of(db=DB[:, :2]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_a_bad_array_is_refused_by_name(tmp_path, kind):
+    for user, data in (("a", arrays_of(db=DB)), ("b", BAD_ARRAYS[kind])):
+        (tmp_path / user).mkdir()
+        (tmp_path / user / f"walk_{user}.npz").write_bytes(data)
+    refused(tmp_path, "walk_b.npz")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy", "mat", "h5"])
+def test_damaged_arrays_are_refused_by_name_or_read(tmp_path, suffix):
+    save(tmp_path / f"good.{suffix}", db=DB)
+    trials = 6 if suffix == "mat" else 25  # .mat is read by a child process
+    check_damaged(tmp_path / f"good.{suffix}", lambda path: arrays.read_windows(path).spectrograms, trials)

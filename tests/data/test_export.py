@@ -1,0 +1,53 @@
+"""Windows written to files and read back; walkers written as images like real ones."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from recordings import prepare
+
+from mdiff_jax.data import builders, export, inspect
+from mdiff_jax.runtime.errors import InputError
+
+
+@pytest.mark.parametrize("layout", export.LAYOUTS)
+def test_written_out_and_read_back(dataset, tmp_path, layout):
+    rows, target = np.arange(10, 30), tmp_path / ("out.npz" if layout == "npz" else "out")
+    export.export_windows(dataset, rows, target, layout)
+    back = builders.open_prepared(target) if layout == "tfds" else prepare(target, tmp_path / "again")
+    assert back.users == dataset.users
+    np.testing.assert_array_equal(back.indices, dataset.indices[rows])
+    np.testing.assert_array_equal(back.user_ids, dataset.user_ids[rows])
+    assert np.abs(back.load(np.arange(20)) - dataset.load(rows)).max() <= 2.1 / 255
+    with pytest.raises(InputError, match="exists already"):
+        export.export_windows(dataset, rows, target, layout)
+
+
+def test_walkers_as_jpeg_are_a_data_set_like_real_ones(tmp_path, capsys):
+    """Written, scanned, inspected: overlap, colormap, frames and truth are those simulated."""
+    few = ["--walkers=2", "--recordings=6", "--windows=6", f"--output={tmp_path / 'walkers'}"]
+    assert export.main(few) == 0 and "72 windows of 2 walkers" in capsys.readouterr().out
+    path = tmp_path / "walkers" / "walker_01" / "walk_01_0000.jpg"
+    with Image.open(path) as image:
+        assert image.format == "JPEG" and image.size == (256, 256)
+        assert image.layer[0][1:3] == (2, 2), "4:2:0"
+    report, data = inspect.inspect(tmp_path / "walkers")
+    assert report["colormap"] == "jet" and report["residual"]["mean"] > 5
+    assert report["overlap"]["hop"] == pytest.approx(0.25, abs=0.02) and report["overlap"]["disjoint_at"] == 4
+    assert report["users"]["walker_02"] == {"windows": 36, "walks": 6, "longest_walk": 6}
+    assert report["split"]["leaking"] == 0 and not report["near_duplicates"]
+    truth = json.loads((tmp_path / "walkers" / "truth.json").read_text())
+    assert set(truth) == set(data.files) and truth["walker_01/walk_01_0000.jpg"]["steps_per_minute"] > 80
+    assert export.main(few) == 2 and "exists already" in capsys.readouterr().err
+
+
+def test_written_out_as_jpeg(tmp_path):
+    few = dict(num_users=2, recordings_per_user=1, windows_per_recording=2, difficulty=1.0, seed=0)
+    data = prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few)
+    export.export_windows(data, np.arange(4), tmp_path / "out", "images", "jpg")
+    assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 4
+    back = prepare(tmp_path / "out", tmp_path / "again")
+    assert np.abs(back.load(np.arange(4)) - data.load(np.arange(4))).mean() < 8 / 255
+    with pytest.raises(InputError, match="image format 'gif'"):
+        export.export_windows(data, np.arange(4), tmp_path / "other", "images", "gif")

@@ -1,0 +1,34 @@
+"""Inspection: overlap, frames, colormap and a safe split are found, and bad input is refused in one line."""
+
+import json
+
+import numpy as np
+
+from mdiff_jax.data import inspect, sources
+
+
+def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(inspect, "FRACTIONS", (0.5, 0.25, 0.25))  # 20 windows a user are few
+    found = tmp_path / "r.json"
+    assert inspect.main([f"--path={folder}", f"--json={found}", f"--figures={tmp_path / 'r.png'}"]) == 0
+    report = json.loads(found.read_text())
+    assert report["overlap"]["hop"] == 0.25 and report["overlap"]["disjoint_at"] == 4
+    assert report["native_frames"] == [16, 16, 16] and report["colormap"] == "jet"
+    assert report["split"]["leaking"] == 0 and report["split"]["leaking_if_random"] > 0.8
+    assert report["users"]["ID_1"] == {"windows": 20, "walks": 1, "longest_walk": 20}
+    assert report["near_duplicates"] == []
+    assert (tmp_path / "r.png").stat().st_size > 10_000
+    assert "4 or more indices apart are disjoint" in capsys.readouterr().out
+
+
+def test_inspect_finds_a_window_that_two_users_share(dataset, folder):
+    data = inspect.describe_windows(
+        sources.scan_windows(folder), dataset.load(np.arange(40))[..., 0].repeat(11, 2)[:, :, :256]
+    )
+    data.windows[25] = data.windows[3]
+    assert inspect.find_near_duplicates(data)[0]["files"] == [data.files[3], data.files[25]]
+
+
+def test_inspect_refuses_in_one_line(tmp_path, capsys):
+    assert inspect.main([f"--path={tmp_path / 'none'}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
