@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -41,6 +42,12 @@ def workdirs():
 def root(workdirs, tmp_path_factory) -> Path:
     """A working directory with random parameters and two users; not to be written to."""
     return workdirs.make_workdir(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture
+def writable_root(root, tmp_path) -> Path:
+    """A copy of `root`."""
+    return shutil.copytree(root, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

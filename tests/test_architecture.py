@@ -56,6 +56,16 @@ def test_the_listing_is_ten_rooms() -> None:
     assert names == set.union(*LEVELS) - {"config"} | {"config.py", "__init__.py"}
 
 
+def test_the_document_is_the_listing() -> None:
+    lines = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    table = [[cell.strip(" `/") for cell in line.split("|")[1:5]] for line in lines if line[:3].strip("| ").isdigit()]
+    for level, name, _, modules in table:
+        assert name.removesuffix(".py") in LEVELS[int(level) - 1]
+        listed = {f"{name}.{module.strip(' `')}" for module in modules.split(",") if modules}
+        assert listed == {module for module in TREES if module.startswith(f"{name}.")}, name
+    assert len(table) == 10
+
+
 def test_imports_run_down() -> None:
     level = {name: number for number, rooms in enumerate(LEVELS) for name in rooms}
     for module in TREES.keys() - {"__init__"}:  # that is the front door, which opens the rooms only when asked

@@ -46,3 +46,13 @@ def test_given_windows_are_embedded_as_training_standardised_them(trained):
 def test_an_enrolled_user_of_other_weights_is_refused(enrolled):
     with pytest.raises(InputError, match="enroll again"):
         enrolled._replace(step=4).requests(["NEW"], [0])
+
+
+def test_a_sample_depends_on_seed_user_and_id_alone(trained):
+    a, b = trained.users
+    alone = trained.sample([b], 2, seed=3)
+    among = trained.sample([a, b], 3, seed=3)
+    np.testing.assert_allclose(alone, among[3:5], atol=1e-6)  # two at once are another program than three: rounding
+    assert np.abs(trained.sample([b], 2, seed=4) - alone).max() > 1e-3
+    assert np.abs(among[0] - among[1]).max() > 1e-3
+    assert alone.shape == (2, 16, 16) and np.abs(alone).max() <= 1

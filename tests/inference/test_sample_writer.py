@@ -141,3 +141,28 @@ def test_samples_of_a_person_enrolled_anew_do_not_join_the_old_ones(enrolled, tm
     sample_writer.write_samples(enrolled, ["NEW"], 2, 0, tmp_path)
     with pytest.raises(InputError, match="'NEW' as enrolled before"):
         sample_writer.write_samples(anew, ["NEW"], 2, 0, tmp_path)
+
+
+def test_samples_are_a_data_set_and_say_where_they_came_from(trained, tmp_path):
+    files = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path)
+    items = sources.scan_windows(tmp_path)
+    assert {item.user for item in items} == set(trained.users) and len(items) == len(files) == 4
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["complete"] and set(provenance["files"]) == {item.file for item in items}
+    assert (tmp_path / "grid.png").stat().st_size > 1000
+    # a second call draws nothing, a larger one adds, other settings are refused
+    before = {f: f.stat().st_mtime_ns for f in files}
+    more = sample_writer.write_samples(trained, trained.users, 3, 0, tmp_path)
+    assert len(more) == 6 and all(f.stat().st_mtime_ns == t for f, t in before.items())
+    with pytest.raises(InputError, match="seed=0, now it is 1"):
+        sample_writer.write_samples(trained, trained.users, 2, 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("users", "n", "says"),
+    [(["walker_3"], 1, "did you mean"), (["walker_01", "walker_01"], 1, "twice"), (["walker_01"], 0, "at least 1")],
+)
+def test_bad_requests_are_refused(trained, tmp_path, users, n, says):
+    with pytest.raises(InputError, match=says):
+        sample_writer.write_samples(trained, users, n, 0, tmp_path)
+    assert not list(tmp_path.iterdir())

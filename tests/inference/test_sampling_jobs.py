@@ -58,7 +58,7 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
             0,
         )
         x = np.concatenate([w for _, w in job.model.run([t.request for t in job.tasks], 0, job.function)])
-        distance.append(np.abs(x - np.stack([t.request.given["window"][..., 0] for t in job.tasks])).mean())
+        distance.append(np.abs(x - np.stack([t.request.inputs["window"][..., 0] for t in job.tasks])).mean())
     assert distance[0] < distance[1]
 
 
@@ -83,7 +83,7 @@ def test_seconds_give_wider_images(trained, tmp_path):
     frames = round(2.6 * 16)
     with Image.open(file) as image:
         assert image.size == (round(256 * frames / 16), 256)
-    with pytest.raises(InputError, match="which one window lasts"):
+    with pytest.raises(InputError, match="the duration of one window"):
         sampling_jobs.long_walks(trained, ["walker_01"], 1, 0, lasts, None)
     unknown = trained.dataset.metadata | {"window_seconds": None}
     blind = trained._replace(dataset=dataclasses.replace(trained.dataset, metadata=unknown))

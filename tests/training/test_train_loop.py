@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import re
 import shutil
 import signal
 from pathlib import Path
@@ -16,15 +15,12 @@ from PIL import Image
 
 from configs import tiny
 from mdiff_jax.config import STAGES, flatten, from_plain_dict, to_plain_dict
-from mdiff_jax.data import colormap, export, loader, sources
-from mdiff_jax.evaluation import run, summary, sweep
-from mdiff_jax.inference import denoisers, model, provenance, sample_writer
-from mdiff_jax.metrics import augmentation_utility, cnn_classifier, reference
+from mdiff_jax.data import export, loader
+from mdiff_jax.evaluation import summary
+from mdiff_jax.inference import model, provenance
 from mdiff_jax.runtime.errors import InputError, Stopped
-from mdiff_jax.runtime.metric_writer import RunLog
-from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import enrollment, train_loop, training_data
+from mdiff_jax.training import enrollment, train_loop
 
 
 def small() -> ConfigDict:
@@ -195,102 +191,6 @@ def test_a_stage_needs_those_before_it(tmp_path):
         model.load(tmp_path)
 
 
-def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(finished, trained):
-    """The table that both train on is the frozen encoder's answer, standardised on the training split."""
-    config, workdir = small(), Workdir(finished)
-    data = training_data.prepare_data(config, workdir)
-    run = train_loop.TrainingRun(config, workdir, data, RunLog(workdir, writes=False), PreemptionHandler())
-    params = train_loop.train_stage(run, "encoder", training_data.NO_EMBEDDINGS, may_train=False)
-    table, constants, _ = training_data.embed_dataset(config, workdir, data, params)
-    z = denoisers.make_encoder(config)(params, data.dataset.load(np.array([5])))
-    expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
-    np.testing.assert_allclose(table[5:6], expected, atol=1e-4)
-    np.testing.assert_allclose(table[data.rows["train"]].mean(0), 0, atol=1e-4)
-
-
-def test_a_sample_depends_on_seed_user_and_id_alone(trained):
-    a, b = trained.users
-    alone = trained.sample([b], 2, seed=3)
-    among = trained.sample([a, b], 3, seed=3)
-    np.testing.assert_allclose(alone, among[3:5], atol=1e-6)  # two at once are another program than three: rounding
-    assert np.abs(trained.sample([b], 2, seed=4) - alone).max() > 1e-3
-    assert np.abs(among[0] - among[1]).max() > 1e-3
-    assert alone.shape == (2, 16, 16) and np.abs(alone).max() <= 1
-
-
-def test_samples_are_a_data_set_and_say_where_they_came_from(trained, tmp_path):
-    files = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path)
-    items = sources.scan_windows(tmp_path)
-    assert {item.user for item in items} == set(trained.users) and len(items) == len(files) == 4
-    provenance = json.loads((tmp_path / "provenance.json").read_text())
-    assert provenance["complete"] and set(provenance["files"]) == {item.file for item in items}
-    assert (tmp_path / "grid.png").stat().st_size > 1000
-    # a second call draws nothing, a larger one adds, other settings are refused
-    before = {f: f.stat().st_mtime_ns for f in files}
-    more = sample_writer.write_samples(trained, trained.users, 3, 0, tmp_path)
-    assert len(more) == 6 and all(f.stat().st_mtime_ns == t for f, t in before.items())
-    with pytest.raises(InputError, match="seed=0, now it is 1"):
-        sample_writer.write_samples(trained, trained.users, 2, 1, tmp_path)
-
-
-def test_the_summary_measures_and_says_where_everything_is(finished):
-    out = summary.summarize_run(finished)
-    figures = json.loads((finished / "summary.json").read_text())
-    assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
-    assert (finished / "grid.png").is_file()
-
-
-def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(finished, tmp_path, monkeypatch):
-    root, run, drawn = tmp_path / "run", model.Model.run, []
-    shutil.copytree(finished, root)
-    make = functools.partial(sweep.make_reference, convolutional=False)
-    monkeypatch.setattr(sweep, "make_reference", make)
-
-    def counted(self, requests, seed):
-        drawn.append(self.config.sample.guidance_interval)
-        if len(drawn) == 2:
-            raise KeyboardInterrupt
-        return run(self, requests, seed)
-
-    monkeypatch.setattr(model.Model, "run", counted)
-    with pytest.raises(KeyboardInterrupt):
-        sweep.run_sweep(root, "guidance", [], [], [2.0], 2)
-    text = sweep.run_sweep(root, "guidance", [], [], [2.0], 2)
-    assert drawn == [(), (-3.0, 3.0), (-3.0, 3.0)], "one pair of scales, and that in the middle of the noise levels"
-    sweep.run_sweep(root, "weights", [], [], [], 2)
-    assert len(drawn) == 3 + 2
-    assert text.count("\n|") >= 4 and (root / "sweeps" / "guidance.png").is_file()
-    chosen = json.loads((root / "chosen.json").read_text())
-    sample = model.load(root).config.sample
-    assert chosen["sample.cond_scale"] == sample.cond_scale == 2.0 != small().sample.cond_scale
-    with pytest.raises(InputError, match="5000 steps: this model has 1000"):
-        sweep.run_sweep(root, "steps", [5000], ["ddim"], [], 2)
-
-
-def test_a_sweep_chooses_the_quickest_of_those_that_are_as_good():
-    real = {"accuracy": 0.9, "plausible": 0.8, "variety": 0.1, "copies": 0.0}
-    good = real | {"kernel distance": 0.01, "seconds per image": 2.0, "recognised": 0.8}
-    rows = [good, good | {"seconds per image": 1.0}]
-    assert sweep.choose_settings(rows, real, "seconds per image") is rows[1]
-    worse = [good | {"seconds per image": 0.1, name: value} for name, value in (("plausible", 0.5), ("copies", 0.4))]
-    far = good | {"seconds per image": 0.1, "kernel distance": 0.2}
-    assert sweep.choose_settings([*rows, *worse, far], real, "seconds per image") is rows[1]
-    assert (
-        sweep.choose_settings([*rows, good | {"kernel distance": 0.0}], real, "kernel distance")["kernel distance"]
-        == 0.0
-    )
-
-
-@pytest.mark.parametrize(
-    ("users", "n", "says"),
-    [(["walker_3"], 1, "did you mean"), (["walker_01", "walker_01"], 1, "twice"), (["walker_01"], 0, "at least 1")],
-)
-def test_bad_requests_are_refused(trained, tmp_path, users, n, says):
-    with pytest.raises(InputError, match=says):
-        sample_writer.write_samples(trained, users, n, 0, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     """A key that nothing reads is an option that does nothing."""
     config = small()
@@ -330,79 +230,3 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
         export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
     enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
     assert keys - read - {"data.colormap", "data.path"} == set()
-
-
-def spoil_unreadable(folder):
-    (folder / "ID_2" / "walk_3.png").write_bytes(b"no image")
-
-
-def spoil_size(folder):
-    Image.new("RGB", (20, 16), (0, 0, 143)).save(folder / "ID_2" / "walk_3.png")
-
-
-def spoil_colours(folder):
-    noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
-    Image.fromarray(noise).save(folder / "ID_2" / "walk_3.png")
-
-
-@pytest.mark.parametrize("spoil", [spoil_unreadable, spoil_size, spoil_colours])
-def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
-    for user in ("ID_1", "ID_2"):
-        (tmp_path / "recordings" / user).mkdir(parents=True)
-        for i in range(4):
-            level = np.linspace(0, 1, 256).reshape(16, 16)
-            image = Image.fromarray(colormap.to_rgb(np.roll(level, i, 1), "jet"))
-            image.save(tmp_path / "recordings" / user / f"walk_{i + 1}.png")
-    spoil(tmp_path / "recordings")
-    config = small()
-    config.data.update(kind="folder", path=str(tmp_path / "recordings"))
-    with pytest.raises(InputError, match=r"ID_2/walk_3\.png") as error:
-        train_loop.train(config, tmp_path / "runs" / "new")
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_leaking_split_is_marked(finished, trained):
-    """Windows of the training part put into the test part are found, and the summary says so."""
-    assert run.leaking_share(trained) == 0
-    leaking = trained._replace(split=trained.split | {"test": trained.split["train"][:3] + trained.split["test"]})
-    assert run.leaking_share(leaking) == pytest.approx(3 / len(leaking.split["test"]))
-    names = ("identity_real_test", "identity_generated", "chance", "windows_train", "windows_test", "windows_generated")
-    figures = dict.fromkeys((*names, "seconds_per_image", "decoder_sample_timesteps"), 0.5)
-    for share, said in ((0.0, False), (0.25, True)):
-        marked = figures | {"leaking_test_windows": share}
-        text = summary.format_summary(marked, trained.users, finished, Workdir(finished), finished / "samples")
-        assert ("THE SPLIT LEAKS: 25%" in text) == said
-
-
-def test_samples_are_judged(trained, finished, monkeypatch):
-    """One command's worth: verdict first, a leak before it, all pictures, and every figure beside a real one."""
-    monkeypatch.setattr(cnn_classifier, "choose_training_steps", lambda windows: 2)
-    monkeypatch.setattr(cnn_classifier, "WIDTHS", (8, 8))
-    monkeypatch.setattr(
-        augmentation_utility,
-        "augmentation_curve",
-        functools.partial(augmentation_utility.augmentation_curve, shares=(1.0,), seeds=1),
-    )
-    folder = finished / "samples" / "judged"
-    sample_writer.write_samples(trained, trained.users, 2, 0, folder)
-    run.judge_samples(finished, None, "linear", lambda x: x.mean(2))
-    text, found = (finished / "report.md").read_text(), json.loads((finished / "report.json").read_text())
-    places = [
-        text.index(heading) for heading in ("- Does adding it help?", "## Is it that person?", "## How they were")
-    ]
-    assert places == sorted(places)
-    assert len(found["verdict"]) == 6 and "LEAKS" not in text and found["users"].keys() == set(trained.users)
-    for figure in found["figures"]:
-        assert np.isfinite([figure["generated"], figure["real"]]).all(), figure["name"]
-    assert any("own features" in figure["name"] for figure in found["figures"])
-    assert {p["source"] for p in found["augmentation"]} >= {"real", "mixup"}
-    for name in re.findall(r"\((\w+\.png)\)", text):
-        assert (finished / name).is_file()
-    leaking = trained._replace(split=trained.split | {"test": trained.split["train"]})
-    judges = reference.make_reference(run.real_window_set(trained, "train"), None, convolutional=False)
-    test = judges.measure(run.real_window_set(leaking, "test"), overlaps=False)
-    assert "THE SPLIT LEAKS: 100%" in run.collect_warnings(leaking, test)[0]
-    config = trained.config.copy_and_resolve_references()
-    config.data.gap = 7
-    assert run.real_window_set(trained._replace(config=config), "test").gap == 7

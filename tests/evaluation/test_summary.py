@@ -1,0 +1,28 @@
+"""Laws of the summary that training ends with."""
+
+import json
+
+import pytest
+
+from mdiff_jax.evaluation import run, summary
+from mdiff_jax.runtime.workdir import Workdir
+
+
+def test_the_summary_measures_and_says_where_everything_is(writable_root):
+    out = summary.summarize_run(writable_root)
+    figures = json.loads((writable_root / "summary.json").read_text())
+    assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
+    assert (writable_root / "grid.png").is_file()
+
+
+def test_a_leaking_split_is_marked(root, trained):
+    """Windows of the training part put into the test part are found, and the summary says so."""
+    assert run.leaking_share(trained) == 0
+    leaking = trained._replace(split=trained.split | {"test": trained.split["train"][:3] + trained.split["test"]})
+    assert run.leaking_share(leaking) == pytest.approx(3 / len(leaking.split["test"]))
+    names = ("identity_real_test", "identity_generated", "chance", "windows_train", "windows_test", "windows_generated")
+    figures = dict.fromkeys((*names, "seconds_per_image", "decoder_sample_timesteps"), 0.5)
+    for share, said in ((0.0, False), (0.25, True)):
+        marked = figures | {"leaking_test_windows": share}
+        text = summary.format_summary(marked, trained.users, root, Workdir(root), root / "samples")
+        assert ("THE SPLIT LEAKS: 25%" in text) == said
