@@ -245,7 +245,7 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
 
 
 def extends_curriculum(old: list, new: list) -> bool:
-    """Whether a curriculum is another one with more epochs or phases at its end."""
+    """Returns whether the new curriculum is the old one with more epochs or phases at its end."""
     if not old or len(new) < len(old):
         return False
     (old_timesteps, old_epochs), (timesteps, epochs) = old[-1], new[len(old) - 1]

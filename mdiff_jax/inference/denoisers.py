@@ -31,7 +31,7 @@ class DenoiserSpec(NamedTuple):
 
 
 class SamplerSettings(NamedTuple):
-    """What `samplers.sample` and `editing.sdedit` take beside a denoiser, by these names."""
+    """The settings that `samplers.sample` and `editing.sdedit` take beside a denoiser, by these names."""
 
     schedule: NoiseSchedule
     method: str
@@ -41,7 +41,7 @@ class SamplerSettings(NamedTuple):
 
 
 class SamplerSpec(NamedTuple):
-    """A denoiser and how it is sampled from."""
+    """A denoiser and the way it is sampled from."""
 
     denoiser: DenoiserSpec
     settings: SamplerSettings

@@ -32,7 +32,7 @@ MAX_ATTEMPTS_PER_SAMPLE = 10  # windows generated for one that is to pass the fi
 
 
 class SaveOptions(NamedTuple):
-    """Which samples are kept, and in which files beside the sheet and the record."""
+    """The samples that are kept, and the files beside the sheet and the record."""
 
     image_format: str = "png"  # or jpg
     npz: bool = False  # samples.npz: scalar windows
@@ -111,7 +111,7 @@ def write_job(
 
 
 class SampleFolder(NamedTuple):
-    """Where the files of each sample lie."""
+    """A folder of samples and the places of its files."""
 
     path: Path
     options: SaveOptions

@@ -65,7 +65,7 @@ def user_tasks(model: Model, users: Sequence[str], count: int, seed: int) -> lis
 
 
 def sheet_windows(model: Model, windows: np.ndarray) -> np.ndarray:
-    """As many windows as the sheet has columns, from first to last, without the channel of scalar ones."""
+    """Windows for a row of the sheet, spread from first to last, without the channel of scalar ones."""
     x = render.spread_windows(windows, model.config.summary.grid_columns)
     return x[..., 0] if x.shape[-1] == 1 else x
 

@@ -37,7 +37,7 @@ def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows
 
 
 def read_options(model: Model) -> ReadOptions:
-    """How the model's recordings were read; files must have their size, or the size that the model works at."""
+    """Returns the options that the model's recordings were read by; files must have their size or the working size."""
     c, metadata = model.config.data, model.dataset.metadata
     return ReadOptions(
         image_size=model.dataset.image_size,

@@ -1,4 +1,4 @@
-"""How scripts start and end: one line and exit status 2 for errors of the user, a traceback for errors of ours."""
+"""Start and end of scripts: one line and exit status 2 for errors of the user, a traceback for errors of ours."""
 
 import difflib
 import os

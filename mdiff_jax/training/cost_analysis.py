@@ -77,7 +77,7 @@ def format_plan(p: StagePlan) -> str:
 
 
 def suggest_if_too_large(p: StagePlan) -> str | None:
-    """What to try where the plan does not fit, or None where it does (or nobody knows)."""
+    """A sentence that says what to try where the plan does not fit; None where it fits, or where memory is unknown."""
     if not (p.cost.bytes_needed and p.device_bytes) or p.cost.bytes_needed <= USABLE_MEMORY_SHARE * p.device_bytes:
         return None
     largest = largest_batch(p)

@@ -24,7 +24,7 @@ Result = tuple[Array, dict[str, Array]]
 
 
 class EncoderLossSettings(NamedTuple):
-    """What the encoder's loss weighs."""
+    """Weights and augmentation of the encoder's loss."""
 
     augmentation: Augmentation
     temperature: float  # of the contrastive loss
@@ -33,7 +33,7 @@ class EncoderLossSettings(NamedTuple):
 
 
 class DenoisingLossSettings(NamedTuple):
-    """How examples are noised and weighed."""
+    """Noising and weighting of examples in the losses of prior and decoder."""
 
     batch_size: int  # over all devices: timesteps are stratified over it
     cond_drop_prob: float  # share of examples without a condition
@@ -78,7 +78,7 @@ def encoder_loss(
         z, user, collectives.gather(z), collectives.gather(user), same, settings.temperature
     )
 
-    # --- say who it is
+    # --- classify the user
     logits = classify(variables, z)
     classification = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), user[:, None], axis=1))
     loss = settings.contrastive_weight * contrastive + settings.classification_weight * classification

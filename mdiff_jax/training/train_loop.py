@@ -37,7 +37,7 @@ FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expen
 
 
 class TrainingRun(NamedTuple):
-    """What all stages share."""
+    """Everything that all stages share."""
 
     config: ConfigDict
     workdir: Workdir
@@ -47,7 +47,7 @@ class TrainingRun(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a checkpoint says of the course of a stage."""
+    """The course of a stage up to a checkpoint, stored with it."""
 
     finished: bool = False
     total_steps: int = 0
@@ -91,7 +91,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
 
 
 class StageSetup(NamedTuple):
-    """What training a stage and a dry run of it have in common."""
+    """The part of a stage that training and a dry run have in common."""
 
     name: str
     phases: list[stages.Phase]

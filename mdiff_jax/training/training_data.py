@@ -1,4 +1,4 @@
-"""What stages are trained on: the prepared data set and its split, the encoder's embeddings, and batches of them."""
+"""The data that stages are trained on: the prepared data set and its split, the encoder's embeddings, and batches of them."""
 
 import hashlib
 from collections.abc import Iterator
