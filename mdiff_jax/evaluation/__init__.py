@@ -1,0 +1,1 @@
+"""Figures, plots and reports of generated windows."""

@@ -1,0 +1,1 @@
+"""Running a process: devices, files, signals, logs."""
