@@ -197,7 +197,7 @@ def run_tests(folder: Path, cache: Path, first: str) -> str:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     tests = [f"tests/diffusion/test_{name}.py" for name in sorted(MODULES, key=lambda name: name != first)]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:

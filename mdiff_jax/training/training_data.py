@@ -1,4 +1,4 @@
-"""The data that stages are trained on: the prepared data set and its split, the encoder's embeddings, and batches of them."""
+"""The data of training: the prepared data set and its split, the encoder's embeddings, and batches of both."""
 
 import hashlib
 from collections.abc import Iterator
