@@ -118,14 +118,14 @@ def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iter
     sets = (generated, test)
     users = generated.probabilities[judge].shape[1]
     yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.correct(judge) for s in sets], sets)
-    note = f"right, with confidence above {identity.RECOGNITION_THRESHOLD}"
+    note = f"correct, with probability above {identity.RECOGNITION_THRESHOLD}"
     yield compare_means(IDENTITY, "recognised", note, [s.recognised(judge) for s in sets], sets)
     balanced = [identity.balanced_accuracy(s.probabilities[judge], s.window_set.users) for s in sets]
     yield Figure(IDENTITY, "balanced accuracy", *balanced, "mean of the users' accuracies")
     worst = [min(identity.accuracy_by_user(s.probabilities[judge], s.window_set.users).values()) for s in sets]
     yield Figure(IDENTITY, "accuracy of the worst user", *worst, "of those who are there")
     errors = [identity.calibration_error(s.probabilities[judge], s.window_set.users) for s in sets]
-    yield Figure(IDENTITY, "calibration error", *errors, "how far confidence and accuracy are apart on average")
+    yield Figure(IDENTITY, "calibration error", *errors, "mean difference of confidence and accuracy")
 
 
 # ----------------------------------------------------------------------------- is it possible?
@@ -149,7 +149,7 @@ def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredS
     """Yields figures of measured against true speeds, for synthetic walkers."""
     sets = (generated, test)
     errors = [simulator_truth.torso_speed_error(truth, s.physics, s.window_set.users) for s in sets]
-    note = "mean share by which it is off the user's; walks of a person differ by 0.07 m/s"
+    note = "mean relative error; walks of a user differ by 0.07 m/s"
     yield compare_means(PHYSICS, "torso speed off the truth", note, errors, sets)
     if min(len(np.unique(s.window_set.users)) for s in sets) < 3:
         return
@@ -194,8 +194,8 @@ def novelty_figures(reference: Reference, test: MeasuredSet, generated: Measured
             bootstrap.percentile_interval(alarm),
         )
         yield Figure(NOVELTY, metric, float(suspected[k].mean()), float(alarm.mean()), note, *ranges)
-        note = "half a window or more that is: finds what was moved on in time too"
-    notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0 betrays nothing"}
+        note = "the same for half a window or more, also moved in time"
+    notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0: no trace of membership"}
     yield from mean_over_draws(NOVELTY, notes, *comparison.membership_gap(reference.train, test, generated))
     yield Figure(NOVELTY, "median variety", *map(measure_variety, sets), "1 - NCC within a user")
 

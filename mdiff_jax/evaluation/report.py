@@ -9,8 +9,8 @@ from mdiff_jax.metrics.comparison import Figure
 
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
 INTERVAL_NOTE = (
-    "In brackets: 5 to 95 %, for shares over whole walks or generated windows drawn anew, for distances over the ways "
-    "to halve the unseen windows."
+    "In brackets: 5 to 95 %, for shares by resampling whole walks or generated windows, for distances over ways to "
+    "halve the unseen windows."
 )
 PLOT_FILES = {
     IDENTITY: "confusion.png",
@@ -43,7 +43,7 @@ def format_markdown(
         if question != USEFULNESS or points:
             lines += ["", f"![{question}]({PLOT_FILES[question]})"]
     lines += format_user_table(users)
-    lines += ["", "## How they were obtained", "", *(f"- {name}: {value}" for name, value in about.items())]
+    lines += ["", "## Method", "", *(f"- {name}: {value}" for name, value in about.items())]
     return "\n".join(lines) + f"\n\n{INTERVAL_NOTE}\n"
 
 
@@ -67,7 +67,7 @@ def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint]
 
 def judges_sentence(accuracies: Sequence[Figure]) -> str:
     """States each judge's accuracy on real unseen windows."""
-    scores = ", the ".join(f"{f.judge} names {f.real:.0%} ({format_note(f)})" for f in accuracies)
+    scores = ", the ".join(f"{f.judge} identifies {f.real:.0%} ({format_note(f)})" for f in accuracies)
     return f"Can they be judged? Of real unseen windows the {scores}."
 
 
@@ -76,16 +76,16 @@ def identity_sentence(accuracies: Sequence[Figure], verdict_judge: str) -> str:
     reliable = {f.judge: f for f in accuracies if f.reliable}
     if not reliable:
         best = max(f.real for f in accuracies)
-        return f"{IDENTITY} Nobody can say: the judges are too weak, the best names {best:.0%} of real unseen windows."
+        return f"{IDENTITY} Undecided: the judges are too weak, the best identifies {best:.0%} of real unseen windows."
     f = reliable.get(verdict_judge, next(iter(reliable.values())))
     others = "" if len(reliable) == len(accuracies) else " (the other judge is too weak)"
-    return f"{IDENTITY} {compare_shares(f)}: the {f.judge} names {format_shares(f)}{others}."
+    return f"{IDENTITY} {compare_shares(f)}: the {f.judge} identifies {format_shares(f)}{others}."
 
 
 def physics_sentence(figures: Sequence[Figure]) -> str:
     f, way = find_figure(figures, "plausible"), find_figure(figures, "forward in time")
     backwards = "" if way.generated > 0.5 else ", but time runs backwards"
-    return f"{PHYSICS} {compare_shares(f)}: plausible are {format_shares(f)}{backwards}."
+    return f"{PHYSICS} {compare_shares(f)}: {format_shares(f)} are plausible{backwards}."
 
 
 def novelty_sentence(figures: Sequence[Figure]) -> str:
@@ -96,8 +96,8 @@ def novelty_sentence(figures: Sequence[Figure]) -> str:
     answer = "Yes" if f.generated <= f.real_range[1] else "Not all"
     varied = spread.generated / max(spread.real, 1e-9)
     return (
-        f"{NOVELTY} {answer}: suspected copies, whole or in part, are {f.generated:.1%}, of real unseen windows "
-        f"{f.real:.1%}; within a user windows vary {varied:.0%} as much as real ones."
+        f"{NOVELTY} {answer}: {f.generated:.1%} are suspected copies, whole or in part, against {f.real:.1%} of real "
+        f"unseen windows; variety within a user is {varied:.0%} of that of real ones."
     )
 
 
@@ -107,10 +107,11 @@ def usefulness_sentence(figures: Sequence[Figure], points: Sequence[Augmentation
         return curve_sentence(points)
     trained = [f for f in figures if f.metric == "train on generated, test on real"]
     if not trained:
-        return f"{USEFULNESS} Not asked: there are no generated windows of some users."
+        return f"{USEFULNESS} Not measured: there are no generated windows of some users."
     return (
-        f"{USEFULNESS} Not asked (give --augmentation=linear); a judge that saw generated windows alone names "
-        f"{trained[0].generated:.0%} of real ones, one that saw as many real windows {trained[0].real:.0%}."
+        f"{USEFULNESS} Not measured (give --augmentation=linear); a judge trained on generated windows alone "
+        f"identifies {trained[0].generated:.0%} of real ones, one trained on as many real windows "
+        f"{trained[0].real:.0%}."
     )
 
 
@@ -118,16 +119,16 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     """Compares generated windows, nothing added and the best classical augmentation, at the largest budget."""
     budgets = [p.budget for p in points if p.source == "generated"]  # in order, all real windows last
     if not budgets:
-        return f"{USEFULNESS} Nobody can say: there are too few generated windows, sample more with sample.py."
+        return f"{USEFULNESS} Undecided: there are too few generated windows, sample more with sample.py."
     largest = [p for p in points if p.budget == budgets[-1]]
     best = max((p for p in largest if p.source == "generated"), key=lambda p: p.accuracy)
     none = next(p for p in largest if p.source == "real")
     rival = max((p for p in largest if p.source not in ("real", "generated")), key=lambda p: p.accuracy)
     answer = "Yes" if best.low > max(none.high, rival.high) else "Not shown"
-    added = f"to {best.budget or 'all'} real windows a user {best.share:.0%} generated ones added"
+    added = f"with {best.share:.0%} generated windows added to {best.budget or 'all'} real windows of a user"
     return (
-        f"{USEFULNESS} {answer}: {added}, a judge names {best.accuracy:.1%} of unseen windows; nothing added "
-        f"{none.accuracy:.1%}, {rival.source} {rival.accuracy:.1%}."
+        f"{USEFULNESS} {answer}: {added}, a judge identifies {best.accuracy:.1%} of unseen windows; "
+        f"with nothing added {none.accuracy:.1%}, with {rival.source} {rival.accuracy:.1%}."
     )
 
 
@@ -183,7 +184,7 @@ def format_value(value: float, limits: Range | None) -> str:
 def format_user_table(users: Mapping[str, Sequence[Figure]]) -> list[str]:
     """Returns a table with a line per user, generated / real; all figures are by the judge whose verdict counts."""
     names = list(dict.fromkeys(f.metric for figures in users.values() for f in figures))
-    lines = ["", "## User by user: generated / real", ""]
+    lines = ["", "## Per user: generated / real", ""]
     lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for user, figures in users.items():
         cells = {f.metric: f"{f.generated:.2f} / {f.real:.2f}" for f in figures}
@@ -198,15 +199,19 @@ def format_curve(points: Sequence[AugmentationPoint]) -> list[str]:
         of_budget = {(p.source, p.share): p for p in points if p.budget == budget}
         added = sorted({share for _, share in of_budget if share})
         none = format_point(of_budget["real", 0.0])
-        lines += ["", f"{budget or 'All'} real windows a user ({none} with nothing added), and so many added:", ""]
+        lines += [
+            "",
+            f"{budget or 'All'} real windows per user ({none} with nothing added); added, as a share of them:",
+            "",
+        ]
         lines += [f"| | {' | '.join(f'{share:.0%}' for share in added)} |", "|---" * (len(added) + 1) + "|"]
         for source in dict.fromkeys(s for s, share in of_budget if share):
             cells = [format_point(of_budget[source, x]) if (source, x) in of_budget else "too few" for x in added]
             lines.append(f"| {source} | {' | '.join(cells)} |")
     note = (
         "Accuracy on real unseen windows, mean of the seeds; in brackets their lowest and highest. A model that was "
-        "trained on all real windows hands on what it learnt from them, which flatters it where few of them are used: "
-        "for a fair small number train it with data.windows_per_user."
+        "trained on all real windows passes on what it learned from them, which favors it where few of them are used: "
+        "for a fair comparison train it with data.windows_per_user."
     )
     return [*lines, "", note]
 

@@ -120,7 +120,7 @@ def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
     if share is None:
         warnings.append("Whether test windows overlap training windows is unknown: the order in time is")
     elif share:
-        leak = "of the test windows share pixels with a training window; believe no figure"
+        leak = "of the test windows share pixels with a training window: figures are too high"
         warnings.append(f"THE SPLIT LEAKS: {share:.0%} {leak}")
     if comparison.halves_overlap(test):
         halves = "Halves of the unseen windows share pixels, so real ones seem nearer to each other: record more"

@@ -57,10 +57,12 @@ def format_summary(
     f, leak = figures, ""
     if f["leaking_test_windows"]:
         share = f"{f['leaking_test_windows']:.0%}"
-        leak = f"\nTHE SPLIT LEAKS: {share} of the test windows share pixels with a training window; believe no figure"
+        leak = (
+            f"\nTHE SPLIT LEAKS: {share} of the test windows share pixels with a training window: figures are too high"
+        )
     return f"""
 Is it that person? A linear classifier that shares nothing with the model, trained on {f["windows_train"]} real windows,
-names the right one of {len(users)} users (chance {f["chance"]:.1%}) for
+identifies the right one of {len(users)} users (chance {f["chance"]:.1%}) for
     {f["identity_real_test"]:6.1%} of {f["windows_test"]} real windows of walks it has not seen
     {f["identity_generated"]:6.1%} of {f["windows_generated"]} generated windows{leak}
 {f["seconds_per_image"]:.2f} s an image ({f["decoder_sample_timesteps"]} steps, compilation included)

@@ -18,9 +18,11 @@ def test_a_judge_too_weak_is_not_asked():
     weak = share("accuracy", 1, 0.2)._replace(note="chance 0.17", judge="convolutional judge", reliable=False)
     able = share("accuracy", 0.4, 0.9)._replace(judge="linear judge")
     for verdict_judge in (weak.judge, able.judge):
-        assert "the linear judge names 40%" in report.identity_sentence([able, weak], verdict_judge)
-        assert "Nobody can say" in report.identity_sentence([weak, able._replace(reliable=False)], verdict_judge)
-    assert "convolutional judge names 20% (chance 0.17: THE JUDGE IS TOO WEAK" in report.judges_sentence([able, weak])
+        assert "the linear judge identifies 40%" in report.identity_sentence([able, weak], verdict_judge)
+        assert "Undecided" in report.identity_sentence([weak, able._replace(reliable=False)], verdict_judge)
+    assert "convolutional judge identifies 20% (chance 0.17: THE JUDGE IS TOO WEAK" in report.judges_sentence(
+        [able, weak]
+    )
     assert "TOO WEAK" in report.format_note(weak) and "TOO WEAK" not in report.format_note(able)
 
 
@@ -29,7 +31,9 @@ def test_of_two_reliable_judges_the_one_whose_verdict_counts_is_asked():
     convolutional = share("accuracy", 0.7, 0.9)._replace(judge="convolutional judge")
     for figures in ([linear, convolutional], [convolutional, linear]):
         for chosen in figures:
-            assert f"the {chosen.judge} names {chosen.generated:.0%}" in report.identity_sentence(figures, chosen.judge)
+            assert f"the {chosen.judge} identifies {chosen.generated:.0%}" in report.identity_sentence(
+                figures, chosen.judge
+            )
 
 
 def test_time_that_runs_backwards_is_said():
@@ -43,7 +47,7 @@ def test_generated_windows_must_beat_nothing_and_the_classical_ones():
         values = [("real", 0.0, 0.7), ("generated", 1.0, generated), ("shift", 1.0, 0.8)]
         return [AugmentationPoint(0, source, added, v, v - 0.01, v + 0.01) for source, added, v in values]
 
-    assert "Yes: to all" in report.usefulness_sentence([], points(0.85))
+    assert "Yes: with 100% generated windows added to all real" in report.usefulness_sentence([], points(0.85))
     assert "Not shown" in report.usefulness_sentence([], points(0.75)) and "shift 80.0%" in report.curve_sentence(
         points(0.75)
     )
