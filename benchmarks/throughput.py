@@ -53,6 +53,7 @@ def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[st
         "user": rng.integers(0, users, size).astype(np.int32),
         "example": np.arange(size, dtype=np.int32),
     }
+    batch = next(parallel.prefetch(iter([batch])))
     key = prng.purpose_key(0, "train")
     init = functools.partial(stages.init_train_state, config, "decoder", users, 1000, {})
     state = parallel.replicate(jax.jit(init)())
