@@ -24,11 +24,8 @@ from mdiff_jax.metrics.comparison import Figure, compare_means, compare_with_hal
 from mdiff_jax.metrics.reference import (
     LINEAR_JUDGE,
     OWN_FEATURES,
-    FeatureExtractor,
     MeasuredSet,
     Reference,
-    WindowSet,
-    make_reference,
 )
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 from mdiff_jax.runtime.errors import InputError
@@ -41,22 +38,6 @@ IDENTITY, PHYSICS, NOVELTY, USEFULNESS, FIDELITY = (
     "How far from real ones?",
 )
 TRAINING_DRAWS = 3  # random choices of real training windows, as many as are generated
-
-
-def evaluate_windows(
-    train: WindowSet,
-    test: WindowSet,
-    generated: WindowSet,
-    zero_doppler: float | None,
-    own: FeatureExtractor | None = None,
-) -> list[Figure]:
-    """Returns all figures of generated windows.
-
-    The judges and the scales come from `train`; `test` are real windows of unseen walks; distances are taken in the
-    features of the judges and of the function `own`.
-    """
-    reference = make_reference(train.sort_by_content(), zero_doppler, own=own)
-    return all_figures(reference, *(reference.measure(s.sort_by_content()) for s in (test, generated)))
 
 
 def all_figures(
