@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
 import nbformat
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -104,7 +106,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, folder: Path, versions: dict[str, st
 
 
 def names_of(requirements: list[str]) -> set[str]:
-    return {requirement.partition(">=")[0] for requirement in requirements}
+    return {Requirement(requirement).name for requirement in requirements}
 
 
 def test_set_up_keeps_a_jax_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -122,10 +124,32 @@ def test_set_up_replaces_a_jax_that_is_too_old(monkeypatch: pytest.MonkeyPatch, 
     assert constraints.split() == ["numpy==2.0.2"]
 
 
+def test_set_up_replaces_a_jax_that_computes_wrong_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    have = {"jax": "0.10.2", "jaxlib": "0.10.2", "jax-cuda12-plugin": "0.10.2", "numpy": "2.0.2"}
+    installed, constraints = set_up(monkeypatch, tmp_path / "repository", have)
+    assert {"jax", "jaxlib"} <= names_of(installed)
+    assert "jax[cuda12]" in installed  # the new one has an accelerator too
+    assert constraints.split() == ["numpy==2.0.2"]
+
+
+def pinned() -> list[Requirement]:
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    return [Requirement(line) for line in lines if line]
+
+
+def version_of(pin: Requirement) -> str:
+    return str(pin.specifier).removeprefix("==")
+
+
 def test_set_up_installs_nothing_where_all_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    pins = dict(line.split()[0].split("==") for line in lines if "==" in line)
-    assert set_up(monkeypatch, tmp_path / "repository", pins) == ([], "")
+    versions = {pin.name: version_of(pin) for pin in pinned() if not pin.marker or pin.marker.evaluate()}
+    assert set_up(monkeypatch, tmp_path / "repository", versions) == ([], "")
+
+
+def test_requirements_are_pinned_inside_the_ranges() -> None:
+    for wanted in map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]):
+        versions = [version_of(pin) for pin in pinned() if pin.name == wanted.name]
+        assert versions and all(version in wanted.specifier for version in versions), wanted.name
 
 
 # ----------------------------------------------------------------------------- from top to bottom
