@@ -28,7 +28,7 @@ def test_every_array_format_gives_the_same(tmp_path, suffix):
         save_mat73(path, DB) if suffix == "73.mat" else save(path, db=DB)
     items = sources.scan_windows(tmp_path)
     assert [item.index for item in items] == [0, 1, 2, 3, 4] * 2
-    windows, _ = arrays.read_windows(sources.file_path(tmp_path, items[0]))
+    windows = arrays.read_windows(sources.file_path(tmp_path, items[0])).spectrograms
     np.testing.assert_allclose(windows, np.clip((DB - np.percentile(DB, 99.7)) / 45 + 1, 0, 1) * 2 - 1, atol=1e-5)
 
 
@@ -49,9 +49,9 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     t = np.arange(40000) / prf
     iq = np.exp(4j * np.pi * 2.0 * t * carrier / scipy.constants.c)
     save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
-    windows, velocities = arrays.read_windows(tmp_path / "x.npz")
+    windows, velocities, seconds = arrays.read_windows(tmp_path / "x.npz")
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
-    assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16
+    assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16 and seconds == 56 * 0.0375
     np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from recordings import SIZE, STFT, WALK, prepare
 
-from mdiff_jax.data import builders, colormap, images, spectrogram
+from mdiff_jax.data import builders, colormap, images, records, spectrogram
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -48,7 +48,7 @@ def test_an_interrupted_preparation_is_begun_again(folder, tmp_path, monkeypatch
 
 
 def test_what_is_too_large_for_one_part_is_stored_in_several(folder, tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(builders, "PART_BYTES", 15 * 2 * 32 * 24)
+    monkeypatch.setattr(records, "PART_BYTES", 15 * 2 * 32 * 24)
     parts = prepare(folder, tmp_path / "data")
     assert len({p.name.split(".")[0] for p in tmp_path.rglob("*array_record*")}) == 3
     np.testing.assert_array_equal(parts.load(np.arange(40)), dataset.load(np.arange(40)))
