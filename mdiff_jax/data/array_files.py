@@ -24,11 +24,12 @@ MAX_BYTES = 4 * 2**30  # of all arrays of a file, decoded
 MAX_COMPRESSION = 100  # times that they may be larger than on disk …
 SMALL_BYTES = 2**28  # … where they are larger than this
 TEXT_BYTES, REFERENCE_BYTES = 64, 1024  # of memory or time that a short text or a reference takes, counted as bytes
-MATLAB_SECONDS = 120
+MATLAB_SECONDS = 120  # for reading a file
+MATLAB_BASE_BYTES = 2**29  # of the process that reads it, besides twice what the arrays may take
 MATLAB_READER = """
 import resource, sys
-path, limit = sys.argv[1], int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_AS, (2**30 + 2 * limit,) * 2)
+path, limit, base = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_AS, (base + 2 * limit,) * 2)
 import numpy as np, scipy.io
 size = sum(16 * int(np.prod([float(n) for n in shape])) for _, shape, _ in scipy.io.whosmat(path))
 if size > limit:
@@ -109,7 +110,7 @@ def load_matlab(path: Path) -> dict[str, np.ndarray]:
     """Loads .mat up to v7 in a child process, since scipy's reader can crash on a damaged file, and knows the size of
     compressed structures and cells only when it has read them. `-P`: modules in the current folder are not imported.
     """
-    command = [sys.executable, "-P", "-c", MATLAB_READER, path, str(size_limit(path))]
+    command = [sys.executable, "-P", "-c", MATLAB_READER, path, str(size_limit(path)), str(MATLAB_BASE_BYTES)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would claim memory
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=MATLAB_SECONDS)

@@ -47,8 +47,8 @@ def scan_windows(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> list[Wi
             items = scan_listed(root)
         else:
             items = scan_folders(root, stft)
-        check_users(items, root)
         check_recordings(items, root)
+        check_users(items, root)
     return items
 
 
