@@ -11,6 +11,7 @@ import scipy.constants
 from recordings import DB, arrays_of, check_damaged, refused, save
 
 from mdiff_jax.data import arrays, sources, spectrogram
+from mdiff_jax.runtime.errors import InputError
 
 
 def save_mat73(path: Path, array: np.ndarray) -> None:
@@ -63,6 +64,7 @@ def npz_bomb() -> bytes:
     return file.getvalue()
 
 
+RATES = {"prf": np.array(4000.0), "carrier": np.array(77e9)}
 BAD_ARRAYS = {
     "empty": b"",
     "zeros": bytes(500),
@@ -85,6 +87,11 @@ BAD_ARRAYS = {
     "velocity": arrays_of(db=DB, velocity=np.zeros(16)),
     "index": arrays_of(db=DB, index=np.arange(3)),
     "thin": arrays_of(db=DB[:, :2]),
+    "constant dB": arrays_of(db=np.full_like(DB, -50)),
+    "hardly anything": arrays_of(db=np.where(DB.max() == DB, DB, -80)),
+    "constant": arrays_of(spectrogram=np.full_like(DB, 0.5)),
+    "velocity of text": arrays_of(db=DB, velocity=np.array(["a"] * 16)),
+    "endless velocity": arrays_of(db=DB, velocity=np.array([np.inf, *range(14, -1, -1)])),
 }
 
 
@@ -94,6 +101,23 @@ def test_a_bad_array_is_refused_by_name(tmp_path, kind):
         (tmp_path / user).mkdir()
         (tmp_path / user / f"walk_{user}.npz").write_bytes(data)
     refused(tmp_path, "walk_b.npz")
+
+
+BAD_SAMPLES = {
+    "silence": arrays_of(iq=np.zeros(9000, complex), **RATES),
+    "a click": arrays_of(iq=np.eye(1, 90000, 500).astype(complex)[0], **RATES),
+    "loud": arrays_of(iq=1e307 * np.exp(1j * np.arange(20000)), **RATES),
+    "carrier": arrays_of(iq=np.exp(1j * np.arange(9000)), prf=np.array(4000.0), carrier=np.array(1e-300)),
+    "prf of text": arrays_of(iq=np.exp(1j * np.arange(9000)), prf=np.array("fast"), carrier=np.array(77e9)),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SAMPLES)
+def test_bad_samples_are_refused_by_name(tmp_path, kind):
+    (tmp_path / "walk.npz").write_bytes(BAD_SAMPLES[kind])
+    with pytest.raises(InputError, match=r"walk\.npz") as caught:
+        arrays.read_windows(tmp_path / "walk.npz")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "npy", "mat", "h5"])
