@@ -3,18 +3,19 @@
 Nothing is unpickled, no other file is read, and what the arrays take is known before memory is taken for them.
 """
 
+import atexit
 import contextlib
 import functools
-import io
+import json
 import math
 import os
 import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from mdiff_jax.runtime.errors import InputError, one_line
@@ -23,23 +24,8 @@ SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 MAX_BYTES = 4 * 2**30  # of all arrays of a file, decoded
 MAX_COMPRESSION = 100  # times that they may be larger than on disk …
 SMALL_BYTES = 2**28  # … where they are larger than this
-TEXT_BYTES, REFERENCE_BYTES = 64, 1024  # of memory or time that a short text or a reference takes, counted as bytes
-MATLAB_SECONDS = 120  # for reading a file
-MATLAB_BASE_BYTES = 2**29  # of the process that reads it, besides twice what the arrays may take
-MATLAB_READER = """
-import resource, sys
-path, limit, base = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-resource.setrlimit(resource.RLIMIT_AS, (base + 2 * limit,) * 2)
-import numpy as np, scipy.io
-size = sum(16 * int(np.prod([float(n) for n in shape])) for _, shape, _ in scipy.io.whosmat(path))
-if size > limit:
-    sys.exit(f"it claims {size / 2**30:.1f} GiB of numbers")
-arrays = {k: v for k, v in scipy.io.loadmat(path).items() if isinstance(v, np.ndarray) and v.dtype.kind in "biufcUSO"}
-for k, v in arrays.items():
-    if v.dtype == object:  # cells of text
-        arrays[k] = np.array([str(np.ravel(x)[0]) if np.size(x) else "" for x in v.ravel()])
-np.savez(sys.stdout.buffer, allow_pickle=False, **arrays)
-"""
+DECODER_SECONDS = 25  # for reading a .mat or .h5 file
+DECODER_BYTES = 2**29  # that the process for these may take, besides three times the arrays
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -72,9 +58,7 @@ def _load_cached(path: Path, modified_ns: int, size: int) -> dict[str, np.ndarra
         return {"array": np.array(array)}
     if suffix == ".npz":
         return load_npz(path)
-    if suffix == ".mat" and not h5py.is_hdf5(path):
-        return load_matlab(path)
-    return load_hdf5(path)
+    return load_decoded(path)
 
 
 def size_limit(path: Path) -> int:
@@ -106,100 +90,64 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def load_matlab(path: Path) -> dict[str, np.ndarray]:
-    """Loads .mat up to v7 in a child process, since scipy's reader can crash on a damaged file, and knows the size of
-    compressed structures and cells only when it has read them. `-P`: modules in the current folder are not imported.
-    """
-    command = [sys.executable, "-P", "-c", MATLAB_READER, path, str(size_limit(path)), str(MATLAB_BASE_BYTES)]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would claim memory
+# ----------------------------------------------------------------------------- .mat and .h5
+
+
+def load_decoded(path: Path) -> dict[str, np.ndarray]:
+    """Loads .mat or .h5 by `array_decoder`; InputError for a file at which that ends, or takes too long."""
+    process, limit = running_decoder(), size_limit(path)
+    alarm = threading.Timer(DECODER_SECONDS, process.kill)
+    alarm.start()
     try:
-        done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=MATLAB_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise InputError(f"'{path}' is not read within {MATLAB_SECONDS} s: save it anew or remove it") from None
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["the reader crashed"]
-        raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or remove it")
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        request = {"path": str(path.absolute()), "limit": limit, "memory": DECODER_BYTES + 3 * limit}
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        reply = json.loads(process.stdout.readline())
+        if "refusal" in reply:
+            raise InputError(f"'{path}': {reply['refusal']}")
+        if "error" in reply:
+            raise InputError(f"'{path}' cannot be read ({reply['error']}): restore it or remove it")
+        arrays = {name: np.array(texts, object) for name, texts in reply["texts"].items()}
+        for name, dtype, shape in reply["arrays"]:
+            arrays[name] = np.frombuffer(read_exactly(process, dtype, shape), dtype).reshape(shape)
+        return arrays
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        process.kill()
+        process.wait()
+        raise InputError(f"'{path}' makes the reader crash, or takes it too long: save it anew or remove it") from None
+    finally:
+        alarm.cancel()
 
 
-# ----------------------------------------------------------------------------- HDF5
+def read_exactly(process: subprocess.Popen, dtype: str, shape: list[int]) -> bytearray:
+    """Reads the bytes of an array; ValueError where they end early."""
+    data = bytearray(math.prod(shape) * np.dtype(dtype).itemsize)
+    if process.stdout.readinto(data) != len(data):
+        raise ValueError("the process ended")
+    return data
 
 
-def load_hdf5(path: Path) -> dict[str, np.ndarray]:
-    """Loads .h5 and .mat v7.3: numbers and text at the root; groups and other types are left out.
-
-    InputError for links, and for arrays whose numbers lie in other files.
-    """
-    with h5py.File(path, "r") as file:
-        for name in file:
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise InputError(f"'{path}': '{name}' is a link: save the array itself in the file")
-        arrays = {k: d for k, d in file.items() if isinstance(d, h5py.Dataset) and d.shape is not None}
-        check_stored_here(arrays.values(), path)
-        cells = {k: d for k, d in arrays.items() if h5py.check_ref_dtype(d.dtype) is h5py.Reference}
-        texts = {k: d for k, d in arrays.items() if h5py.check_string_dtype(d.dtype) and d.ndim <= 1}
-        numbers = {k: d for k, d in arrays.items() if is_numeric(d.dtype)}
-        counted = [*map(decoded_size, arrays.values())]
-        counted += [math.prod(d.shape) * REFERENCE_BYTES for d in cells.values()]
-        counted += [math.prod(d.shape) * TEXT_BYTES for d in texts.values()]
-        check_size(sum(counted), path)
-        targets = {k: [file[reference] for reference in d[()].ravel()] for k, d in cells.items()}
-        for found in targets.values():
-            check_stored_here(found, path)
-            counted += map(decoded_size, found)
-        check_size(sum(counted), path)
-        loaded = {k: decode_numbers(d) for k, d in numbers.items()}
-        loaded |= {k: np.array([decode_text(d) for d in found], object) for k, found in targets.items()}
-        return loaded | {k: read_texts(d, path) for k, d in texts.items()}
+def running_decoder() -> subprocess.Popen:
+    """The process of `array_decoder`, started anew if it has ended."""
+    if _start_decoder.cache_info().currsize and _start_decoder().poll() is not None:
+        _start_decoder.cache_clear()
+    return _start_decoder()
 
 
-def check_stored_here(datasets: Iterable[h5py.Dataset], path: Path) -> None:
-    """InputError unless each is an array whose numbers lie in this file."""
-    for dataset in datasets:
-        if not isinstance(dataset, h5py.Dataset):
-            raise InputError(f"'{path}': '{dataset.name}' is referred to and no array: save text or numbers")
-        if dataset.is_virtual or dataset.external:
-            raise InputError(f"'{path}': '{dataset.name}' lies in another file: save the array itself in this one")
+@functools.cache
+def _start_decoder() -> subprocess.Popen:
+    """`-P`: modules in the current folder are not imported. A session of its own: Ctrl-C is not for it."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("array_decoder.py"))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would claim memory
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    atexit.register(close_decoder, process)
+    return process
 
 
-def is_numeric(dtype: np.dtype) -> bool:
-    """Whether an array holds numbers, complex ones as two fields included."""
-    fields = [dtype[name] for name in dtype.names or ()]
-    return dtype.kind in "biufc" or (
-        sorted(dtype.names or ()) == ["imag", "real"] and all(f.kind in "iuf" for f in fields)
-    )
-
-
-def decoded_size(dataset: h5py.Dataset) -> int:
-    """Bytes that reading an array takes: a chunk is decoded whole, however little of it belongs to the array."""
-    return max(math.prod(dataset.shape), math.prod(dataset.chunks or ())) * dataset.dtype.itemsize
-
-
-def read_texts(dataset: h5py.Dataset, path: Path) -> np.ndarray:
-    """Reads text (n,), counted while it is read: entries of the file may share their bytes."""
-    if not dataset.ndim:
-        return np.array([dataset[()]], object)
-    texts: list[bytes] = []
-    size, step = 0, max(1, SMALL_BYTES // path.stat().st_size)  # none is longer than the file
-    for start in range(0, len(dataset), step):
-        texts += dataset[start : start + step].tolist()
-        size += sum(map(len, texts[start:]))
-        check_size(size, path)
-    return np.array(texts, object)
-
-
-def decode_numbers(dataset: h5py.Dataset) -> np.ndarray:
-    """Converts numbers as MATLAB writes them: columns first, complex ones as pairs, text as numbers."""
-    array, kind = np.asarray(dataset[()]), dataset.attrs.get("MATLAB_class")
-    if kind == b"char":
-        return np.array([decode_text(dataset)], object)
-    if array.dtype.names:
-        array = array["real"] + 1j * array["imag"]
-    return array.T if kind else array
-
-
-def decode_text(dataset: h5py.Dataset) -> str:
-    """Converts the numbers that MATLAB stores for text."""
-    empty = "MATLAB_empty" in dataset.attrs
-    return "" if empty else np.ravel(dataset[()]).astype("<u2").tobytes().decode("utf-16-le")
+def close_decoder(process: subprocess.Popen) -> None:
+    process.kill()
+    with process:
+        pass
