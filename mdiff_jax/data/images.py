@@ -11,6 +11,7 @@ from mdiff_jax.runtime.errors import InputError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 4096 * 4096  # of one image: checked before it is decoded
+MAX_FILE_BYTES = 2**28  # of an image file, which is hashed before it is decoded
 MIN_SIDE = 8  # rows and columns
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # that are decoded; some of Pillow's others start programs
 ImageArray = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns"]

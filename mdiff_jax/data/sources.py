@@ -21,7 +21,7 @@ from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.user_names import check_user_names, holds_control_characters, shorten
 
 MIN_WINDOWS = 2  # of a user
-MAX_RECORDING_BYTES = 200  # of a recording's name
+MAX_RECORDING_BYTES = 500  # of a recording's name
 MAX_LISTING_BYTES = 2**28  # of metadata.json
 
 
@@ -248,6 +248,9 @@ def check_recordings(items: list[WindowSource], root: Path) -> None:
     """InputError for a file or a time that two windows have, or a recording whose name no file can bear."""
     paths = [file_path(root, item) for item in items]
     real = {path: path.resolve() for path in dict.fromkeys(paths)}
+    for path in real:
+        if path.suffix.lower() in images.SUFFIXES and path.stat().st_size > images.MAX_FILE_BYTES:
+            raise InputError(f"'{path}' has {path.stat().st_size / 2**20:.0f} MiB: give images of at most 256 MiB")
     files: dict[tuple, str] = {}
     times: dict[tuple, str] = {}
     for item, path in zip(items, paths, strict=True):

@@ -190,6 +190,12 @@ def test_pipes_sockets_and_devices_are_refused_by_name(tmp_path, make, place):
     refused(tmp_path, place.rpartition("/")[2])
 
 
+def test_a_file_that_is_too_large_for_an_image_is_not_read(tmp_path):
+    with (two_users(tmp_path) / "a" / "walk9.png").open("ab") as file:
+        file.truncate(2**40)
+    refused(tmp_path, "walk9.png")
+
+
 def test_a_pipe_in_place_of_the_data_is_refused(tmp_path):
     os.mkfifo(tmp_path / "data.npz")
     refused(tmp_path / "data.npz", "data.npz")
