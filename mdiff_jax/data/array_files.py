@@ -58,7 +58,7 @@ def _load_cached(path: Path, modified_ns: int, size: int) -> dict[str, np.ndarra
         return {"array": np.array(array)}
     if suffix == ".npz":
         return load_npz(path)
-    return load_decoded(path)
+    return DECODER.load(path)
 
 
 def size_limit(path: Path) -> int:
@@ -93,61 +93,60 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
 # ----------------------------------------------------------------------------- .mat and .h5
 
 
-def load_decoded(path: Path) -> dict[str, np.ndarray]:
-    """Loads .mat or .h5 by `array_decoder`; InputError for a file at which that ends, or takes too long."""
-    process, limit = running_decoder(), size_limit(path)
-    alarm = threading.Timer(DECODER_SECONDS, process.kill)
-    alarm.start()
-    try:
+class Decoder:
+    """The process of `array_decoder`: started when it is needed, and again when a file has ended it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def process(self) -> subprocess.Popen:
+        """Returns the running process."""
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            # -P: modules in the current folder are not imported. A session of its own: Ctrl-C is not for it.
+            command = [sys.executable, "-P", str(Path(__file__).with_name("array_decoder.py"))]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would claim memory
+            self._process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+        return self._process
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):  # what was not sent
+                    pipe.close()
+            self._process = None
+
+    def load(self, path: Path) -> dict[str, np.ndarray]:
+        """Loads a file; InputError for one that cannot be read, ends the process, or takes it too long."""
+        process, limit = self.process(), size_limit(path)
         request = {"path": str(path.absolute()), "limit": limit, "memory": DECODER_BYTES + 3 * limit}
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.flush()
-        reply = json.loads(process.stdout.readline())
+        alarm = threading.Timer(DECODER_SECONDS, process.kill)
+        alarm.start()
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            reply = json.loads(process.stdout.readline())
+            arrays = {name: np.array(texts, object) for name, texts in reply.get("texts", {}).items()}
+            for name, dtype, shape in reply.get("arrays", []):
+                data = bytearray(math.prod(shape) * np.dtype(dtype).itemsize)
+                if process.stdout.readinto(data) != len(data):
+                    raise EOFError
+                arrays[name] = np.frombuffer(data, dtype).reshape(shape)
+        except (OSError, ValueError, EOFError):
+            self.close()
+            raise InputError(f"'{path}' crashes its reader, or takes it too long: save it anew or remove it") from None
+        finally:
+            alarm.cancel()
         if "refusal" in reply:
             raise InputError(f"'{path}': {reply['refusal']}")
         if "error" in reply:
             raise InputError(f"'{path}' cannot be read ({reply['error']}): restore it or remove it")
-        arrays = {name: np.array(texts, object) for name, texts in reply["texts"].items()}
-        for name, dtype, shape in reply["arrays"]:
-            arrays[name] = np.frombuffer(read_exactly(process, dtype, shape), dtype).reshape(shape)
         return arrays
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        process.kill()
-        process.wait()
-        raise InputError(f"'{path}' makes the reader crash, or takes it too long: save it anew or remove it") from None
-    finally:
-        alarm.cancel()
 
 
-def read_exactly(process: subprocess.Popen, dtype: str, shape: list[int]) -> bytearray:
-    """Reads the bytes of an array; ValueError where they end early."""
-    data = bytearray(math.prod(shape) * np.dtype(dtype).itemsize)
-    if process.stdout.readinto(data) != len(data):
-        raise ValueError("the process ended")
-    return data
-
-
-def running_decoder() -> subprocess.Popen:
-    """The process of `array_decoder`, started anew if it has ended."""
-    if _start_decoder.cache_info().currsize and _start_decoder().poll() is not None:
-        _start_decoder.cache_clear()
-    return _start_decoder()
-
-
-@functools.cache
-def _start_decoder() -> subprocess.Popen:
-    """`-P`: modules in the current folder are not imported. A session of its own: Ctrl-C is not for it."""
-    command = [sys.executable, "-P", str(Path(__file__).with_name("array_decoder.py"))]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would claim memory
-    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
-    atexit.register(close_decoder, process)
-    return process
-
-
-def close_decoder(process: subprocess.Popen) -> None:
-    process.kill()
-    with process:
-        pass
+DECODER = Decoder()
+atexit.register(DECODER.close)

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from mdiff_jax.data import arrays, records, simulated, sources
 from mdiff_jax.data.examples import Example, ReadOptions, read_examples
 from mdiff_jax.data.records import DamagedData, Records
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.errors import InputError, one_line
 
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
 CHANNELS = {"scalar": 1, "rgb": 3}
@@ -97,7 +97,7 @@ def prepare_dataset(
     else:
         options |= {"colormap": colormap_name} | ({"native_frames": True} if native_frames else {})
         reading = ReadOptions(image_size, channels, colormap_name, arrays.make_stft(stft), native_frames)
-        if path and (Path(path).is_file() or has_entries(Path(path))):
+        if path and has_entries(Path(path)):
             source = folder_source(options, Path(path), reading, stft)
         elif not known:
             raise damage or missing_source(path)
@@ -231,7 +231,7 @@ def write_prepared(
             common.update(metadata)
             yield window
 
-    with atomic_folder(cache_dir):
+    with refuse_unwritten(cache_dir), atomic_folder(cache_dir):
         parts = records.write_records(cache_dir, (*image_size, CHANNELS[channels]), count, windows())
     users = tuple(dict.fromkeys(item.user for item in lines))
     number = {user: i for i, user in enumerate(users)}
@@ -248,6 +248,16 @@ def write_prepared(
         "indices": [item.index for item in lines],
     }
     records.write_description(cache_dir, description)
+
+
+@contextlib.contextmanager
+def refuse_unwritten(folder: Path) -> Iterator[None]:
+    """Turns what is raised when a folder cannot be written, or the disk is full, into one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError: array_record
+        reason = one_line(error).partition("; ")[0]
+        raise InputError(f"{folder} could not be written ({reason}): make room, then repeat the command") from None
 
 
 @contextlib.contextmanager

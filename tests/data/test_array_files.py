@@ -184,10 +184,12 @@ def test_a_file_at_which_the_reader_ends_is_refused_and_the_next_one_read(tmp_pa
     save(tmp_path / "walk.h5", db=DB)
     save(tmp_path / "walk.mat", db=DB)
     monkeypatch.setattr(array_files, "DECODER_SECONDS", 0.2)
-    os.kill(array_files.running_decoder().pid, signal.SIGSTOP)
-    refused(tmp_path / "walk.h5", "makes the reader crash")
+    os.kill(array_files.DECODER.process().pid, signal.SIGSTOP)
+    refused(tmp_path / "walk.h5", "crashes its reader")
     monkeypatch.undo()
-    array_files.close_decoder(array_files.running_decoder())
+    process = array_files.DECODER.process()
+    process.kill()
+    process.wait()
     for name in ("walk.h5", "walk.mat"):
         np.testing.assert_array_equal(array_files.load_arrays(tmp_path / name)["db"], DB)
 

@@ -1,5 +1,6 @@
 """Prepared data sets: what is stored, when it is prepared again, and what is refused."""
 
+import resource
 import shutil
 
 import numpy as np
@@ -160,3 +161,18 @@ def test_what_is_left_out_is_said_once(folder, tmp_path):
 def test_files_that_it_does_not_hold_are_named(dataset):
     with pytest.raises(InputError, match=r"names 'x\.png'"):
         dataset.rows([dataset.files[0], "x.png"])
+
+
+@pytest.mark.parametrize("trouble", ["full", "a file"])
+def test_a_disk_that_does_not_take_it_is_named_and_nothing_is_left(folder, tmp_path, trouble):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "in the way").write_text("")
+    target = tmp_path / "new" / "data" if trouble == "full" else tmp_path / "in the way" / "data"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000 if trouble == "full" else limits[0], limits[1]))
+    try:
+        with pytest.raises(InputError, match="could not be written") as caught:
+            prepare(folder, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(target) in str(caught.value) and "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in the way"]
