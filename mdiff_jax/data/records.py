@@ -28,6 +28,7 @@ from mdiff_jax.runtime.workdir import atomic_write
 
 FILE_VERSION = "1.2.0"  # of the stored form
 PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
+MAX_DESCRIPTION_BYTES = 2**28  # of dataset.json: of two million windows
 MAX_SIDE = 2**16  # of windows, and of the images they came from
 STORED_LEVELS = 65535  # model space [-1, 1] is stored as 0 … 65535
 REMEDY = "restore it, or run train.py again where the recordings are"
@@ -106,6 +107,8 @@ def read_description(cache_dir: Path) -> dict[str, Any] | None:
     with refuse_damage(path):
         if not path.is_file():
             raise ValueError("it is no file")
+        if path.stat().st_size > MAX_DESCRIPTION_BYTES:
+            raise ValueError("it is too large")
         d = json.loads(path.read_bytes())
         if "checksum" in d and d.pop("checksum") != digest_json(d):
             raise ValueError("it has changed since it was written")

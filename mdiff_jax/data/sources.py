@@ -262,5 +262,6 @@ def check_recordings(items: list[WindowSource], root: Path) -> None:
             raise InputError(f"'{item.file}' and '{twin}' in '{root}' are one file: remove the link")
         if item.index >= 0 and (twin := times.setdefault(time, item.file)) != item.file:
             raise InputError(
-                f"'{item.file}' and '{twin}' in '{root}' are window {item.index} of one recording: rename one"
+                f"'{item.file}' and '{twin}' in '{root}' are window {item.index} of one recording: rename one, or "
+                "say their recordings"
             )

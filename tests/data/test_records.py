@@ -1,6 +1,7 @@
 """Prepared data on disk: nothing that it names is imported, every changed byte is noticed or does no harm."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -139,3 +140,16 @@ def test_data_that_an_earlier_version_prepared_is_read(cache, dataset, folder):
     part.write_bytes(flip(data, len(data) // 20))
     with pytest.raises(InputError, match="is damaged"):
         builders.open_prepared(cache).load(np.arange(40))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_a_description_that_is_no_plain_file_is_refused(cache, kind):
+    path = cache / "dataset.json"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises(InputError, match=r"dataset\.json' is damaged"):
+        builders.open_prepared(cache)
