@@ -1,4 +1,4 @@
-"""Windows in array files: .npy, .npz, .mat, .h5; nothing is ever unpickled. The name of an array says what it holds:
+"""Windows in array files. The name of an array says what it holds:
 
 - `spectrogram`: model space, [-1, 1]; (F, T), or (N, F, T) with one entry per window
 - `db`: power in dB, same shapes; the top is the 99.7th percentile of the file, the floor `Stft.span_db` below it
@@ -9,37 +9,20 @@ single array with another name is read as `iq` if complex and as `db` if its val
 """
 
 import functools
-import io
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import scipy.constants
 from jaxtyping import Float
 
-from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.data.array_files import load_arrays, refuse_unreadable
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import doppler
 
-SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
-MAX_BYTES = 4 * 2**30  # of one file's arrays, decoded
+MAX_INDEX = 10**9  # of a window in time, and more than any
+TOP_PERCENTILE = 99.7  # of the values of a file in dB
 METADATA_ARRAYS = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
-MATLAB_READER = """
-import io, sys, numpy as np, scipy.io
-size = sum(16 * int(np.prod(shape)) for _, shape, _ in scipy.io.whosmat(sys.argv[1]))
-if size > int(sys.argv[2]):
-    sys.exit(f"it claims {size / 2**30:.1f} GiB of numbers")
-arrays = {k: v for k, v in scipy.io.loadmat(sys.argv[1]).items() if not k.startswith("__")}
-for k, v in arrays.items():
-    if v.dtype == object:  # cells of text
-        arrays[k] = np.array([str(np.ravel(x)[0]) if np.size(x) else "" for x in v.ravel()])
-file = io.BytesIO()
-np.savez(file, allow_pickle=False, **arrays)
-sys.stdout.buffer.write(file.getvalue())
-"""
 
 
 class Stft(NamedTuple):
@@ -63,10 +46,11 @@ class FileDescription(NamedTuple):
 
 
 class FileWindows(NamedTuple):
-    """Spectrograms of one file in model space, [-1, 1], and the velocity of each row in m/s where known."""
+    """Spectrograms of one file in model space, [-1, 1], and their axes where known."""
 
     spectrograms: Float[np.ndarray, "windows freq time"]
-    velocities: Float[np.ndarray, " freq"] | None
+    velocities: Float[np.ndarray, " freq"] | None  # of each row, m/s, the highest first
+    seconds: float | None = None  # duration of a window
 
 
 DEFAULT_STFT = Stft()
@@ -84,25 +68,33 @@ def make_stft(values: dict[str, float]) -> Stft:
 
 def describe_file(path: Path, stft: Stft) -> FileDescription:
     """Counts the windows of a file and reads their metadata; InputError where it does not match their number."""
-    count, arrays = len(read_windows(path, stft).spectrograms), load_arrays(path)
-    columns = {name: to_strings(arrays[name]) if name in arrays else None for name in ("user", "recording", "index")}
+    count = len(read_windows(path, stft).spectrograms)
+    with refuse_unreadable(path):
+        arrays = load_arrays(path)
+        columns = {name: to_strings(arrays[name]) for name in ("user", "recording", "index") if name in arrays}
     for name, column in columns.items():
-        if column is not None and len(column) != count:
+        if len(column) != count:
             raise InputError(f"'{path}' has {count} windows but {len(column)} entries in '{name}': give one each")
-    try:
-        index = None if columns["index"] is None else [int(float(x)) for x in columns["index"]]
-    except ValueError:
-        raise InputError(f"'{path}': 'index' holds {columns['index'][:3]}: give whole numbers") from None
-    return FileDescription(count, columns["user"], columns["recording"], index)
+    index = [parse_index(text, path) for text in columns["index"]] if "index" in columns else None
+    return FileDescription(count, columns.get("user"), columns.get("recording"), index)
+
+
+def parse_index(text: str, path: Path) -> int:
+    """Converts an entry of 'index'; InputError unless it is a whole number that an index can be."""
+    if not (text.isdecimal() and len(text) < 10):
+        raise InputError(f"'{path}': 'index' holds {text[:20]!r}: give whole numbers from 0, below {MAX_INDEX:g}")
+    return int(text)
 
 
 def read_windows(path: Path, stft: Stft = DEFAULT_STFT) -> FileWindows:
     """Reads the windows of a file; the last file read is cached. InputError for any file that does not hold windows."""
-    return _read_cached(path, path.stat().st_mtime_ns, stft)
+    with refuse_unreadable(path):
+        stat = path.stat()
+        return _read_cached(path, stat.st_mtime_ns, stat.st_size, stft)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_cached(path: Path, modified_ns: int, stft: Stft) -> FileWindows:
+def _read_cached(path: Path, modified_ns: int, size: int, stft: Stft) -> FileWindows:
     arrays = load_arrays(path)
     kind, array = select_main_array(arrays, path)
     array = np.squeeze(array) if kind == "iq" else array[None] if array.ndim == 2 else array
@@ -121,8 +113,10 @@ def _read_cached(path: Path, modified_ns: int, stft: Stft) -> FileWindows:
     if kind == "spectrogram" and abs(array).max() > 1.001:
         raise InputError(f"'{path}': 'spectrogram' reaches {abs(array).max():.4g}, beyond [-1, 1]: name dB values 'db'")
     if kind == "db":
-        top = float(np.percentile(array, 99.7))
+        top = find_top(array, path)
         array = np.stack([doppler.from_db(window, top, stft.span_db) for window in array])
+    elif array.min() == array.max():
+        raise InputError(f"'{path}' holds the one value {array.flat[0]:g}: record it again or remove it")
     return order_rows(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
 
 
@@ -133,11 +127,23 @@ def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path
     if frames < stft.frames:
         raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: give at least {stft.frames}")
     zero = int(size * stft.zero_row)
-    db = doppler.to_db(doppler.stft(iq, size, hop, zero))
-    long = doppler.from_db(db, float(np.percentile(db, 99.7)), stft.span_db)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        db = doppler.to_db(doppler.stft(iq, size, hop, zero))
+    long = doppler.from_db(db, find_top(db, path), stft.span_db)
     starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
     velocities = doppler.row_velocities(size, prf, scipy.constants.c / carrier, zero)
-    return FileWindows(np.stack([long[:, start : start + stft.frames] for start in starts]), velocities)
+    if not np.ptp(velocities) < 1e6:
+        raise InputError(f"'{path}' has rows over {np.ptp(velocities):.3g} m/s: give 'prf' and 'carrier' in Hz")
+    windows = np.stack([long[:, start : start + stft.frames] for start in starts])
+    return FileWindows(windows, velocities, stft.frames * hop / prf)
+
+
+def find_top(db: np.ndarray, path: Path) -> float:
+    """The level that is shown brightest; InputError if nothing rises above the lowest."""
+    top = float(np.percentile(db, TOP_PERCENTILE))
+    if not float(db.min()) < top < np.inf:
+        raise InputError(f"'{path}' is silent or out of range (top {top:g} dB): record it again or remove it")
+    return top
 
 
 def order_rows(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> FileWindows:
@@ -146,8 +152,8 @@ def order_rows(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> Fi
         return FileWindows(array, None)
     velocity = np.asarray(velocity, float).ravel()
     steps = np.sign(np.diff(velocity))
-    if len(velocity) != array.shape[1] or abs(steps.sum()) != len(steps):
-        raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows: correct it")
+    if len(velocity) != array.shape[1] or abs(steps.sum()) != len(steps) or not np.ptp(velocity) < 1e6:
+        raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows, in m/s: correct it")
     return FileWindows(array, velocity) if steps[0] < 0 else FileWindows(array[:, ::-1].copy(), velocity[::-1].copy())
 
 
@@ -184,7 +190,8 @@ def select_main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, n
 
 def require_scalar(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
     """Returns a positive number that the file must state; InputError where it does not."""
-    value = np.asarray(arrays.get(name, np.nan), float).ravel()
+    array = arrays.get(name, np.array(np.nan))
+    value = array.astype(float).ravel() if array.dtype.kind in "iuf" else np.zeros(0)
     if value.size != 1 or not 0 < value[0] < np.inf:
         raise InputError(f"'{path}' holds I/Q samples and must state '{name}' in Hz: add it")
     return float(value[0])
@@ -196,74 +203,3 @@ def to_strings(array: np.ndarray) -> list[str]:
         x.decode() if isinstance(x, bytes) else np.asarray(x).ravel()[0] if np.size(x) else "" for x in array.ravel()
     ]
     return [str(int(x)) if isinstance(x, (float, np.floating)) and x == int(x) else str(x).rstrip() for x in values]
-
-
-# ----------------------------------------------------------------------------- files
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Loads all arrays of a file by name; the last file is cached."""
-    try:
-        return _load_cached(path, path.stat().st_mtime_ns)
-    except InputError:
-        raise
-    except Exception as error:  # readers of these formats raise anything on damaged files
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise InputError(f"'{path}' cannot be read ({reason}): restore it or remove it") from None
-
-
-@functools.lru_cache(maxsize=1)
-def _load_cached(path: Path, modified_ns: int) -> dict[str, np.ndarray]:
-    suffix = path.suffix.lower()
-    if suffix in (".npy", ".npz"):
-        return load_numpy(path)
-    if suffix == ".mat" and not h5py.is_hdf5(path):
-        return load_matlab(path)
-    with h5py.File(path, "r") as file:
-        check_size(sum(d.size * d.dtype.itemsize for d in file.values() if isinstance(d, h5py.Dataset)), path)
-        return {k: decode_hdf5(file, d) for k, d in file.items() if isinstance(d, h5py.Dataset)}
-
-
-def load_matlab(path: Path) -> dict[str, np.ndarray]:
-    """Loads .mat up to v7 in a child process, since scipy's reader can crash on a damaged file."""
-    done = subprocess.run([sys.executable, "-c", MATLAB_READER, path, str(MAX_BYTES)], capture_output=True, check=False)
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["the reader crashed"]
-        raise InputError(f"'{path}' cannot be read ({last[0][:200]}): restore it or remove it")
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def load_numpy(path: Path) -> dict[str, np.ndarray]:
-    """Loads .npy or .npz; the sizes in the headers are checked before anything is allocated."""
-    if path.suffix.lower() == ".npy":
-        return {"array": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                version = np.lib.format.read_magic(member)
-                header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                shape, _, dtype = header[version](member)
-                check_size(int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize, path)
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def decode_hdf5(file: h5py.File, dataset: h5py.Dataset) -> np.ndarray:
-    """Converts a data set as MATLAB writes it: columns first, complex numbers as pairs, text as numbers, cells as
-    references.
-    """
-    array, kind = np.asarray(dataset[()]), dataset.attrs.get("MATLAB_class", b"")
-    if kind == b"cell":
-        return np.array(["".join(map(chr, np.ravel(file[ref][()]))) for ref in array.ravel()])
-    if array.dtype.names and set(array.dtype.names) >= {"real", "imag"}:
-        array = array["real"] + 1j * array["imag"]
-    if kind == b"char":
-        return np.array(["".join(map(chr, array.ravel()))])
-    return array.T if kind else array
-
-
-def check_size(size: int, path: Path) -> None:
-    """InputError for more than `MAX_BYTES` bytes."""
-    if size > MAX_BYTES:
-        raise InputError(f"'{path}' claims {size / 2**30:.1f} GiB of numbers: give at most {MAX_BYTES / 2**30:.0f} GiB")

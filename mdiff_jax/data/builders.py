@@ -1,35 +1,28 @@
-"""Data sets prepared once as TFDS (array_record, no TensorFlow): folders of recordings, and synthetic walkers.
+"""Data sets prepared once: folders of recordings, and synthetic walkers.
 
-Colormaps are inverted and sizes changed here, once, not in every epoch. Windows are stored as 16-bit numbers.
+Colormaps are inverted and sizes changed here, once, not in every epoch. `records` stores the windows, dataset.json
+holds all else, with its own checksum.
 """
 
 import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
-import itertools
-import json
-import logging
-import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdiff_jax.data import arrays, simulated, sources
-from mdiff_jax.data.examples import ReadOptions, read_examples
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.data import arrays, records, simulated, sources
+from mdiff_jax.data.examples import Example, ReadOptions, read_examples
+from mdiff_jax.data.records import DamagedData, Records
+from mdiff_jax.runtime.errors import InputError, one_line
 
-FILE_VERSION = "1.2.0"  # of the stored form
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
-PART_BYTES = 2**28  # TFDS holds a part in memory while it writes it, and beyond 1 GB would need TensorFlow
-STORED_LEVELS = 65535  # model space [-1, 1] is stored as 0 … 65535
-StoredExample = tuple[int, dict[str, np.ndarray]]  # key, {"window": uint16 (F, T, C)}
+CHANNELS = {"scalar": 1, "rgb": 3}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,20 +37,30 @@ class Dataset:
     image_size: tuple[int, int]
     metadata: dict[str, Any]
     fingerprint: str
-    source: Any  # random access to stored examples
+    source: Records
 
     def __len__(self) -> int:
         return len(self.files)
 
     def rows(self, files: Sequence[str]) -> Int[np.ndarray, " n"]:
-        """Positions of files; KeyError for one it does not hold."""
+        """Positions of files; InputError for one it does not hold."""
         position = {file: i for i, file in enumerate(self.files)}
+        if strange := next((file for file in files if file not in position), None):
+            raise InputError(f"split.json names '{strange}', which the prepared data does not hold: restore split.json")
         return np.array([position[file] for file in files], int)
 
     def load(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n freq time channels"]:
         """Windows at these positions, float32 in [-1, 1]."""
-        stored = np.stack([self.source[int(row)]["window"] for row in rows])
-        return stored.astype(np.float32) * np.float32(2 / STORED_LEVELS) - 1
+        return self.source.load(rows)
+
+
+class Source(NamedTuple):
+    """What a data set is prepared from."""
+
+    options: dict[str, Any]  # all that the windows depend on, JSON; the recordings by their contents
+    count: int
+    examples: Callable[[], Iterator[Example]]
+    ignored: str | None  # what was left out, in one line
 
 
 def prepare_dataset(
@@ -71,65 +74,98 @@ def prepare_dataset(
     native_frames: bool,
     stft: dict[str, float],
     walkers: dict[str, Any],
+    log: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
     """Opens the data set in `cache_dir`, prepared there before from the same source, else prepares it now.
 
-    InputError for a source that cannot be read, or that is not the one `cache_dir` was prepared from.
+    Where the recordings are gone or empty, those in `cache_dir` stand for them. Damaged ones are prepared anew. `log`
+    takes lines about that, and about files that are left out. InputError for a source that cannot be read, or that is
+    not the one `cache_dir` was prepared from.
     """
     options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VALUE_VERSIONS[kind]}
     if native_frames and (kind, channels) != ("folder", "scalar"):
         raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': give False")
+    known, damage, source = None, None, None
+    try:
+        known = records.read_description(cache_dir)
+    except DamagedData as error:
+        damage = error
+
+    # ------------------------------------------------------------------- source
     if kind == "walkers":
-        if channels != "scalar":
-            raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
-        options |= {"walkers": walkers}
-        examples = functools.partial(simulated.read_examples, image_size, walkers)
-        count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
+        source = walkers_source(options, walkers, image_size)
     else:
-        if not path:
-            raise InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
-        root, cut = Path(path), arrays.make_stft(stft)
-        items = sources.scan_windows(root, cut)
-        options |= {"colormap": colormap_name, "content": hash_contents(root, items)}
-        options |= {"native_frames": True} if native_frames else {}
-        options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
-        reading = ReadOptions(image_size, channels, colormap_name, cut, native_frames)
-        examples = functools.partial(read_examples, root, items, reading)
-        count = len(items)
-    fingerprint = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
-    if not (cache_dir / "dataset.json").is_file():
-        write_prepared(cache_dir, image_size, channels, fingerprint, count, examples)
-    dataset = open_prepared(cache_dir)
-    if dataset.fingerprint != fingerprint:
+        options |= {"colormap": colormap_name} | ({"native_frames": True} if native_frames else {})
+        reading = ReadOptions(image_size, channels, colormap_name, arrays.make_stft(stft), native_frames)
+        if path and has_entries(Path(path)):
+            source = folder_source(options, Path(path), reading, stft)
+        elif not known:
+            raise damage or missing_source(path)
+
+    # ------------------------------------------------------------------- open, or prepare
+    fingerprint = fingerprint_options(source.options) if source else fingerprint_without_source(options, known, stft)
+    if known and known["fingerprint"] != fingerprint:
         raise InputError(
             f"the recordings in '{path}' or how they are read have changed since {cache_dir} was prepared: "
             "give another --workdir, or restore the old recordings"
         )
-    return dataset
+    if known:
+        try:
+            return open_prepared(cache_dir)
+        except DamagedData as error:
+            damage = error
+            if not source:
+                raise
+    write_prepared(cache_dir, image_size, channels, fingerprint, source.count, source.examples, source.options)
+    for line in (damage and f"{damage.args[0].rpartition(': ')[0]}: it was prepared anew", source.ignored):
+        if line:
+            log(line)
+    return open_prepared(cache_dir)
 
 
-def open_prepared(cache_dir: Path) -> Dataset:
-    """Opens the data set prepared in `cache_dir`; the recordings themselves are not needed."""
-    description = cache_dir / "dataset.json"
-    if not description.is_file():
-        raise InputError(f"{cache_dir} holds no prepared data set: run train.py")
-    d = json.loads(description.read_text())
-    with silence_tfds():
-        import tensorflow_datasets as tfds
+def walkers_source(options: dict[str, Any], walkers: dict[str, Any], image_size: tuple[int, int]) -> Source:
+    """Synthetic walkers."""
+    if options["channels"] != "scalar":
+        raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
+    count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
+    examples = functools.partial(simulated.read_examples, image_size, walkers)
+    return Source(options | {"walkers": walkers}, count, examples, None)
 
-        builder = tfds.builder_from_directory(cache_dir / d["directory"])
-        source = builder.as_data_source(split="+".join(sorted(builder.info.splits)))
-    return Dataset(
-        users=tuple(d["users"]),
-        files=tuple(d["files"]),
-        user_ids=np.array(d["user_ids"], np.int32),
-        recordings=tuple(d["recordings"]),
-        indices=np.array(d["indices"], np.int32),
-        image_size=tuple(d["image_size"]),
-        metadata=d["metadata"],
-        fingerprint=d["fingerprint"],
-        source=source,
-    )
+
+def folder_source(options: dict[str, Any], root: Path, reading: ReadOptions, stft: dict[str, float]) -> Source:
+    """The recordings in a folder or file."""
+    items = sources.scan_windows(root, reading.stft)
+    options = options | {"content": hash_contents(root, items)}
+    options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
+    examples = functools.partial(read_examples, root, items, reading)
+    return Source(options, len(items), examples, sources.ignored_files(root, items))
+
+
+def fingerprint_options(options: dict[str, Any]) -> str:
+    """What a data set is known by."""
+    return records.digest_json(options)[:16]
+
+
+def fingerprint_without_source(options: dict[str, Any], known: dict[str, Any], stft: dict[str, float]) -> str:
+    """What a data set is known by whose recordings are the prepared ones."""
+    recorded = known.get("options")
+    if recorded is None:  # of an earlier version
+        return known["fingerprint"]
+    options = options | {"content": recorded["content"]} | ({"stft": stft} if "stft" in recorded else {})
+    return fingerprint_options(options)
+
+
+def missing_source(path: str) -> InputError:
+    """The error for a folder that is not there."""
+    if not path:
+        return InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
+    problem = "is empty" if Path(path).is_dir() else "does not exist"
+    return InputError(f"data.path '{path}' {problem}: give a folder that holds a folder per user")
+
+
+def has_entries(folder: Path) -> bool:
+    """Whether a folder holds anything: a disk that is not mounted leaves an empty one."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
@@ -144,41 +180,84 @@ def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
     return digest.hexdigest()
 
 
+# ----------------------------------------------------------------------------- reading
+
+
+def open_prepared(cache_dir: Path) -> Dataset:
+    """Opens the data set prepared in `cache_dir`; the recordings themselves are not needed.
+
+    InputError where there is none, DamagedData where it is not as it was written.
+    """
+    d = records.read_description(cache_dir)
+    if d is None:
+        raise InputError(f"{cache_dir} holds no prepared data set: run train.py")
+    with records.refuse_damage(cache_dir):
+        channels = "rgb" if d["metadata"]["colormap"] is None else "scalar"
+        source = records.open_records(cache_dir, d["parts"], (*d["image_size"], CHANNELS[channels]))
+        if len(source) != len(d["files"]):
+            raise ValueError(f"it holds {len(source)} windows, not {len(d['files'])}")
+    return Dataset(
+        users=tuple(d["users"]),
+        files=tuple(d["files"]),
+        user_ids=np.array(d["user_ids"], np.int32),
+        recordings=tuple(d["recordings"]),
+        indices=np.array(d["indices"], np.int32),
+        image_size=tuple(d["image_size"]),
+        metadata=d["metadata"],
+        fingerprint=d["fingerprint"],
+        source=source,
+    )
+
+
 # ----------------------------------------------------------------------------- writing
 
 
 def write_prepared(
-    cache_dir: Path, image_size: tuple[int, int], channels: str, fingerprint: str, count: int, examples: Callable
+    cache_dir: Path,
+    image_size: tuple[int, int],
+    channels: str,
+    fingerprint: str,
+    count: int,
+    examples: Callable[[], Iterator[Example]],
+    options: dict[str, Any] | None = None,
 ) -> None:
     """Prepares `count` examples into `cache_dir`; dataset.json comes last: if interrupted, it starts again."""
-    shape = (*image_size, {"scalar": 1, "rgb": 3}[channels])
     lines: list[sources.WindowSource] = []
     common: dict[str, Any] = {}
 
-    def stored() -> Iterator[StoredExample]:
-        for i, (item, window, metadata) in enumerate(examples()):
+    def windows() -> Iterator[np.ndarray]:
+        for item, window, metadata in examples():
             lines.append(item)
             common.update(metadata)
-            yield i, {"window": np.round((window + 1) * (STORED_LEVELS / 2)).clip(0, STORED_LEVELS).astype(np.uint16)}
+            yield window
 
-    with atomic_folder(cache_dir), silence_tfds():
-        builder = make_tfds_builder(cache_dir, shape, count, stored)
-        builder.download_and_prepare()
+    with refuse_unwritten(cache_dir), atomic_folder(cache_dir):
+        parts = records.write_records(cache_dir, (*image_size, CHANNELS[channels]), count, windows())
     users = tuple(dict.fromkeys(item.user for item in lines))
+    number = {user: i for i, user in enumerate(users)}
     description = {
         "fingerprint": fingerprint,
-        "directory": str(Path(builder.data_path).relative_to(cache_dir)),
+        "options": options,
+        "parts": parts,
         "image_size": list(image_size),
         "metadata": common,
         "users": users,
         "files": [item.file for item in lines],
-        "user_ids": [users.index(item.user) for item in lines],
+        "user_ids": [number[item.user] for item in lines],
         "recordings": [item.recording for item in lines],
         "indices": [item.index for item in lines],
     }
-    temporary = cache_dir / ".dataset.json"
-    temporary.write_text(json.dumps(description, ensure_ascii=False))
-    os.replace(temporary, cache_dir / "dataset.json")
+    records.write_description(cache_dir, description)
+
+
+@contextlib.contextmanager
+def refuse_unwritten(folder: Path) -> Iterator[None]:
+    """Turns what is raised when a folder cannot be written, or the disk is full, into one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError: array_record
+        reason = one_line(error).partition("; ")[0]
+        raise InputError(f"{folder} could not be written ({reason}): make room, then repeat the command") from None
 
 
 @contextlib.contextmanager
@@ -195,42 +274,3 @@ def atomic_folder(folder: Path) -> Iterator[None]:
             for parent in made[1:]:
                 parent.rmdir()
         raise
-
-
-def make_tfds_builder(cache_dir: Path, shape: tuple[int, int, int], count: int, examples: Callable) -> Any:
-    """Makes a TFDS builder of `count` examples in the order given, in parts (splits) windows_000, windows_001 …"""
-    import tensorflow_datasets as tfds
-
-    size = max(1, PART_BYTES // (2 * math.prod(shape)))
-
-    class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """Micro-Doppler windows; users, recordings and times are in dataset.json."""
-
-        VERSION = tfds.core.Version(FILE_VERSION)
-
-        def _info(self) -> tfds.core.DatasetInfo:
-            features = tfds.features.FeaturesDict({"window": tfds.features.Tensor(shape=shape, dtype=np.uint16)})
-            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-        def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-            stream = examples()
-            return {f"windows_{k:03d}": self._generate_examples(stream) for k in range(math.ceil(count / size))}
-
-        def _generate_examples(self, stream: Iterator[StoredExample]) -> Iterator[StoredExample]:
-            yield from itertools.islice(stream, size)
-
-    return Spectrograms(data_dir=cache_dir, file_format="array_record")
-
-
-@contextlib.contextmanager
-def silence_tfds() -> Iterator[None]:
-    """Suppresses the progress bars and messages of TFDS."""
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

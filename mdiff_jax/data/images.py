@@ -11,7 +11,9 @@ from mdiff_jax.runtime.errors import InputError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 4096 * 4096  # of one image: checked before it is decoded
+MAX_FILE_BYTES = 2**28  # of an image file, which is hashed before it is decoded
 MIN_SIDE = 8  # rows and columns
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # that are decoded; some of Pillow's others start programs
 ImageArray = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns"]
 
 
@@ -21,7 +23,7 @@ def read_image(path: Path) -> ImageArray:
     InputError for a file that is no image, is truncated, animated or transparent, or has a size that no window has.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             check_image(image, path)
             if image.mode.startswith("I"):
                 return (np.asarray(image).astype(np.float32) / 65535).clip(0, 1)
@@ -42,12 +44,22 @@ def check_image(image: Image.Image, path: Path) -> None:
         raise InputError(f"'{path}' has {width} x {height} pixels: give at most {MAX_PIXELS}")
     if min(width, height) < MIN_SIDE:
         raise InputError(f"'{path}' is {width}x{height}: give at least {MIN_SIDE} rows and columns")
-    if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"'{path}' holds {image.n_frames} images: save one window per file")
+    if has_second_frame(image):
+        raise InputError(f"'{path}' holds several images: save one window per file")
     if image.mode == "F":
         raise InputError(f"'{path}' holds fractions, whose scale is unknown: save an array in dB (.npz, name 'db')")
     if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
         raise InputError(f"'{path}' is partly transparent: save it without alpha")
+
+
+def has_second_frame(image: Image.Image) -> bool:
+    """Whether there is more than one image in a file; they are not counted, since a list of them may have no end."""
+    try:
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+        return False
+    return True
 
 
 def to_rgb(image: ImageArray) -> UInt8[np.ndarray, "rows columns 3"]:

@@ -47,10 +47,11 @@ class InspectedData(NamedTuple):
 def inspect(root: Path) -> tuple[Report, InspectedData]:
     """Reads the data set at `root` and measures it; InputError for anything that cannot be used."""
     items = sources.scan_windows(root)
+    ignored = sources.ignored_files(root, items)
     chosen = limit_windows(items)
     windows, common = read_windows(root, chosen)
     data = describe_windows(chosen, windows)
-    report: Report = {"path": str(root), "windows": len(items), "windows_measured": len(chosen)}
+    report: Report = {"path": str(root), "windows": len(items), "windows_measured": len(chosen), "ignored": ignored}
     report |= {"users": {user: user_statistics(items, user) for user in data.users}}
     sizes = [u["windows"] for u in report["users"].values()]
     report |= {"imbalance": round(max(sizes) / min(sizes), 2)} | common
@@ -198,6 +199,7 @@ def format_report(report: Report) -> str:
     lines = [f"{report['path']}: {report['windows']} windows of {len(report['users'])} users"]
     if report["windows_measured"] < report["windows"]:
         lines += [f"  measured on the first {report['windows_measured']}, equally many of each user"]
+    lines += [report["ignored"]] if report["ignored"] else []
     for user, u in report["users"].items():
         lines += [f"  {user:16s} windows: {u['windows']:6d}, recordings: {u['walks']:4d}, longest: {u['longest_walk']}"]
     height, width = report["original_size"]

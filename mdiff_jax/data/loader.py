@@ -33,27 +33,27 @@ def train_batches(
     fetch = make_fetcher(dataset, rows, fields, tables)
     order = balanced_rows(dataset.user_ids[rows], seed) if balanced else np.arange(len(rows))
     places = grain.MapDataset.source(order).seed(seed).shuffle().repeat()
-    examples = places.map_with_index(lambda i, place: {"example": np.int32(i), **fetch(int(place))})
-    batches = examples.batch(batch_size)[start_step:]
-    mine = batches.map(lambda batch: {k: v[process_index::process_count] for k, v in batch.items()})
-    return iter(mine.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
+    numbered = places.map_with_index(lambda i, place: (np.int32(i), place)).batch(batch_size)[start_step:]
+    mine = numbered.map(lambda batch: tuple(column[process_index::process_count] for column in batch))
+    batches = mine.map(lambda batch: {"example": batch[0], **fetch(batch[1])})
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
 
 
 def make_fetcher(
     dataset: Dataset, rows: np.ndarray, fields: Sequence[str], tables: dict[str, np.ndarray]
-) -> Callable[[int], dict[str, np.ndarray]]:
-    """Returns a function from a place among `rows` to one example."""
+) -> Callable[[Int[np.ndarray, " batch"]], dict[str, np.ndarray]]:
+    """Returns a function from places among `rows` to their examples."""
     columns = {name: tables[name][rows] for name in fields if name != "spectrogram"}
     columns["user"] = dataset.user_ids[rows]
     if "spectrogram" not in fields:
-        return lambda place: {name: column[place] for name, column in columns.items()}
+        return lambda places: {name: column[places] for name, column in columns.items()}
     size = len(rows) * int(np.prod(dataset.image_size)) * 4 * dataset.load(rows[:1]).shape[-1]
     if size <= CACHE_BYTES:
         columns["spectrogram"] = dataset.load(rows)
-        return lambda place: {name: column[place] for name, column in columns.items()}
-    return lambda place: {
-        "spectrogram": dataset.load(rows[place : place + 1])[0],
-        **{name: column[place] for name, column in columns.items()},
+        return lambda places: {name: column[places] for name, column in columns.items()}
+    return lambda places: {
+        "spectrogram": dataset.load(rows[places]),
+        **{name: column[places] for name, column in columns.items()},
     }
 
 

@@ -7,18 +7,22 @@ The number at the end of a file name is the window's index in time, the text bef
 numbering starts a new recording. Where no name ends in a number, the order is unknown.
 """
 
+import contextlib
 import json
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mdiff_jax.data import arrays, images
+from mdiff_jax.data import array_files, arrays, images
+from mdiff_jax.data.files import check_file, check_regular, describe_ignored, list_visible, natural_sort_key
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.user_names import check_user_names, holds_control_characters, shorten
 
 MIN_WINDOWS = 2  # of a user
+MAX_RECORDING_BYTES = 500  # of a recording's name
+MAX_LISTING_BYTES = 2**28  # of metadata.json
 
 
 class WindowSource(NamedTuple):
@@ -33,16 +37,36 @@ class WindowSource(NamedTuple):
 
 def scan_windows(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> list[WindowSource]:
     """Lists all windows of `root`, users and indices in natural order; InputError for anything that cannot be used."""
-    if root.is_file():
-        items = scan_single_file(root, stft)
-    elif not root.is_dir():
+    if not root.exists():
         raise InputError(f"data.path '{root}' does not exist: give a folder that holds a folder per user")
-    elif (root / "metadata.json").is_file():
-        items = scan_listed(root)
-    else:
-        items = scan_folders(root, stft)
-    check_users(items, root)
+    with refuse_os_errors(root):
+        check_regular(root.absolute())
+        if root.is_file():
+            items = scan_single_file(root, stft)
+        elif (root / "metadata.json").exists():
+            items = scan_listed(root)
+        else:
+            items = scan_folders(root, stft)
+        check_recordings(items, root)
+        check_users(items, root)
     return items
+
+
+@contextlib.contextmanager
+def refuse_os_errors(root: Path) -> Iterator[None]:
+    """Turns what the system says about reading a folder into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"'{error.filename or root}' cannot be read ({error.strerror}): see to it") from None
+
+
+def ignored_files(root: Path, items: list[WindowSource]) -> str | None:
+    """Counts what a scan of the folder `root` left out, in one line; None where it left out nothing."""
+    if not root.is_dir():
+        return None
+    used = {root / "metadata.json"} if (root / "images").is_dir() else set()
+    return describe_ignored(root, used.union(file_path(root, item) for item in items))
 
 
 def file_path(root: Path, item: WindowSource) -> Path:
@@ -55,8 +79,8 @@ def file_path(root: Path, item: WindowSource) -> Path:
 
 
 def scan_folders(root: Path, stft: arrays.Stft) -> list[WindowSource]:
-    """Scans a folder per user; files beside the folders are ignored."""
-    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_sort_key)
+    """Scans a folder per user; files beside the folders are left out."""
+    folders = user_folders(root)
     if not folders:
         raise InputError(f"data.path '{root}' holds no folders: give one per user, with the images of that user")
     return [item for folder in folders for item in scan_user(root, folder, stft)]
@@ -66,14 +90,14 @@ def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.DEFAULT_STFT)
     """Scans the windows of one user in order of time; folders in it are recordings."""
     files: list[Path] = []
     for path in list_visible(folder):
-        files += list_visible(path) if path.is_dir() and check_inside(root, path) else [path]
+        files += list_visible(path) if check_file(root, path).is_dir() else [path]
     image_files = [p for p in files if p.suffix.lower() in images.SUFFIXES]
     for path in files:
-        if path.is_dir() or path.suffix.lower() not in images.SUFFIXES + arrays.SUFFIXES:
+        if path.is_dir() or path.suffix.lower() not in images.SUFFIXES + array_files.SUFFIXES:
             raise InputError(
                 f"'{path}' is no image ({', '.join(images.SUFFIXES)}) or array: move it out of the user's folder"
             )
-        check_inside(root, path)
+        check_file(root, path)
     if image_files and len(image_files) < len(files):
         raise InputError(
             f"'{folder}' mixes images with arrays ({next(p for p in files if p not in image_files).name}): "
@@ -116,8 +140,12 @@ def scan_listed(root: Path) -> list[WindowSource]:
     """Scans `images/` with metadata.json: [{"filename", "user_id", and where known "recording", "index"}, …]."""
     listing = root / "metadata.json"
     try:
-        entries = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        if check_file(root, listing).stat().st_size > MAX_LISTING_BYTES:
+            raise ValueError("it is too large")
+        entries = json.loads(listing.read_bytes())
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"'{listing}' is not JSON ({one_line(error)}): correct it") from None
     if not isinstance(entries, list) or not all(
         isinstance(e, dict) and {"filename", "user_id"} <= e.keys() for e in entries
@@ -127,7 +155,7 @@ def scan_listed(root: Path) -> list[WindowSource]:
     twice = [name for name, count in Counter(item.file for item in lines).items() if count > 1]
     if twice:
         raise InputError(f"'{listing}' names {twice[0]} twice: keep one entry")
-    there = {p.relative_to(root).as_posix() for p in (root / "images").rglob("*") if p.is_file() and p.name[0] != "."}
+    there = {path.relative_to(root).as_posix() for path in list_listed(root)}
     if unlisted := sorted(there - {item.file for item in lines}):
         raise InputError(
             f"'{root / unlisted[0]}' is not in {listing.name} (unlisted files: {len(unlisted)}): list it or remove it"
@@ -135,24 +163,31 @@ def scan_listed(root: Path) -> list[WindowSource]:
     return order_by_recording(lines)
 
 
+def list_listed(root: Path) -> list[Path]:
+    """All files below `images/`, without hidden ones."""
+    below = (root / "images").rglob("*")
+    visible = [p for p in below if not any(part[0] == "." for part in p.relative_to(root).parts)]
+    return [path for path in visible if not check_file(root, path).is_dir()]
+
+
 def parse_listed_window(root: Path, listing: Path, entry: dict[str, Any]) -> WindowSource:
     """Checks one entry of metadata.json and returns its window, `recording` being the condition."""
-    name, user = str(entry["filename"]), str(entry["user_id"])
+    name = entry["filename"]
+    if not isinstance(name, str) or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"'{listing}' names {shorten(name)}, which is no file below 'images': correct the entry")
     path = root / "images" / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
-        raise InputError(
-            f"'{listing}' names '{name}', which is no file in '{root / 'images'}': correct or remove the entry"
-        )
-    check_inside(root, path)
+    if check_file(root, path).is_dir():
+        raise InputError(f"'{listing}' names {shorten(name)}, which is a folder: correct the entry")
+    for key in ("user_id", "recording"):
+        if type(entry.get(key, "")) not in (str, int):
+            raise InputError(f"'{listing}' gives '{name}' the {key} {shorten(entry[key])}: give text or a whole number")
     if path.suffix.lower() not in images.SUFFIXES:
         raise InputError(f"'{path}' is no image ({', '.join(images.SUFFIXES)}): remove its entry in {listing.name}")
     condition, index = split_trailing_number(path.stem)
-    try:
-        index = int(entry["index"]) if "index" in entry else index
-    except (TypeError, ValueError):
-        raise InputError(f"'{listing}' gives '{name}' the index {entry['index']!r}: give a whole number") from None
-    condition = str(entry["recording"]) if "recording" in entry else condition
-    return WindowSource(f"images/{name}", user, condition, index)
+    index = entry.get("index", index)
+    if type(index) is not int or ("index" in entry and not 0 <= index < arrays.MAX_INDEX):
+        raise InputError(f"'{listing}' gives '{name}' the index {shorten(index)}: give a whole number from 0")
+    return WindowSource(f"images/{name}", str(entry["user_id"]), str(entry.get("recording", condition)), index)
 
 
 def order_by_recording(lines: Iterable[WindowSource]) -> list[WindowSource]:
@@ -191,45 +226,42 @@ def name_recordings(numbered: Sequence[tuple[str, int]]) -> list[str]:
     return names
 
 
-def natural_sort_key(name: str | Path) -> list:
-    """Sort key that puts ID_2 before ID_10."""
-    parts = re.split(r"([0-9]+)", getattr(name, "name", name))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
-
-
-def list_visible(folder: Path) -> list[Path]:
-    """Lists a folder in natural order without hidden files."""
-    return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=natural_sort_key)
-
-
-def check_inside(root: Path, path: Path) -> bool:
-    """Returns True; InputError where a link leads out of the folder."""
-    try:
-        real = path.resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise InputError(f"'{path}' is a broken link: restore or remove it") from None
-    if not real.is_relative_to(root.resolve()):
-        raise InputError(f"'{path}' links to a place outside '{root}': copy the file itself")
-    return True
-
-
 def check_users(items: list[WindowSource], root: Path) -> None:
-    """InputError for names that some file systems take for one, too few users, or a user with too few windows."""
+    """InputError for a name that cannot be a user's, too few users, or a user with too few windows."""
     counts = Counter(item.user for item in items)
-    folded = Counter(unicodedata.normalize("NFC", name).casefold() for name in user_folders(root) or counts)
-    for name, count in folded.items():
-        if count > 1:
-            twins = [n for n in user_folders(root) or counts if unicodedata.normalize("NFC", n).casefold() == name]
-            raise InputError(f"users {' and '.join(twins)} in '{root}' differ in case only: rename one")
-    for user in user_folders(root) or counts:
+    listed = root.is_file() or (root / "metadata.json").exists()
+    users = [*counts] if listed else [folder.name for folder in user_folders(root)]
+    check_user_names(users, root)
+    for user in users:
         if counts[user] < MIN_WINDOWS:
             raise InputError(f"user '{user}' has too few windows ({counts[user]}): give at least {MIN_WINDOWS}")
     if len(counts) < 2:
         raise InputError(f"data.path '{root}' holds too few users ({len(counts)}): give at least 2")
 
 
-def user_folders(root: Path) -> list[str]:
-    """Names of the folders of users, those without windows included; [] for the other layouts."""
-    if root.is_file() or (root / "metadata.json").is_file():
-        return []
-    return [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+def user_folders(root: Path) -> list[Path]:
+    """The folders of users, those without windows included."""
+    return [path for path in list_visible(root) if check_regular(path).is_dir() and check_file(root, path)]
+
+
+def check_recordings(items: list[WindowSource], root: Path) -> None:
+    """InputError for a file or a time that two windows have, or a recording whose name no file can bear."""
+    paths = [file_path(root, item) for item in items]
+    real = {path: path.resolve() for path in dict.fromkeys(paths)}
+    for path in real:
+        if path.suffix.lower() in images.SUFFIXES and path.stat().st_size > images.MAX_FILE_BYTES:
+            raise InputError(f"'{path}' has {path.stat().st_size / 2**20:.0f} MiB: give images of at most 256 MiB")
+    files: dict[tuple, str] = {}
+    times: dict[tuple, str] = {}
+    for item, path in zip(items, paths, strict=True):
+        condition = item.recording.rpartition("/")[0]
+        if holds_control_characters(condition) or len(condition.encode()) > MAX_RECORDING_BYTES:
+            raise InputError(f"'{item.file}' is of the recording {shorten(condition)}: give it a plain, shorter name")
+        place, time = (real[path], item.row), (item.user, condition, item.index)
+        if (twin := files.setdefault(place, item.file)) != item.file:
+            raise InputError(f"'{item.file}' and '{twin}' in '{root}' are one file: remove the link")
+        if item.index >= 0 and (twin := times.setdefault(time, item.file)) != item.file:
+            raise InputError(
+                f"'{item.file}' and '{twin}' in '{root}' are window {item.index} of one recording: rename one, or "
+                "say their recordings"
+            )

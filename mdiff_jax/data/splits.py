@@ -221,9 +221,15 @@ def write_split(path: Path, split: Split) -> None:
 
 
 def read_split(path: Path) -> Split:
-    """Reads split.json; InputError if it is not one."""
+    """Reads split.json; InputError if it is not one: lists of different files."""
     try:
-        split = json.loads(path.read_text())
-        return {name: split[name] for name in PARTS}
-    except (OSError, ValueError, KeyError, TypeError):
+        if not path.is_file():
+            raise ValueError("no file")
+        split = json.loads(path.read_bytes())
+        parts: Split = {name: list(split[name]) for name in PARTS}
+        files = [file for part in parts.values() for file in part]
+        if not all(parts.values()) or len(set(files)) < len(files) or not all(isinstance(file, str) for file in files):
+            raise ValueError("empty parts, or a file in two of them")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path} is no split (train, validation, test): restore it") from None
+    return parts

@@ -18,6 +18,7 @@ from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.workdir import Workdir
 
 
@@ -157,6 +158,7 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     # ------------------------------------------------------------------- users enrolled since
     users = tuple(stages["decoder"].meta["users"])
     enrolled = {path.stem: user_adapters.read_adapter(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
+    check_user_names((*users, *enrolled), workdir.root)
     adapters = user_adapters.stack_adapters([*enrolled.values()], len(users)) if enrolled else {}
     return Model(
         config,

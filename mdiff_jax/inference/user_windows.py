@@ -1,14 +1,17 @@
 """Windows given by a user, read in the same way as the recordings that the model was trained on."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from tqdm import tqdm
 
-from mdiff_jax.data import arrays, images, sources
+from mdiff_jax.data import array_files, arrays, images, sources
 from mdiff_jax.data.examples import ReadOptions, read_examples
+from mdiff_jax.data.files import check_regular, describe_ignored, list_visible
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError
 
@@ -28,7 +31,9 @@ def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows
     `user` is the user of all windows; None takes the name of the folder that each file lies in. Raises InputError for
     files that cannot be read, and for windows of another size than the recordings.
     """
-    root, items = scan_path(model, path)
+    root, items = scan_path(model, path.resolve())
+    if path.is_dir() and (ignored := describe_ignored(path.resolve(), [sources.file_path(root, i) for i in items])):
+        tqdm.write(ignored, file=sys.stderr)
     if user is not None:
         items = [item._replace(user=user) for item in items]
     x = np.stack([window for _, window, _ in read_examples(root, items, read_options(model))]).astype(np.float32)
@@ -46,6 +51,7 @@ def read_options(model: Model) -> ReadOptions:
         stft=arrays.make_stft(dict(c.stft)),
         native_frames=c.native_frames,
         expected_sizes=(tuple(metadata["original_size"]), model.dataset.image_size),
+        expected_velocities=tuple(metadata["velocity"] or ()),
     )
 
 
@@ -54,9 +60,9 @@ def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource
     stft = arrays.make_stft(dict(model.config.data.stft))
     if not path.exists():
         raise InputError(f"'{path}' does not exist: give a file of windows, or a folder of them")
-    if path.is_file():
+    if check_regular(path).is_file():
         return path.parent, scan_single_file(path, stft)
-    below = sources.list_visible(path)
+    below = list_visible(path)
     if below and all(p.is_dir() for p in below):
         root, items = path, [item for folder in below for item in sources.scan_user(path, folder, stft)]
     else:
@@ -71,8 +77,8 @@ def scan_single_file(path: Path, stft: arrays.Stft) -> list[sources.WindowSource
     user = path.parent.name
     if path.suffix.lower() in images.SUFFIXES:
         return [sources.WindowSource(path.name, user, "given/1", -1)]
-    if path.suffix.lower() not in arrays.SUFFIXES:
-        suffixes = ", ".join([*images.SUFFIXES, *arrays.SUFFIXES])
+    if path.suffix.lower() not in array_files.SUFFIXES:
+        suffixes = ", ".join([*images.SUFFIXES, *array_files.SUFFIXES])
         raise InputError(f"'{path}' is neither an image nor an array: give a file that ends in one of {suffixes}")
     table = arrays.describe_file(path, stft)
     users = [user] * table.count if table.user is None else table.user

@@ -25,6 +25,7 @@ from mdiff_jax.inference.user_adapters import Adapters
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Key
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.user_names import check_user_names, fold_name
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import stages
 from mdiff_jax.training.training_data import FIELDS
@@ -38,8 +39,9 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
 
     Raises InputError for a name that is taken or no file name, too few or too many windows, or ones of another size.
     """
-    model, target = load(root), Workdir(root).enrolled / f"{name}.npz"
+    model = load(root)
     check_user_name(model, name)
+    target = Workdir(root).enrolled / f"{name}.npz"
     windows = user_windows.read_user_windows(model, path, user=name).windows
     low, high = model.config.enrollment.min_windows, model.config.enrollment.max_windows
     if not low <= len(windows) <= high:
@@ -50,16 +52,9 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
 
 
 def check_user_name(model: Model, name: str) -> None:
-    taken = {known.casefold() for known in (*model.users, *model.enrolled)}
-    if name.casefold() in taken:
+    check_user_names([name], "--name")
+    if fold_name(name) in map(fold_name, (*model.users, *model.enrolled)):
         raise InputError(f"user '{name}' exists already: give another --name")
-    if (
-        not name
-        or name.startswith(".")
-        or any(c in '/\\,"*?<>|:' or not c.isprintable() for c in name)
-        or name == "all"
-    ):
-        raise InputError(f"'{name}' cannot be the name of a user: give a --name that can be a folder's, without commas")
 
 
 def fit_adapter(model: Model, windows: Float[np.ndarray, "windows freq time channels"]) -> user_adapters.UserAdapter:

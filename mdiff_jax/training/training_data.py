@@ -12,6 +12,7 @@ from mdiff_jax.config import Params
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers
 from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.workdir import Workdir, atomic_write
 
 FIELDS = {"encoder": ("spectrogram",), "prior": ("embedding",), "decoder": ("spectrogram", "embedding")}  # of a batch
@@ -53,6 +54,7 @@ def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
         native_frames=c.native_frames,
         stft=dict(c.stft),
         walkers=dict(c.walkers),
+        log=RunLog(workdir, True).log,
     )
     if not workdir.split.is_file():
         split = splits.make_split(

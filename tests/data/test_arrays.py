@@ -11,6 +11,7 @@ import scipy.constants
 from recordings import DB, arrays_of, check_damaged, refused, save
 
 from mdiff_jax.data import arrays, sources, spectrogram
+from mdiff_jax.runtime.errors import InputError
 
 
 def save_mat73(path: Path, array: np.ndarray) -> None:
@@ -28,7 +29,7 @@ def test_every_array_format_gives_the_same(tmp_path, suffix):
         save_mat73(path, DB) if suffix == "73.mat" else save(path, db=DB)
     items = sources.scan_windows(tmp_path)
     assert [item.index for item in items] == [0, 1, 2, 3, 4] * 2
-    windows, _ = arrays.read_windows(sources.file_path(tmp_path, items[0]))
+    windows = arrays.read_windows(sources.file_path(tmp_path, items[0])).spectrograms
     np.testing.assert_allclose(windows, np.clip((DB - np.percentile(DB, 99.7)) / 45 + 1, 0, 1) * 2 - 1, atol=1e-5)
 
 
@@ -49,9 +50,9 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     t = np.arange(40000) / prf
     iq = np.exp(4j * np.pi * 2.0 * t * carrier / scipy.constants.c)
     save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
-    windows, velocities = arrays.read_windows(tmp_path / "x.npz")
+    windows, velocities, seconds = arrays.read_windows(tmp_path / "x.npz")
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
-    assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16
+    assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16 and seconds == 56 * 0.0375
     np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
 
 
@@ -63,6 +64,7 @@ def npz_bomb() -> bytes:
     return file.getvalue()
 
 
+RATES = {"prf": np.array(4000.0), "carrier": np.array(77e9)}
 BAD_ARRAYS = {
     "empty": b"",
     "zeros": bytes(500),
@@ -85,6 +87,11 @@ BAD_ARRAYS = {
     "velocity": arrays_of(db=DB, velocity=np.zeros(16)),
     "index": arrays_of(db=DB, index=np.arange(3)),
     "thin": arrays_of(db=DB[:, :2]),
+    "constant dB": arrays_of(db=np.full_like(DB, -50)),
+    "hardly anything": arrays_of(db=np.where(DB.max() == DB, DB, -80)),
+    "constant": arrays_of(spectrogram=np.full_like(DB, 0.5)),
+    "velocity of text": arrays_of(db=DB, velocity=np.array(["a"] * 16)),
+    "endless velocity": arrays_of(db=DB, velocity=np.array([np.inf, *range(14, -1, -1)])),
 }
 
 
@@ -94,6 +101,23 @@ def test_a_bad_array_is_refused_by_name(tmp_path, kind):
         (tmp_path / user).mkdir()
         (tmp_path / user / f"walk_{user}.npz").write_bytes(data)
     refused(tmp_path, "walk_b.npz")
+
+
+BAD_SAMPLES = {
+    "silence": arrays_of(iq=np.zeros(9000, complex), **RATES),
+    "a click": arrays_of(iq=np.eye(1, 90000, 500).astype(complex)[0], **RATES),
+    "loud": arrays_of(iq=1e307 * np.exp(1j * np.arange(20000)), **RATES),
+    "carrier": arrays_of(iq=np.exp(1j * np.arange(9000)), prf=np.array(4000.0), carrier=np.array(1e-300)),
+    "prf of text": arrays_of(iq=np.exp(1j * np.arange(9000)), prf=np.array("fast"), carrier=np.array(77e9)),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SAMPLES)
+def test_bad_samples_are_refused_by_name(tmp_path, kind):
+    (tmp_path / "walk.npz").write_bytes(BAD_SAMPLES[kind])
+    with pytest.raises(InputError, match=r"walk\.npz") as caught:
+        arrays.read_windows(tmp_path / "walk.npz")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "npy", "mat", "h5"])

@@ -1,11 +1,14 @@
 """Prepared data sets: what is stored, when it is prepared again, and what is refused."""
 
+import resource
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 from recordings import SIZE, STFT, WALK, prepare
 
-from mdiff_jax.data import builders, colormap, images, spectrogram
+from mdiff_jax.data import builders, colormap, images, records, spectrogram
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -48,7 +51,7 @@ def test_an_interrupted_preparation_is_begun_again(folder, tmp_path, monkeypatch
 
 
 def test_what_is_too_large_for_one_part_is_stored_in_several(folder, tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(builders, "PART_BYTES", 15 * 2 * 32 * 24)
+    monkeypatch.setattr(records, "PART_BYTES", 15 * 2 * 32 * 24)
     parts = prepare(folder, tmp_path / "data")
     assert len({p.name.split(".")[0] for p in tmp_path.rglob("*array_record*")}) == 3
     np.testing.assert_array_equal(parts.load(np.arange(40)), dataset.load(np.arange(40)))
@@ -111,3 +114,65 @@ def test_walkers_are_prepared_with_their_velocity_axis(tmp_path):
     assert data.files[0].startswith("walker_01/walk_01_") and len(data) == 4
     zero = data.metadata["zero_doppler"] * SIZE[0]
     assert abs(data.metadata["velocity"][int(zero)]) < data.metadata["velocity"][0] / 10
+
+
+@pytest.mark.parametrize("place", ["moved", "gone", "empty", ""])
+def test_recordings_that_were_moved_or_are_gone_are_known_by_their_contents(folder, tmp_path, place):
+    shutil.copytree(folder, tmp_path / "moved")
+    (tmp_path / "empty").mkdir()
+    cache = tmp_path / "data"
+    first = prepare(folder, cache)
+    path = str(tmp_path / place) if place else ""
+    again = prepare(folder, cache, path=path)
+    assert again.fingerprint == first.fingerprint and again.files == first.files
+    with pytest.raises(InputError, match="have changed since"):
+        prepare(folder, cache, path=path, image_size=(16, 16))
+    with pytest.raises(InputError, match="have changed since"):
+        prepare(folder, cache, path=path, colormap_name="jet")
+    (tmp_path / "moved" / "ID_0" / "case1_1.png").write_bytes((folder / "ID_1" / "case1_1.png").read_bytes())
+    with pytest.raises(InputError, match="have changed since"):
+        prepare(folder, cache, path=str(tmp_path / "moved"))
+
+
+@pytest.mark.parametrize(("place", "says"), [("gone", "does not exist"), ("empty", "is empty"), ("", "is empty")])
+def test_recordings_that_are_not_there_cannot_be_prepared(folder, tmp_path, place, says):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=says):
+        prepare(folder, tmp_path / "data", path=str(tmp_path / place) if place else "")
+    assert not (tmp_path / "data").exists()
+    prepare(folder, tmp_path / "data")
+    for part in (tmp_path / "data").rglob("*array_record*"):
+        part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(InputError, match="is damaged"):
+        prepare(folder, tmp_path / "data", path=str(tmp_path / "gone"))
+
+
+def test_what_is_left_out_is_said_once(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "in")
+    (tmp_path / "in" / "stray.png").write_text("")
+    (tmp_path / "in" / "ID_0" / ".hidden.png").write_text("")
+    lines = []
+    for _ in range(2):
+        prepare(tmp_path / "in", tmp_path / "data", log=lines.append)
+    [line] = lines
+    assert "1 hidden, 1 beside the windows, such as 'stray.png'" in line
+
+
+def test_files_that_it_does_not_hold_are_named(dataset):
+    with pytest.raises(InputError, match=r"names 'x\.png'"):
+        dataset.rows([dataset.files[0], "x.png"])
+
+
+@pytest.mark.parametrize("trouble", ["full", "a file"])
+def test_a_disk_that_does_not_take_it_is_named_and_nothing_is_left(folder, tmp_path, trouble):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "in the way").write_text("")
+    target = tmp_path / "new" / "data" if trouble == "full" else tmp_path / "in the way" / "data"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000 if trouble == "full" else limits[0], limits[1]))
+    try:
+        with pytest.raises(InputError, match="could not be written") as caught:
+            prepare(folder, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(target) in str(caught.value) and "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in the way"]

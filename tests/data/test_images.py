@@ -46,7 +46,16 @@ def see_through() -> bytes:
     return png(image)
 
 
+def in_format(name: str) -> bytes:
+    """An image of a format that Pillow reads, by a file name of another."""
+    file = io.BytesIO()
+    JET.save(file, name)
+    return file.getvalue()
+
+
 BAD_IMAGES = {
+    "postscript": in_format("EPS"),  # which Pillow gives to Ghostscript
+    "pcx": in_format("PCX"),
     "empty": b"",
     "zeros": bytes(2000),
     "text": b"not an image at all\n" * 50,

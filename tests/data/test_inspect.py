@@ -1,6 +1,7 @@
 """Inspection: overlap, frames, colormap and a safe split are found, and bad input is refused in one line."""
 
 import json
+import shutil
 
 import numpy as np
 
@@ -32,3 +33,10 @@ def test_inspect_finds_a_window_that_two_users_share(dataset, folder):
 def test_inspect_refuses_in_one_line(tmp_path, capsys):
     assert inspect.main([f"--path={tmp_path / 'none'}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_inspect_counts_what_it_leaves_out(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "in")
+    (tmp_path / "in" / "stray.png").write_text("")
+    assert inspect.main([f"--path={tmp_path / 'in'}"]) == 0
+    assert "1 beside the windows, such as 'stray.png'" in capsys.readouterr().out

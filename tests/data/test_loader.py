@@ -1,8 +1,9 @@
 """Batches: a function of seed and step alone, shared by processes, balanced where asked."""
 
 import numpy as np
+import pytest
 
-from mdiff_jax.data import loader
+from mdiff_jax.data import loader, records
 
 
 def batches(dataset, **changes):
@@ -43,3 +44,17 @@ def test_balanced_draws_users_equally(dataset):
     )
     users = np.concatenate([next(stream)["user"] for _ in range(5)])
     np.testing.assert_array_equal(np.bincount(users), [20, 20])
+
+
+@pytest.mark.parametrize("process", [0, 2])
+def test_a_process_reads_its_own_rows_only(dataset, monkeypatch, process):
+    whole = next(batches(dataset))  # of windows kept in memory: read once
+    monkeypatch.setattr(loader, "CACHE_BYTES", 0)
+    read, load = [], records.Records.load
+    monkeypatch.setattr(records.Records, "load", lambda self, rows: read.append(len(rows)) or load(self, rows))
+    stream = batches(dataset, process_index=process, process_count=4)
+    mine = next(stream)
+    del stream
+    for key, value in whole.items():
+        np.testing.assert_array_equal(mine[key], value[process::4])
+    assert set(read[1:]) == {2}, "of a batch of 8"

@@ -1,5 +1,6 @@
 """Splits: nothing that overlaps is separated, checked over file names alone; folds, sizes, refusals."""
 
+import os
 import re
 from types import SimpleNamespace
 
@@ -127,3 +128,20 @@ def test_real_recordings(real_recordings):
 def test_a_split_of_prepared_windows(dataset):
     split = splits.make_split(dataset, fractions=(0.6, 0.2, 0.2), by="auto", gap=3, seed=0)
     assert splits.leaking_share(dataset, split, 3) == 0
+
+
+NO_SPLITS = ["", "[]", "{}", "[" * 100_000, '{"train": ["a"], "validation": ["b"], "test": []}', "\ufeff"]
+NO_SPLITS += ['{"train": ["a"], "validation": ["b"], "test": ["a"]}', '{"train": [1], "validation": [2], "test": [3]}']
+NO_SPLITS += [
+    '{"train": [["a"]], "validation": ["b"], "test": ["c"]}',
+    '{"train": 3, "validation": 3, "test": 3}',
+    None,
+]
+
+
+@pytest.mark.parametrize("text", NO_SPLITS)
+def test_other_files_are_no_split(tmp_path, text):
+    path = tmp_path / "split.json"
+    path.write_text(text) if text is not None else os.mkfifo(path)
+    with pytest.raises(InputError, match=r"split\.json is no split"):
+        splits.read_split(path)
