@@ -48,8 +48,9 @@ def test_the_prior_looks_a_new_user_up_after_the_trained_ones_and_before_the_nul
 
 def test_adapters_are_read_as_they_were_written(enrolled, tmp_path):
     adapter = enrolled.enrolled["NEW"]
-    user_adapters.write_adapter(tmp_path / "NEW.npz", adapter)
-    jax.tree.map(np.testing.assert_array_equal, user_adapters.read_adapter(tmp_path / "NEW.npz"), adapter)
-    user_adapters.write_adapter(tmp_path / "NEW.npz", adapter._replace(modulations={}))
-    with pytest.raises(InputError, match=r"no modulations.*enroll that user again"):
-        user_adapters.read_adapter(tmp_path / "NEW.npz")
+    shapes = user_adapters.adapter_shapes(enrolled.params["prior"], enrolled.params["decoder"], (16, 16, 1))
+    user_adapters.write_adapter(path := tmp_path / "NEW.npz", adapter)
+    jax.tree.map(np.testing.assert_array_equal, user_adapters.read_adapter(path, shapes), adapter)
+    user_adapters.write_adapter(path, adapter._replace(modulations={}))
+    with pytest.raises(InputError, match=r"modulations.*enroll that user again"):
+        user_adapters.read_adapter(path, shapes)

@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_not_taken_but_the_one_before_it(tmp_path, damag
     with Checkpoints(folder) as checkpoints:
         step, back = checkpoints.restore_latest({"w": values[0]}, said.append)
         checkpoints.save(2, {"w": values[1]}, {})
-    assert step == 1 and "cannot be read" in said[0] and (tmp_path / "damaged_2").is_dir()
+    assert step == 1 and "cannot be read" in said[0] and (tmp_path / "damaged_2_1").is_dir()
     np.testing.assert_array_equal(back["w"], values[0])
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.restore_latest({"w": values[0]}, said.append)[0] == 2 and len(said) == 1

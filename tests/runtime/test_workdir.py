@@ -30,7 +30,7 @@ def test_what_is_not_a_working_directory_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a working directory"):
         Workdir(tmp_path).read_config()
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match="cannot be read"):
         Workdir(tmp_path).read_config()
 
 

@@ -16,12 +16,13 @@ def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(trained, wri
     """The table that both train on is the frozen encoder's answer, standardised on the training split."""
     config, params, workdir = trained.config, trained.params["encoder"], Workdir(writable_root)
     data = training_data.prepare_data(config, workdir)
-    table, constants, fingerprint = training_data.embed_dataset(config, workdir, data, params)
+    averages = {str(config.sample.ema_decay): params}
+    table, constants, fingerprint, _ = training_data.embed_dataset(config, workdir, data, averages, pytest.fail)
     z = denoisers.make_encoder(config)(params, data.dataset.load(np.array([5])))
     expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
     np.testing.assert_allclose(table[5:6], expected, atol=1e-4)
     np.testing.assert_allclose(table[data.rows["train"]].mean(0), 0, atol=1e-4)
-    again = training_data.embed_dataset(config, workdir, data, params)
+    again = training_data.embed_dataset(config, workdir, data, averages, pytest.fail)
     assert again.fingerprint == fingerprint and (again.table == table).all(), "read from the working directory"
 
 
