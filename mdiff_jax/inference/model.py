@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import (
     STAGES,
     Params,
+    check_same_configuration,
     from_plain_dict,
     lists_to_tuples,
     parameter_shapes,
@@ -153,7 +154,8 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     """
     # ------------------------------------------------------------------- configuration
     workdir = Workdir(root)
-    config = from_plain_dict(workdir.read_config())
+    values = workdir.read_config()
+    config = from_plain_dict(values)
     configured_decay = config.sample.ema_decay
     if workdir.chosen.exists():  # by a sweep, as defaults of sampling
         with refuse_damage(workdir.chosen, "remove it, or choose again with evaluate.py --sweep"):
@@ -170,6 +172,9 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     if metas["prior"]["depends"] != metas["decoder"]["depends"]:
         raise InputError(f"{workdir.root}: prior and decoder belong to two encoders: run train.py to the end")
     for name, meta in metas.items():
+        if "config" in meta:
+            with refuse_damage(workdir.config, "restore it"):
+                check_same_configuration(meta["config"], values, where=str(workdir.checkpoints(name)))
         if meta["users"] != list(dataset.users):
             raise InputError(f"{workdir.checkpoints(name)} has other users than {workdir.data}: restore one of the two")
     # Whatever prior and decoder are sampled with, the encoder is the one that they were trained on.
@@ -229,15 +234,20 @@ def read_finished_meta(workdir: Workdir, name: str) -> dict[str, Any]:
     if found is None:
         raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
     step, meta = found
-    wrong = [key for key, kind in META_TYPES.items() if not isinstance(meta.get(key), kind)]
-    if wrong:
-        raise InputError(f"checkpoint {checkpoints.directory}/{step} says no {wrong[0]}: remove it, then run train.py")
+    check_meta(meta, checkpoints.directory / str(step))
     if not meta["finished"]:
         raise InputError(
             f"{workdir.root}: stage {name} is at step {step} of {meta['total_steps']}: "
             "run train.py with this --workdir to the end"
         )
     return meta
+
+
+def check_meta(meta: dict[str, Any], path: Path) -> None:
+    """Raises InputError unless what was saved beside a stage's state has the types that training writes."""
+    for key, kind in META_TYPES.items():
+        if not isinstance(meta.get(key), kind):
+            raise InputError(f"checkpoint {path} does not say its '{key}': remove it, then run train.py")
 
 
 def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float) -> RestoredStage:

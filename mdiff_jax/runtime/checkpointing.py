@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
 from mdiff_jax.runtime.array_types import Tree
@@ -25,6 +26,7 @@ META_CHECKSUM = "crc32_of_meta"  # of the other values beside the state
 DISK_FULL = "No space left on device"
 REMEDY = "it was written by another configuration or version; use another --workdir"
 DAMAGED_REMEDY = "run train.py with this --workdir, which goes on from the one before it"
+STORE_FORMAT, ARRAY_FORMAT = {"driver": "ocdbt"}, {"driver": "zarr"}  # of `state`, an array under each leaf's name
 STEP_NAME = re.compile("0|[1-9][0-9]{0,17}")
 RETRY_SECONDS = 0.5
 
@@ -44,7 +46,6 @@ class CheckpointReader:
 
     def __init__(self, directory: Path):
         self.directory = directory.absolute()
-        self._arrays = ocp.PyTreeCheckpointHandler(multiprocessing_options=_this_process_alone())
 
     def steps(self) -> list[int]:
         """Returns the steps whose saves were finished, ascending."""
@@ -65,7 +66,7 @@ class CheckpointReader:
         """Returns the JSON values saved beside the state."""
         path = self._path(step)
         with self._refuse_damage(step):
-            meta = read_json(path / "meta" / "metadata", DAMAGED_REMEDY)
+            meta = read_json(path / "meta" / "metadata", DAMAGED_REMEDY, DamageError)
             if meta.pop(META_CHECKSUM, None) not in (None, _meta_checksum(meta)):  # older versions wrote none
                 raise ValueError("meta/metadata has another checksum than when it was written")
             if not isinstance(meta[CHECKSUMS], dict):
@@ -101,35 +102,35 @@ class CheckpointReader:
         return refuse_damage(f"checkpoint {self._path(step)}", DAMAGED_REMEDY, DamageError)
 
     def _restore(self, step: int, like: Tree, whole: bool) -> Tree:
+        """Reads by tensorstore: Orbax prints tracebacks from other threads where a part is damaged."""
         written = self.meta(step)[CHECKSUMS]
-        with self._refuse_damage(step):
-            saved = _leaf_shapes(self._arrays.metadata(self._path(step) / "state").tree)
-            if saved.keys() != written.keys():
-                raise ValueError("its list of arrays is not the one that was written")
-        self._check(step, saved, _leaf_shapes(like), whole)  # before memory is taken
-        with self._refuse_damage(step):
-            like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
-            to_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-            request = ocp.args.PyTreeRestore(item=like, restore_args=to_host, partial_restore=not whole)
-            state = self._arrays.restore(self._path(step) / "state", args=request)
-            changed = [name for name, value in _leaf_checksums(state).items() if written[name] != value]
-            if changed:
-                raise ValueError(f"leaf '{changed[0]}' has another checksum than when it was written")
-        return state
-
-    def _check(self, step: int, saved: dict, expected: dict, whole: bool) -> None:
-        """Raises InputError unless each expected leaf is saved in that shape and type, and, if `whole`, no other."""
-        for name, (shape, dtype) in expected.items():
-            if name not in saved:
-                raise InputError(f"checkpoint {self._path(step)} has no leaf '{name}': {REMEDY}")
-            if saved[name] != (shape, dtype):
-                raise InputError(
-                    f"checkpoint {self._path(step)}: leaf '{name}' is {saved[name][1]}{list(saved[name][0])}, "
-                    f"the model needs {dtype}{list(shape)}: {REMEDY}"
-                )
-        extra = sorted(saved.keys() - expected.keys()) if whole else []
-        if extra:
+        flat, structure = jax.tree_util.tree_flatten_with_path(like)
+        expected = {_leaf_name(path): leaf for path, leaf in flat}
+        if missing := [name for name in expected if name not in written]:
+            raise InputError(f"checkpoint {self._path(step)} has no leaf '{missing[0]}': {REMEDY}")
+        if whole and (extra := sorted(written.keys() - expected.keys())):
             raise InputError(f"checkpoint {self._path(step)} has an unknown leaf '{extra[0]}': {REMEDY}")
+        with self._refuse_damage(step):
+            base, context = {"driver": "file", "path": f"{self._path(step)}/state/"}, ts.Context()
+            specs = (
+                {**ARRAY_FORMAT, "kvstore": {**STORE_FORMAT, "base": base, "path": f"{name}/"}} for name in expected
+            )
+            opened = [ts.open(spec, read=True, context=context) for spec in specs]
+            stores = [future.result() for future in opened]
+        for store, (name, leaf) in zip(stores, expected.items(), strict=True):  # before memory is taken
+            found, needed = (store.dtype.name, list(store.shape)), (np.dtype(leaf.dtype).name, list(leaf.shape))
+            if found != needed:
+                raise InputError(
+                    f"checkpoint {self._path(step)}: leaf '{name}' is {found[0]}{found[1]}, "
+                    f"the model needs {needed[0]}{needed[1]}: {REMEDY}"
+                )
+        with self._refuse_damage(step):
+            reading = [store.read() for store in stores]
+            leaves = [future.result() for future in reading]
+            for name, leaf in zip(expected, leaves, strict=True):
+                if _checksum(leaf) != written[name]:
+                    raise ValueError(f"leaf '{name}' has another checksum than when it was written")
+        return jax.tree.unflatten(structure, leaves)
 
 
 class Checkpoints(CheckpointReader):
@@ -196,7 +197,8 @@ class Checkpoints(CheckpointReader):
             for step in self.steps():
                 with contextlib.suppress(DamageError):
                     self._losses[step] = self.meta(step).get(VALIDATION_LOSS)
-            handlers = {"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+            arrays = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False)  # STORE_FORMAT, ARRAY_FORMAT
+            handlers = {"state": arrays, "meta": ocp.JsonCheckpointHandler()}
             self._manager = ocp.CheckpointManager(self.directory, options=self._options, item_handlers=handlers)
         return self._manager
 
@@ -250,9 +252,14 @@ def _this_process_alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _leaf_checksums(tree: Tree) -> dict[str, int]:
-    """Returns leaf name → CRC-32 of its bytes: the store itself does not notice a flipped bit."""
+    """Returns leaf name → checksum."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_leaf_name(path): zlib.crc32(np.ascontiguousarray(leaf)) for path, leaf in flat}
+    return {_leaf_name(path): _checksum(leaf) for path, leaf in flat}
+
+
+def _checksum(leaf: np.ndarray) -> int:
+    """Returns the CRC-32 of an array's bytes: the store itself does not notice a flipped bit."""
+    return zlib.crc32(np.ascontiguousarray(leaf))
 
 
 def _meta_checksum(meta: dict) -> int:
@@ -261,13 +268,3 @@ def _meta_checksum(meta: dict) -> int:
 
 def _leaf_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _leaf_shapes(tree: Tree) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Returns leaf name → (shape, type)."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        _leaf_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype).name)
-        for path, leaf in flat
-        if getattr(leaf, "dtype", None) is not None
-    }

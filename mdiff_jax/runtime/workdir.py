@@ -75,7 +75,7 @@ class Workdir:
         """Returns the configuration of the run; InputError if there is none, or it is not JSON."""
         if not self.config.exists():
             raise InputError(f"{self.root} is not a working directory (no config.json): run train.py first")
-        return read_json(self.config, "restore it, or train in another --workdir")
+        return read_json(self.config, "restore it, or remove it and run train.py with the same configuration")
 
 
 def rename_aside(path: Path, target: Path) -> Path:
@@ -172,9 +172,9 @@ def open_regular(path: Path, most_bytes: int) -> IO[bytes]:
     return path.open("rb")
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Returns the object in a JSON file; InputError that ends with `remedy` if there is none."""
-    with refuse_damage(path, remedy), open_regular(path, MAX_JSON_BYTES) as file:
+def read_json(path: Path, remedy: str, error_type: type[InputError] = InputError) -> dict[str, Any]:
+    """Returns the object in a JSON file; raises `error_type` that ends with `remedy` if there is none."""
+    with refuse_damage(path, remedy, error_type), open_regular(path, MAX_JSON_BYTES) as file:
         value = json.loads(file.read())
         if not isinstance(value, dict):
             raise ValueError("it is not a JSON object")

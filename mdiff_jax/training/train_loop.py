@@ -14,14 +14,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import STAGES, Params, check_same_configuration, to_plain_dict, validate
-from mdiff_jax.inference.model import ENCODER_DECAY
+from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
-from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.runtime.workdir import Workdir, refuse_damage, write_json
 from mdiff_jax.training import cost_analysis, sample_evaluator, stages
 from mdiff_jax.training.train_state import TrainState
 from mdiff_jax.training.training_data import (
@@ -64,8 +64,10 @@ def train(config: ConfigDict, root: str | Path) -> None:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)
     workdir, values = Workdir(root), to_plain_dict(config)
-    if workdir.config.is_file():
-        check_same_configuration(workdir.read_config(), values, where=str(workdir.root))
+    if workdir.config.exists():
+        before = workdir.read_config()
+        with refuse_damage(workdir.config, "restore it"):
+            check_same_configuration(before, values, where=str(workdir.root))
     if config.dry_run:
         return dry_run(config, workdir)
 
@@ -227,6 +229,8 @@ def restore_or_init(
         nonlocal found
         found = checkpoints.restore_latest(shapes, run.log.log)
         meta = checkpoints.meta(found[0]) if found else {}
+        if found:
+            check_meta(meta, run.workdir.checkpoints(name) / str(found[0]))
         if found and meta["depends"] != depends:
             if not may_train:
                 raise InputError(f"stage {name} was trained on another encoder: run train.py with --config.stage=all")
