@@ -186,7 +186,9 @@ class Checkpoints(CheckpointReader):
                 return step, self.restore(step, like)
             except DamageError as error:
                 target = rename_aside(self._path(step), self.directory.parent / f"damaged_{step}")
-                warn(f"{str(error).removesuffix(f': {DAMAGED_REMEDY}')}: set aside as {target.name}")
+                rest = self.latest()
+                goes_on = "training begins anew" if rest is None else f"training goes on from step {rest}"
+                warn(f"{str(error).removesuffix(f': {DAMAGED_REMEDY}')}: set aside as {target.name}, {goes_on}")
         return None
 
     def _open(self) -> ocp.CheckpointManager:
