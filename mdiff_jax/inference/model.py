@@ -31,7 +31,7 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, read_json, refuse_damage
 
 ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
-META_TYPES = {"users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
+META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
 
 
 class Model(NamedTuple):
@@ -156,7 +156,6 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     workdir = Workdir(root)
     values = workdir.read_config()
     config = from_plain_dict(values)
-    configured_decay = config.sample.ema_decay
     if workdir.chosen.exists():  # by a sweep, as defaults of sampling
         with refuse_damage(workdir.chosen, "remove it, or choose again with evaluate.py --sweep"):
             config.update_from_flattened_dict(lists_to_tuples(read_json(workdir.chosen, "")))
@@ -172,13 +171,14 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     if metas["prior"]["depends"] != metas["decoder"]["depends"]:
         raise InputError(f"{workdir.root}: prior and decoder belong to two encoders: run train.py to the end")
     for name, meta in metas.items():
-        if "config" in meta:
-            with refuse_damage(workdir.config, "restore it"):
-                check_same_configuration(meta["config"], values, where=str(workdir.checkpoints(name)))
+        with refuse_damage(workdir.checkpoints(name), "remove it, then run train.py"):
+            check_same_configuration(meta["config"], values, where=str(workdir.checkpoints(name)))
         if meta["users"] != list(dataset.users):
             raise InputError(f"{workdir.checkpoints(name)} has other users than {workdir.data}: restore one of the two")
     # Whatever prior and decoder are sampled with, the encoder is the one that they were trained on.
-    encoder_decay = metas["decoder"].get(ENCODER_DECAY, configured_decay)  # older versions did not write it
+    with refuse_damage(workdir.checkpoints("decoder"), "remove it, then run train.py"):
+        older = metas["decoder"]["config"]["sample"]["ema_decay"]  # what versions took that did not record it
+        encoder_decay = float(metas["decoder"].get(ENCODER_DECAY, older))
     stages = {
         name: restore_stage(workdir, config, name, encoder_decay if name == "encoder" else config.sample.ema_decay)
         for name in STAGES

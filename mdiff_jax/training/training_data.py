@@ -145,7 +145,7 @@ def trained_on(workdir: Workdir, name: str) -> str | None:
     checkpoints = CheckpointReader(workdir.checkpoints(name))
     with contextlib.suppress(DamageError):
         if (step := checkpoints.latest()) is not None:
-            return checkpoints.meta(step).get("depends")
+            return str(checkpoints.meta(step).get("depends"))
     return None
 
 

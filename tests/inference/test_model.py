@@ -47,7 +47,13 @@ def test_the_encoder_is_that_of_the_embeddings_whatever_the_rest_is_sampled_with
     values = workdir.read_config()
     values["ema_decays"], values["sample"]["ema_decay"] = [0.5, 0.999], 0.5
     write_json(workdir.config, values)
-    meta = {"users": list(trained.users), "finished": True, "total_steps": 4, "depends": "one encoder"}
+    meta = {
+        "config": values,
+        "users": list(trained.users),
+        "finished": True,
+        "total_steps": 4,
+        "depends": "one encoder",
+    }
     for name, params in trained.params.items():
         with Checkpoints(workdir.checkpoints(name)) as checkpoints:
             ema = {"ema": {"0.999": params, "0.5": halved[name]}}
@@ -59,14 +65,9 @@ def test_the_encoder_is_that_of_the_embeddings_whatever_the_rest_is_sampled_with
     jax.tree.map(np.testing.assert_array_equal, model.params, trained.params)
 
 
-def test_a_changed_config_is_noticed_by_the_checkpoints(trained, writable_root):
+def test_a_changed_config_is_noticed_by_the_checkpoints(writable_root):
     workdir = Workdir(writable_root)
     values = workdir.read_config()
-    meta = {"users": list(trained.users), "finished": True, "total_steps": 4, "depends": "one encoder"}
-    state = {"ema": {"0.999": trained.params["prior"]}, "constants": trained.constants}
-    with Checkpoints(workdir.checkpoints("prior")) as checkpoints:
-        checkpoints.save(4, state, meta | {"config": values})
-    assert load(writable_root).prior_step == 4
     values["decoder"]["log_snr_shift"] += 0.5
     write_json(workdir.config, values)
     with pytest.raises(InputError, match=r"decoder\.log_snr_shift=.*restore the old value"):
@@ -86,6 +87,8 @@ def test_a_changed_config_is_noticed_by_the_checkpoints(trained, writable_root):
         {"depends": 1},
         {"config": []},
         {"config": {"decoder": 3}},
+        {"encoder_decay": "none"},
+        {"encoder_decay": 0.123},
         {"crc32": 1},
         {"crc32": {}},
     ],
