@@ -26,6 +26,7 @@ META_CHECKSUM = "crc32_of_meta"  # of the other values beside the state
 DISK_FULL = "No space left on device"
 REMEDY = "it was written by another configuration or version; use another --workdir"
 DAMAGED_REMEDY = "run train.py with this --workdir, which goes on from the one before it"
+OLDER_REMEDY = "remove it, then the others are used"
 STORE_FORMAT, ARRAY_FORMAT = {"driver": "ocdbt"}, {"driver": "zarr"}  # of `state`, an array under each leaf's name
 STEP_NAME = re.compile("0|[1-9][0-9]{0,17}")
 RETRY_SECONDS = 0.5
@@ -66,7 +67,7 @@ class CheckpointReader:
         """Returns the JSON values saved beside the state."""
         path = self._path(step)
         with self._refuse_damage(step):
-            meta = read_json(path / "meta" / "metadata", DAMAGED_REMEDY, DamageError)
+            meta = read_json(path / "meta" / "metadata", self._remedy(step), DamageError)
             if meta.pop(META_CHECKSUM, None) not in (None, _meta_checksum(meta)):  # older versions wrote none
                 raise ValueError("meta/metadata has another checksum than when it was written")
             if not isinstance(meta[CHECKSUMS], dict):
@@ -99,7 +100,10 @@ class CheckpointReader:
         return self.directory / str(step)
 
     def _refuse_damage(self, step: int) -> contextlib.AbstractContextManager[None]:
-        return refuse_damage(f"checkpoint {self._path(step)}", DAMAGED_REMEDY, DamageError)
+        return refuse_damage(f"checkpoint {self._path(step)}", self._remedy(step), DamageError)
+
+    def _remedy(self, step: int) -> str:
+        return DAMAGED_REMEDY if step == self.latest() else OLDER_REMEDY
 
     def _restore(self, step: int, like: Tree, whole: bool) -> Tree:
         """Reads by tensorstore: Orbax prints tracebacks from other threads where a part is damaged."""

@@ -128,6 +128,20 @@ def test_damage_to_an_older_checkpoint_does_not_stop_training(tmp_path):
     assert numbered(tmp_path) == [2, 3]
 
 
+def test_the_remedy_of_a_damaged_checkpoint_helps(tmp_path):
+    """Training looks at the latest alone, so an older one, which may be the best, is for the user to remove."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step, loss in ((1, 0.1), (2, 0.2)):
+            checkpoints.save(step, {"w": np.ones(2)}, {}, loss)
+    reader = CheckpointReader(tmp_path)
+    for step, remedy in ((1, "remove it"), (2, r"run train\.py")):
+        (tmp_path / str(step) / "state" / "manifest.ocdbt").unlink()
+        with pytest.raises(InputError, match=rf"checkpoints?.*/{step} cannot be read .*{remedy}"):
+            reader.restore(step, {"w": np.ones(2)})
+    shutil.rmtree(tmp_path / "1")
+    assert reader.best() == 2
+
+
 @pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), Stopped(15)])
 def test_only_damage_is_set_aside(saved, monkeypatch, error):
     """A checkpoint that there is no memory for, or whose reading was interrupted, is a good one."""
