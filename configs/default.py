@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
 def data() -> dict:
     return {
         "kind": "folder",  # folder: recordings at data.path; walkers: synthetic users, simulated before training
-        "path": "",  # folder with one folder per user
+        "path": "",  # folder with one folder per user; may move or go once the windows are prepared
         "image_size": (256, 256),  # Doppler rows, time frames of a window in the model
         "channels": "scalar",  # scalar: colored images are converted to one channel; rgb: kept as they are
         "colormap": "auto",  # of the images: auto (detect), or a name (jet, parula, viridis …)
@@ -160,7 +160,7 @@ def sample() -> dict:
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
         "eta": 0.0,  # noise of DDIM: 0: none; 1: as much as DDPM
         "batch_size": 32,  # samples per batch, over all devices
-        "ema_decay": 0.999,  # decay of the parameter average to sample with; one of ema_decays
+        "ema_decay": 0.999,  # of the average to sample with, one of ema_decays; the first time also the encoder's
         "checkpoint": "best",  # of prior and decoder: best (lowest validation loss) or latest
     }
 

@@ -223,6 +223,7 @@ def flatten(values: dict) -> dict[str, Any]:
 FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_every", "compilation_cache")
 FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
 FREE_KEYS += ("prior.sample_timesteps", "decoder.sample_timesteps")
+FREE_KEYS += ("data.path",)  # the recordings' contents decide, not where they are
 FREE_PREFIXES = ("sample.", "enrollment.", "summary.")
 
 

@@ -44,7 +44,8 @@ def make_workdir(root: Path) -> Path:
     )
     write_json(workdir.config, to_plain_dict(config))
     constants = {"embedding_mean": np.full(4, 0.1, np.float32), "embedding_deviation": np.float32(0.4)}
-    meta = {"users": dataset.users, "finished": True, "total_steps": 3, "depends": "one encoder"}
+    meta = {"config": to_plain_dict(config), "users": dataset.users, "finished": True, "total_steps": 3}
+    meta |= {"depends": "one encoder"}
     rng = np.random.default_rng(0)
     for name in STAGES:
         shapes = parameter_shapes(config, name, 2)

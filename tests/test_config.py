@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import EnrollmentSettings, flatten, from_plain_dict, to_plain_dict, validate
+from mdiff_jax.config import (
+    EnrollmentSettings,
+    check_same_configuration,
+    flatten,
+    from_plain_dict,
+    to_plain_dict,
+    validate,
+)
 from mdiff_jax.data import arrays
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
@@ -104,3 +111,9 @@ def test_a_wrong_argument_is_one_line_and_exit_status_2(argument, says, tmp_path
 
 def test_all_dotted_keys():
     assert cli.dotted_keys({"a": {"b": 1}, "c": 2}) == ["a", "a.b", "c"]
+
+
+def test_the_recordings_may_move():
+    """Their contents decide, which the data set's fingerprint holds."""
+    before, after = ({"data": {"path": path, "gap": 3}} for path in ("/old", "/new"))
+    check_same_configuration(before, after, where="WORKDIR")

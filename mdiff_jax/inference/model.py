@@ -11,15 +11,28 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params, from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict, validate
+from mdiff_jax.config import (
+    STAGES,
+    Params,
+    check_same_configuration,
+    from_plain_dict,
+    lists_to_tuples,
+    parameter_shapes,
+    spectrogram_shape,
+    to_plain_dict,
+    validate,
+)
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
-from mdiff_jax.runtime.checkpointing import Checkpoints
+from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
-from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.runtime.workdir import Workdir, read_json, refuse_damage
+
+ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
+META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
 
 
 class Model(NamedTuple):
@@ -142,36 +155,63 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     """
     # ------------------------------------------------------------------- configuration
     workdir = Workdir(root)
-    config = from_plain_dict(workdir.read_config())
-    encoder_decay = config.sample.ema_decay  # of the encoder that prior and decoder were trained with
-    if workdir.chosen.is_file():  # by a sweep, as defaults of sampling
-        config.update_from_flattened_dict(lists_to_tuples(json.loads(workdir.chosen.read_text())))
+    values = workdir.read_config()
+    config = from_plain_dict(values)
+    if workdir.chosen.exists():  # by a sweep, as defaults of sampling
+        with refuse_damage(workdir.chosen, "remove it, or choose again with evaluate.py --sweep"):
+            config.update_from_flattened_dict(lists_to_tuples(read_json(workdir.chosen, "")))
     config.update_from_flattened_dict(settings or {})
     validate(config)
 
+    # ------------------------------------------------------------------- data
+    dataset = builders.open_prepared(workdir.data)
+    split = read_known_split(workdir, dataset)
+
     # ------------------------------------------------------------------- checkpoints
-    stages = {"encoder": restore_stage(workdir, config, "encoder", encoder_decay)}
-    stages |= {name: restore_stage(workdir, config, name, config.sample.ema_decay) for name in ("prior", "decoder")}
-    if stages["prior"].meta["depends"] != stages["decoder"].meta["depends"]:
+    metas = {name: read_finished_meta(workdir, name) for name in STAGES}
+    if metas["prior"]["depends"] != metas["decoder"]["depends"]:
         raise InputError(f"{workdir.root}: prior and decoder belong to two encoders: run train.py to the end")
+    for name, meta in metas.items():
+        with refuse_damage(workdir.checkpoints(name), "remove it, then run train.py"):
+            check_same_configuration(meta["config"], values, where=str(workdir.checkpoints(name)))
+        if meta["users"] != list(dataset.users):
+            raise InputError(f"{workdir.checkpoints(name)} has other users than {workdir.data}: restore one of the two")
+    # Whatever prior and decoder are sampled with, the encoder is the one that they were trained on.
+    with refuse_damage(workdir.checkpoints("decoder"), "remove it, then run train.py"):
+        older = metas["decoder"]["config"]["sample"]["ema_decay"]  # what versions took that did not record it
+        encoder_decay = float(metas["decoder"].get(ENCODER_DECAY, older))
+    stages = {
+        name: restore_stage(workdir, config, name, encoder_decay if name == "encoder" else config.sample.ema_decay)
+        for name in STAGES
+    }
+    params = {name: stage.params for name, stage in stages.items()}
 
     # ------------------------------------------------------------------- users enrolled since
-    users = tuple(stages["decoder"].meta["users"])
-    enrolled = {path.stem: user_adapters.read_adapter(path) for path in sorted(workdir.enrolled.glob("[!.]*.npz"))}
-    check_user_names((*users, *enrolled), workdir.root)
-    adapters = user_adapters.stack_adapters([*enrolled.values()], len(users)) if enrolled else {}
+    shapes = user_adapters.adapter_shapes(params["prior"], params["decoder"], spectrogram_shape(config))
+    paths = sorted(workdir.enrolled.glob("[!.]*.npz"))
+    check_user_names((*dataset.users, *(path.stem for path in paths)), workdir.root)
+    enrolled = {path.stem: user_adapters.read_adapter(path, shapes) for path in paths}
     return Model(
         config,
-        users=users,
+        users=dataset.users,
         enrolled=enrolled,
-        params={name: stage.params for name, stage in stages.items()},
-        adapters=adapters,
+        params=params,
+        adapters=user_adapters.stack_adapters([*enrolled.values()], len(dataset.users)) if enrolled else {},
         constants=stages["decoder"].constants,
-        dataset=builders.open_prepared(workdir.data),
-        split=splits.read_split(workdir.split),
+        dataset=dataset,
+        split=split,
         step=stages["decoder"].step,
         prior_step=stages["prior"].step,
     )
+
+
+def read_known_split(workdir: Workdir, dataset: builders.Dataset) -> splits.Split:
+    """Reads split.json; InputError if it names a file that the data set does not hold."""
+    split = splits.read_split(workdir.split)
+    with refuse_damage(workdir.split, "restore it, or train in another --workdir"):
+        for files in split.values():
+            dataset.rows(files)
+    return split
 
 
 class RestoredStage(NamedTuple):
@@ -180,29 +220,52 @@ class RestoredStage(NamedTuple):
     step: int
     params: Params  # averaged
     constants: dict[str, np.ndarray]  # the encoder has none
-    meta: dict[str, Any]
+
+
+def read_finished_meta(workdir: Workdir, name: str) -> dict[str, Any]:
+    """Reads what was saved beside the parameters of a finished stage: 'users', 'depends' and more. InputError if the
+    stage is not finished.
+    """
+    checkpoints = CheckpointReader(workdir.checkpoints(name))
+
+    def read() -> tuple[int, dict[str, Any]] | None:
+        step = checkpoints.latest()
+        return None if step is None else (step, checkpoints.meta(step))
+
+    found = checkpoints.read_while_written(read)
+    if found is None:
+        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
+    step, meta = found
+    check_meta(meta, checkpoints.directory / str(step))
+    if not meta["finished"]:
+        raise InputError(
+            f"{workdir.root}: stage {name} is at step {step} of {meta['total_steps']}: "
+            "run train.py with this --workdir to the end"
+        )
+    return meta
+
+
+def check_meta(meta: dict[str, Any], path: Path) -> None:
+    """Raises InputError unless what was saved beside a stage's state has the types that training writes."""
+    for key, kind in META_TYPES.items():
+        if not isinstance(meta.get(key), kind):
+            raise InputError(f"checkpoint {path} does not say its '{key}': remove it, then run train.py")
 
 
 def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float) -> RestoredStage:
-    """The latest checkpoint of a stage, or the best of prior or decoder where the configuration says so. InputError if
-    the stage is not finished.
-    """
-    if not workdir.checkpoints(name).is_dir():
-        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
-    with Checkpoints(workdir.checkpoints(name)) as checkpoints:
-        step = checkpoints.latest()
-        meta = checkpoints.meta(step) if step is not None else {"total_steps": 1, "finished": False}
-        if not meta["finished"]:
-            raise InputError(
-                f"{workdir.root}: stage {name} is at step {step or 0} of {meta['total_steps']}: "
-                "run train.py with this --workdir to the end"
-            )
-        if name != "encoder" and config.sample.checkpoint == "best":
-            step = checkpoints.best()
-        like = {"ema": {str(decay): parameter_shapes(config, name, len(meta["users"]))}}
+    """The latest checkpoint of a stage, or the best of prior or decoder where the configuration says so."""
+    checkpoints = CheckpointReader(workdir.checkpoints(name))
+
+    def read() -> RestoredStage:
+        best = name != "encoder" and config.sample.checkpoint == "best"
+        step = checkpoints.best() if best else checkpoints.latest()
+        users = len(checkpoints.meta(step)["users"])
+        like = {"ema": {str(decay): parameter_shapes(config, name, users)}}
         like |= {} if name == "encoder" else {"constants": constant_shapes(config)}
         state = {"constants": {}} | checkpoints.restore_part(step, like)
-    return RestoredStage(step, state["ema"][str(decay)], state["constants"], meta)
+        return RestoredStage(step, state["ema"][str(decay)], state["constants"])
+
+    return checkpoints.read_while_written(read)
 
 
 def constant_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:

@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdiff_jax.runtime.array_types import Array
-from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.workdir import atomic_write
+from mdiff_jax.runtime.workdir import atomic_write, read_npz, refuse_damage
 
 Adapters = Mapping[str, Any]  # the collection 'user_adapters' of one network
 
@@ -33,6 +32,7 @@ class UserAdapter(NamedTuple):
 
 
 MODULATION_PREFIX = "modulations."  # of the names of a file's arrays
+MAX_BYTES = 2**28  # of a file's arrays
 
 
 def write_adapter(path: Path, adapter: UserAdapter) -> None:
@@ -43,21 +43,30 @@ def write_adapter(path: Path, adapter: UserAdapter) -> None:
         np.savez_compressed(temporary, **values, **blocks)
 
 
-def read_adapter(path: Path) -> UserAdapter:
-    """Reads a file of `write_adapter`; InputError for any other."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            values = {name: file[name] for name in file.files}
-        steps = tuple(map(int, values.pop("steps")))
+def adapter_shapes(
+    prior: Mapping[str, Any], decoder: Mapping[str, Any], window: tuple[int, int, int]
+) -> dict[str, tuple[int, ...]]:
+    """Returns name → shape of a file's arrays for networks of these parameters; of the windows that of one."""
+    biases = {name: p["modulation"]["bias"] for name, p in decoder.items() if "modulation" in p}
+    row = decoder["user"]["embedding"].shape[1:] if "user" in decoder else (0,)
+    shapes = {"prior": prior["user"]["embedding"].shape[1:], "decoder": row, "windows": window, "steps": (2,)}
+    return shapes | {f"{MODULATION_PREFIX}{name}": bias.shape for name, bias in biases.items()}
+
+
+def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapter:
+    """Reads a file of `write_adapter`; InputError for any other, or if its arrays are not those of `shapes`."""
+    remedy = "remove it and enroll that user again"
+    values = read_npz(path, remedy, MAX_BYTES)
+    with refuse_damage(path, remedy):
+        for name in shapes.keys() | values.keys():
+            shape = values[name].shape[name == "windows" :]
+            if shape != shapes[name]:
+                raise ValueError(f"'{name}' is {list(shape)}, not {list(shapes[name])}")
+        steps = tuple(int(step) for step in values.pop("steps"))
         values = {name: x.astype(np.float32) for name, x in values.items()}
         prefixed = [name for name in values if name.startswith(MODULATION_PREFIX)]
         blocks = {name.removeprefix(MODULATION_PREFIX): values.pop(name) for name in prefixed}
-        if not blocks:
-            raise KeyError("no modulations")
         return UserAdapter(**values, modulations=blocks, steps=steps)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(f"'{path}' cannot be read ({reason}): remove it and enroll that user again") from None
 
 
 def adapter_digest(adapter: UserAdapter) -> str:

@@ -1,130 +1,221 @@
 """Checkpoints of one stage, by Orbax: written atomically and in the background, restored strictly."""
 
+import contextlib
+import json
+import re
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
 from mdiff_jax.runtime.array_types import Tree
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import read_json, refuse_damage, refuse_os_errors, rename_aside
 
 VALIDATION_LOSS = "validation_loss"
-CHECKSUMS = "crc32"
+CHECKSUMS = "crc32"  # of every array
+META_CHECKSUM = "crc32_of_meta"  # of the other values beside the state
 DISK_FULL = "No space left on device"
 REMEDY = "it was written by another configuration or version; use another --workdir"
+DAMAGED_REMEDY = "run train.py with this --workdir, which goes on from the one before it"
+OLDER_REMEDY = "remove it, then the others are used"
+STORE_FORMAT, ARRAY_FORMAT = {"driver": "ocdbt"}, {"driver": "zarr"}  # of `state`, an array under each leaf's name
+STEP_NAME = re.compile("0|[1-9][0-9]{0,17}")
+RETRY_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
-class Checkpoints:
-    """The numbered checkpoints in one directory; a context manager that waits for the last save.
+class DamageError(InputError):
+    """A checkpoint that cannot be read, or is not what was written."""
 
-    Each holds `state` (a tree of arrays, saved from and restored to host memory, so that the number of devices does not
-    matter) and `meta` (JSON: configuration, users, version). A save that was interrupted is never listed. Kept are the
-    latest `keep`, the best by validation loss, and multiples of `keep_every` where that is not 0. For one process
-    alone: where several train, the first saves.
+
+class CheckpointReader:
+    """Reads the numbered checkpoints in one directory, and changes nothing there: training may write to it meanwhile.
+
+    Each holds `state` (a tree of arrays, read into host memory, so that the number of devices does not matter) and
+    `meta` (JSON: configuration, users, version). One whose save is not finished has no number yet.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory.absolute()
+
+    def steps(self) -> list[int]:
+        """Returns the steps whose saves were finished, ascending."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.directory.iterdir() if STEP_NAME.fullmatch(path.name))
+
+    def latest(self) -> int | None:
+        """Returns the last step whose save was finished, or None."""
+        return max(self.steps(), default=None)
+
+    def best(self) -> int | None:
+        """Returns the step with the least validation loss; the latest where none was measured."""
+        best = _least_loss({step: self.meta(step).get(VALIDATION_LOSS) for step in self.steps()})
+        return self.latest() if best is None else best
+
+    def meta(self, step: int) -> dict:
+        """Returns the JSON values saved beside the state."""
+        path = self._path(step)
+        with self._refuse_damage(step):
+            meta = read_json(path / "meta" / "metadata", self._remedy(step), DamageError)
+            if meta.pop(META_CHECKSUM, None) not in (None, _meta_checksum(meta)):  # older versions wrote none
+                raise ValueError("meta/metadata has another checksum than when it was written")
+            if not isinstance(meta[CHECKSUMS], dict):
+                raise ValueError("meta/metadata has no checksums")
+        return meta
+
+    def restore(self, step: int, like: Tree) -> Tree:
+        """Returns the state saved at `step`, as host arrays in the structure of `like` (arrays or shapes of arrays).
+
+        Raises InputError with the first leaf whose name, shape or type differs, DamageError if it is damaged.
+        """
+        return self._restore(step, like, whole=True)
+
+    def restore_part(self, step: int, like: dict[str, Tree]) -> dict[str, Tree]:
+        """Returns only the parts of the state that `like` has, for example {'ema': …}; as strict as `restore`."""
+        return self._restore(step, like, whole=False)
+
+    def read_while_written(self, read: Callable[[], T]) -> T:
+        """Returns `read()`; calls it again if it failed while checkpoints came and went."""
+        while True:
+            before = self.steps()
+            try:
+                return read()
+            except DamageError:
+                time.sleep(RETRY_SECONDS)  # removing one takes a moment, too
+                if self.steps() == before:
+                    raise
+
+    def _path(self, step: int) -> Path:
+        return self.directory / str(step)
+
+    def _refuse_damage(self, step: int) -> contextlib.AbstractContextManager[None]:
+        return refuse_damage(f"checkpoint {self._path(step)}", self._remedy(step), DamageError)
+
+    def _remedy(self, step: int) -> str:
+        return DAMAGED_REMEDY if step == self.latest() else OLDER_REMEDY
+
+    def _restore(self, step: int, like: Tree, whole: bool) -> Tree:
+        """Reads by tensorstore: Orbax prints tracebacks from other threads where a part is damaged."""
+        written = self.meta(step)[CHECKSUMS]
+        flat, structure = jax.tree_util.tree_flatten_with_path(like)
+        expected = {_leaf_name(path): leaf for path, leaf in flat}
+        if missing := [name for name in expected if name not in written]:
+            raise InputError(f"checkpoint {self._path(step)} has no leaf '{missing[0]}': {REMEDY}")
+        if whole and (extra := sorted(written.keys() - expected.keys())):
+            raise InputError(f"checkpoint {self._path(step)} has an unknown leaf '{extra[0]}': {REMEDY}")
+        with self._refuse_damage(step):
+            base, context = {"driver": "file", "path": f"{self._path(step)}/state/"}, ts.Context()
+            specs = (
+                {**ARRAY_FORMAT, "kvstore": {**STORE_FORMAT, "base": base, "path": f"{name}/"}} for name in expected
+            )
+            opened = [ts.open(spec, read=True, context=context) for spec in specs]
+            stores = [future.result() for future in opened]
+        for store, (name, leaf) in zip(stores, expected.items(), strict=True):  # before memory is taken
+            found, needed = (store.dtype.name, list(store.shape)), (np.dtype(leaf.dtype).name, list(leaf.shape))
+            if found != needed:
+                raise InputError(
+                    f"checkpoint {self._path(step)}: leaf '{name}' is {found[0]}{found[1]}, "
+                    f"the model needs {needed[0]}{needed[1]}: {REMEDY}"
+                )
+        with self._refuse_damage(step):
+            reading = [store.read() for store in stores]
+            leaves = [future.result() for future in reading]
+            for name, leaf in zip(expected, leaves, strict=True):
+                if _checksum(leaf) != written[name]:
+                    raise ValueError(f"leaf '{name}' has another checksum than when it was written")
+        return jax.tree.unflatten(structure, leaves)
+
+
+class Checkpoints(CheckpointReader):
+    """Writes checkpoints, too: the only writer of the directory; a context manager that waits for the last save.
+
+    Kept are the latest `keep`, the best by validation loss, and multiples of `keep_every` where that is not 0. What
+    an interrupted save left is removed at the first save. For one process alone: where several train, the first saves.
     """
 
     def __init__(self, directory: Path, keep: int = 2, keep_every: int = 0):
-        self.directory = directory.absolute()
-        best = policy.BestN(get_metric_fn=lambda m: -m[VALIDATION_LOSS], n=1, keep_checkpoints_without_metrics=False)
-        policies = [policy.LatestN(keep), best, *([policy.EveryNSteps(keep_every)] if keep_every else [])]
-        process, several = jax.process_index(), jax.process_count() > 1
-        multiprocessing = ocp.options.MultiprocessingOptions()
-        if several:  # this process saves and reads by itself; Orbax then does not create the folder
-            multiprocessing = ocp.options.MultiprocessingOptions(
-                primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"
-            )
-            self.directory.mkdir(parents=True, exist_ok=True)
-        options = ocp.CheckpointManagerOptions(
+        super().__init__(directory)
+        self._losses: dict[int, float | None] = {}
+        policies = [policy.LatestN(keep), _KeepBest(self._losses)]
+        policies += [policy.EveryNSteps(keep_every)] if keep_every else []
+        self._options = ocp.CheckpointManagerOptions(
             preservation_policy=policy.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
-            multiprocessing_options=multiprocessing,
-            create=not several,
+            multiprocessing_options=_this_process_alone(),
+            create=False,  # Orbax refuses to where several processes run
+            lightweight_initialize=True,  # it fails on damaged metadata
         )
-        handlers = {"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
-        self._open = lambda: ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
-        self._manager = self._open()
+        self._manager: ocp.CheckpointManager | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self._write(self._manager.wait_until_finished)
-        finally:
-            self._manager.close()
-
-    def reopen(self) -> None:
-        """Begins anew with an empty directory, after the old one was moved away."""
-        self._manager.close()
-        self._manager = self._open()
-
-    def latest(self) -> int | None:
-        """Returns the last step whose save was finished, or None."""
-        return self._manager.latest_step()
-
-    def best(self) -> int | None:
-        """Returns the step with the least validation loss; the latest where none was measured."""
-        losses = {step: self.meta(step).get(VALIDATION_LOSS) for step in self._manager.all_steps()}
-        measured = {step: loss for step, loss in losses.items() if loss is not None}
-        return min(measured, key=measured.get) if measured else self.latest()
+        if self._manager is not None:
+            try:
+                self._write(self._manager.wait_until_finished)
+            finally:
+                self._manager.close()
 
     def save(self, step: int, state: Tree, meta: dict, validation_loss: float | None = None) -> None:
         """Starts saving; returns when the state may change again. Raises InputError if the disk does not take it."""
         host = jax.device_get(state)
         meta = meta | {VALIDATION_LOSS: validation_loss, CHECKSUMS: _leaf_checksums(host)}
+        meta |= {META_CHECKSUM: _meta_checksum(meta)}
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(host), meta=ocp.args.JsonSave(meta))
-        metrics = None if validation_loss is None else {VALIDATION_LOSS: validation_loss}
-        self._write(lambda: self._manager.save(step, args=items, metrics=metrics))
+        manager = self._open()
+        self._losses[step] = validation_loss
+        self._write(lambda: manager.save(step, args=items))
 
     def restore_latest(self, like: Tree, warn: Callable[[str], None]) -> tuple[int, Tree] | None:
         """Returns (step, state) of the last checkpoint that can be read, or None.
 
-        Damaged ones are renamed to STAGE/damaged_STEP, with one line to `warn` each.
+        Damaged ones are renamed to STAGE/damaged_STEP_N, with one line to `warn` each.
 
         Raises InputError if the checkpoint was written by another configuration.
         """
         while (step := self.latest()) is not None:
             try:
                 return step, self.restore(step, like)
-            except InputError:
-                raise
-            except Exception as error:
-                target = self.directory.parent / f"damaged_{step}"
-                (self.directory / str(step)).rename(target)
-                self._manager.reload()
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
-                warn(f"checkpoint {self.directory}/{step} cannot be read ({reason}): set aside as {target.name}")
+            except DamageError as error:
+                target = rename_aside(self._path(step), self.directory.parent / f"damaged_{step}")
+                rest = self.latest()
+                goes_on = "training begins anew" if rest is None else f"training goes on from step {rest}"
+                warn(f"{str(error).removesuffix(f': {DAMAGED_REMEDY}')}: set aside as {target.name}, {goes_on}")
         return None
 
-    def restore(self, step: int, like: Tree) -> Tree:
-        """Returns the state saved at `step`, as host arrays in the structure of `like` (arrays or shapes of arrays).
-
-        Raises InputError with the first leaf whose name, shape or type differs.
-        """
-        self._check(step, like, whole=True)
-        return self._restore(step, like)
-
-    def restore_part(self, step: int, like: dict[str, Tree]) -> dict[str, Tree]:
-        """Returns only the parts of the state that `like` has, for example {'ema': …}; as strict as `restore`."""
-        self._check(step, like, whole=False)
-        return self._restore(step, like, partial_restore=True)
-
-    def meta(self, step: int) -> dict:
-        """Returns the JSON values saved beside the state."""
-        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+    def _open(self) -> ocp.CheckpointManager:
+        """Returns Orbax's manager, opened at the first save: what is damaged was set aside before."""
+        if self._manager is None:
+            with refuse_os_errors(self.directory):
+                self.directory.mkdir(parents=True, exist_ok=True)
+            for step in self.steps():
+                with contextlib.suppress(DamageError):
+                    self._losses[step] = self.meta(step).get(VALIDATION_LOSS)
+            arrays = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False)  # STORE_FORMAT, ARRAY_FORMAT
+            handlers = {"state": arrays, "meta": ocp.JsonCheckpointHandler()}
+            self._manager = ocp.CheckpointManager(self.directory, options=self._options, item_handlers=handlers)
+        return self._manager
 
     def _write(self, write: Callable[[], object]) -> None:
         """Calls `write`; raises InputError with the last safe step if the disk is full or broken."""
         try:
             write()
+        except InputError:
+            raise
         except (OSError, ValueError) as error:  # tensorstore raises ValueError for a full disk
-            known = [step for step in self._manager.all_steps(read=True) if step is not None]
-            last = f"step {max(known)} is the last that is safe" if known else "none is safe yet"
+            last = f"step {max(known)} is the last that is safe" if (known := self.steps()) else "none is safe yet"
             text = str(error).strip()
             reason = DISK_FULL if DISK_FULL in text else text.splitlines()[0][:200]
             raise InputError(
@@ -132,49 +223,54 @@ class Checkpoints:
                 "repeat the command"
             ) from error
 
-    def _restore(self, step: int, like: Tree, **options: bool) -> Tree:
-        like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
-        to_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-        request = ocp.args.PyTreeRestore(item=like, restore_args=to_host, **options)
-        state = self._manager.restore(step, args=ocp.args.Composite(state=request)).state
-        written = self.meta(step)[CHECKSUMS]
-        changed = [name for name, value in _leaf_checksums(state).items() if written[name] != value]
-        if changed:
-            raise ValueError(f"leaf '{changed[0]}' has another checksum than when it was written")
-        return state
 
-    def _check(self, step: int, like: Tree, whole: bool) -> None:
-        """Raises InputError unless each leaf of `like` is saved in that shape and type, and, if `whole`, no other."""
-        saved = _leaf_shapes(self._manager.item_metadata(step).state.tree)
-        expected = _leaf_shapes(like)
-        for name, (shape, dtype) in expected.items():
-            if name not in saved:
-                raise InputError(f"checkpoint {self.directory}/{step} has no leaf '{name}': {REMEDY}")
-            if saved[name] != (shape, dtype):
-                raise InputError(
-                    f"checkpoint {self.directory}/{step}: leaf '{name}' is {saved[name][1]}{list(saved[name][0])}, "
-                    f"the model needs {dtype}{list(shape)}: {REMEDY}"
-                )
-        extra = sorted(saved.keys() - expected.keys()) if whole else []
-        if extra:
-            raise InputError(f"checkpoint {self.directory}/{step} has an unknown leaf '{extra[0]}': {REMEDY}")
+class _KeepBest(policy.PreservationPolicy):
+    """Keeps the checkpoint with the least of `losses`, {step: validation loss or None}."""
+
+    def __init__(self, losses: dict[int, float | None]):
+        self.losses = losses
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[Any],
+        *,
+        context: policy.PreservationContext,  # Any: of a Protocol without checks
+    ) -> Sequence[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        best = _least_loss({step: self.losses.get(step) for step in steps})
+        return [step == best for step in steps]
+
+
+def _least_loss(losses: dict[int, float | None]) -> int | None:
+    """Returns the step with the least loss; None where none was measured."""
+    measured = {step: loss for step, loss in losses.items() if loss is not None}
+    return min(measured, key=measured.get) if measured else None
+
+
+def _this_process_alone() -> ocp.options.MultiprocessingOptions:
+    """Returns options by which this process saves and reads without the others."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"
+    )
 
 
 def _leaf_checksums(tree: Tree) -> dict[str, int]:
-    """Returns leaf name → CRC-32 of its bytes: the store itself does not notice a flipped bit."""
+    """Returns leaf name → checksum."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_leaf_name(path): zlib.crc32(np.ascontiguousarray(leaf)) for path, leaf in flat}
+    return {_leaf_name(path): _checksum(leaf) for path, leaf in flat}
+
+
+def _checksum(leaf: np.ndarray) -> int:
+    """Returns the CRC-32 of an array's bytes: the store itself does not notice a flipped bit."""
+    return zlib.crc32(np.ascontiguousarray(leaf))
+
+
+def _meta_checksum(meta: dict) -> int:
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
 
 
 def _leaf_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _leaf_shapes(tree: Tree) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Returns leaf name → (shape, type)."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        _leaf_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype).name)
-        for path, leaf in flat
-        if getattr(leaf, "dtype", None) is not None
-    }

@@ -80,14 +80,14 @@ class StageMetricWriter:
 def open_metrics_file(path: Path, start: int) -> TextIO:
     """Drops the lines of steps after `start` from metrics.jsonl; returns the file, opened to append."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     path.write_text("".join(line + "\n" for line in lines if parse_step(line) <= start))
     return path.open("a")
 
 
 def parse_step(line: str) -> float:
-    """Returns the step of a line; infinity for a line that was cut short, so that it is dropped."""
+    """Returns the step of a line; infinity for a line that was cut short or changed, so that it is dropped."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

@@ -14,13 +14,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import STAGES, Params, check_same_configuration, to_plain_dict, validate
+from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
-from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.runtime.workdir import Workdir, refuse_damage, write_json
 from mdiff_jax.training import cost_analysis, sample_evaluator, stages
 from mdiff_jax.training.train_state import TrainState
 from mdiff_jax.training.training_data import (
@@ -63,8 +64,10 @@ def train(config: ConfigDict, root: str | Path) -> None:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)
     workdir, values = Workdir(root), to_plain_dict(config)
-    if workdir.config.is_file():
-        check_same_configuration(workdir.read_config(), values, where=str(workdir.root))
+    if workdir.config.exists():
+        before = workdir.read_config()
+        with refuse_damage(workdir.config, "restore it"):
+            check_same_configuration(before, values, where=str(workdir.root))
     if config.dry_run:
         return dry_run(config, workdir)
 
@@ -82,9 +85,9 @@ def train(config: ConfigDict, root: str | Path) -> None:
         chosen = STAGES if config.stage == "all" else (config.stage,)
         embeddings = NO_EMBEDDINGS
         for name in STAGES[: STAGES.index(chosen[-1]) + 1]:
-            params = train_stage(run, name, embeddings, may_train=name in chosen)
+            averages = train_stage(run, name, embeddings, may_train=name in chosen)
             if name == "encoder" and chosen[-1] != "encoder":
-                embeddings = embed_dataset(config, workdir, data, params)
+                embeddings = embed_dataset(config, workdir, data, averages, run.log.log)
 
 
 # ----------------------------------------------------------------------------- a stage
@@ -122,8 +125,10 @@ def set_up_stage(run: TrainingRun, name: str, embeddings: Embeddings) -> StageSe
     )
 
 
-def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: bool) -> Params:
-    """Trains one stage to its last step, from where it stopped; returns the averaged parameters on the devices."""
+def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: bool) -> dict[str, Params]:
+    """Trains one stage to its last step, from where it stopped; returns the averages, {decay: parameters on the
+    devices}.
+    """
     config, data, workdir, log = run.config, run.data, run.workdir, run.log.log
     setup = set_up_stage(run, name, embeddings)
     total, decay = setup.total_steps, str(config.sample.ema_decay)
@@ -137,7 +142,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         state, start, progress = restore_or_init(run, setup, checkpoints, embeddings.fingerprint, may_train)
         if progress.finished and progress.total_steps == total:
             log(f"{name}: finished at step {start}")
-            return state.ema[decay]
+            return state.ema
 
         # --------------------------------------------------------------- batches, cost, evaluators
         batches = parallel.prefetch(make_batches(config, name, data, embeddings, "train", start))
@@ -151,6 +156,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
             evaluate_samples = sample_evaluator.make_sample_evaluator(config, data.dataset, data.rows, embeddings.table)
         meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": VERSION}
         meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
+        meta |= {ENCODER_DECAY: embeddings.decay} if name != "encoder" else {}
 
         # --------------------------------------------------------------- loop
         writer = stack.enter_context(StageMetricWriter(run.log, name, start, total, config.tensorboard))
@@ -202,7 +208,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         best = f"{progress.best_validation_loss:.4f}"
         log(f"{name}: ended early, {progress.since_best} checkpoints since the least validation loss {best}")
     log(f"{name}: done at step {step}; checkpoints in {workdir.checkpoints(name)}")
-    return state.ema[decay]
+    return state.ema
 
 
 def restore_or_init(
@@ -223,11 +229,12 @@ def restore_or_init(
         nonlocal found
         found = checkpoints.restore_latest(shapes, run.log.log)
         meta = checkpoints.meta(found[0]) if found else {}
+        if found:
+            check_meta(meta, run.workdir.checkpoints(name) / str(found[0]))
         if found and meta["depends"] != depends:
             if not may_train:
                 raise InputError(f"stage {name} was trained on another encoder: run train.py with --config.stage=all")
             moved, found = run.workdir.set_aside(name), None
-            checkpoints.reopen()
             run.log.log(f"{name}: the encoder has changed since; it is trained anew, the old one is in {moved}")
         progress = Progress(*(meta[field] for field in Progress._fields)) if found else Progress()
         if not may_train and not (progress.finished and progress.total_steps == setup.total_steps):
@@ -303,7 +310,7 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
         run = TrainingRun(config, place, data, RunLog(Workdir(empty), parallel.is_first()), PreemptionHandler())
         dim = config.encoder.embedding_dim
         constants = {"embedding_mean": np.zeros(dim, np.float32), "embedding_deviation": np.float32(1)}
-        zeros = Embeddings(np.zeros((len(data.dataset), dim), np.float32), constants, "")
+        zeros = Embeddings(np.zeros((len(data.dataset), dim), np.float32), constants, "", 0.0)
         for name in STAGES:
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros
             setup = set_up_stage(run, name, embeddings)

@@ -1,7 +1,10 @@
 """The data of training: the prepared data set and its split, the encoder's embeddings, and batches of both."""
 
+import contextlib
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -11,9 +14,12 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import Params
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers
+from mdiff_jax.inference.model import read_known_split
 from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.checkpointing import CheckpointReader, DamageError
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
-from mdiff_jax.runtime.workdir import Workdir, atomic_write
+from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
 
 FIELDS = {"encoder": ("spectrogram",), "prior": ("embedding",), "decoder": ("spectrogram", "embedding")}  # of a batch
 
@@ -29,15 +35,17 @@ class Embeddings(NamedTuple):
     table: np.ndarray  # (windows, D)
     constants: dict[str, np.ndarray]  # mean and deviation of the training windows' embeddings
     fingerprint: str  # of encoder and data
+    decay: float  # of the encoder's average that gave them
 
 
-NO_EMBEDDINGS = Embeddings(np.zeros((0, 0)), {}, "")
+NO_EMBEDDINGS = Embeddings(np.zeros((0, 0)), {}, "", 0.0)
 
 
 def prepare_data(config: ConfigDict, workdir: Workdir) -> PreparedData:
     """The data set, prepared once below the working directory, and its split."""
     parallel.broadcast_from_first(lambda: write_prepared_data(config, workdir))
-    dataset, split = builders.open_prepared(workdir.data), splits.read_split(workdir.split)
+    dataset = builders.open_prepared(workdir.data)
+    split = read_known_split(workdir, dataset)
     return PreparedData(dataset, {name: dataset.rows(split[name]) for name in splits.PARTS})
 
 
@@ -70,18 +78,24 @@ def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
         splits.write_split(workdir.split, split)
 
 
-def embed_dataset(config: ConfigDict, workdir: Workdir, data: PreparedData, params: Params) -> Embeddings:
-    """Embeddings of every window, from the working directory where they were made by this encoder from this data."""
-    path = workdir.embeddings
-    digest = hashlib.sha256(data.dataset.fingerprint.encode() + data.rows["train"].tobytes())
-    for leaf in jax.tree.leaves(jax.device_get(params)):
-        digest.update(np.ascontiguousarray(leaf))
-    fingerprint = digest.hexdigest()[:16]
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as kept:
-            if str(kept["fingerprint"]) == fingerprint:
-                constants = {name: kept[name] for name in ("embedding_mean", "embedding_deviation")}
-                return Embeddings(kept["embedding"], constants, fingerprint)
+def embed_dataset(
+    config: ConfigDict, workdir: Workdir, data: PreparedData, averages: dict[str, Params], warn: Callable[[str], None]
+) -> Embeddings:
+    """Embeddings of every window by one of the encoder's `averages`, {decay: parameters}.
+
+    That one is fixed once: it is the one that the working directory has embeddings, a prior or a decoder of, otherwise
+    the one of `sample.ema_decay`. Embeddings in the working directory are taken where they were made by it from this
+    data; those that are damaged are made anew, with one line to `warn`.
+    """
+    fingerprints = {_fingerprint(data, params): float(decay) for decay, params in averages.items()}
+    kept = read_embeddings(workdir.embeddings, (len(data.dataset), config.encoder.embedding_dim), fingerprints, warn)
+    if kept:
+        return kept
+    known = [
+        found for found in map(functools.partial(trained_on, workdir), ("decoder", "prior")) if found in fingerprints
+    ]
+    decay = fingerprints[known[0]] if known else config.sample.ema_decay
+    params = averages[str(decay)]
     function = parallel.compile_map(denoisers.make_encoder(config))
     chunks = []
     for start in range(0, len(data.dataset), 64):
@@ -91,10 +105,50 @@ def embed_dataset(config: ConfigDict, workdir: Workdir, data: PreparedData, para
     mean = z[data.rows["train"]].mean(0)
     deviation = np.sqrt(((z[data.rows["train"]] - mean) ** 2).mean())
     table, constants = (z - mean) / deviation, {"embedding_mean": mean, "embedding_deviation": np.asarray(deviation)}
+    embeddings = Embeddings(table, constants, _fingerprint(data, params), decay)
     if parallel.is_first():
-        with atomic_write(path) as temporary:
-            np.savez(temporary, embedding=table, fingerprint=fingerprint, **constants)
-    return Embeddings(table, constants, fingerprint)
+        with atomic_write(workdir.embeddings) as temporary:
+            np.savez(temporary, embedding=table, fingerprint=embeddings.fingerprint, encoder_decay=decay, **constants)
+    return embeddings
+
+
+def _fingerprint(data: PreparedData, params: Params) -> str:
+    """Digest of the data, its training part and the encoder."""
+    digest = hashlib.sha256(data.dataset.fingerprint.encode() + data.rows["train"].tobytes())
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+        digest.update(np.ascontiguousarray(leaf))
+    return digest.hexdigest()[:16]
+
+
+def read_embeddings(
+    path: Path, shape: tuple[int, int], fingerprints: dict[str, float], warn: Callable[[str], None]
+) -> Embeddings | None:
+    """Embeddings of this shape kept in a file, or None where there are none of these fingerprints, {fingerprint: decay
+    of the encoder}.
+    """
+    if not path.exists():
+        return None
+    try:
+        kept = read_npz(path, "made anew", most_bytes=2**16 + 16 * (shape[0] + 1) * shape[1])
+        with refuse_damage(path, "made anew"):
+            if (fingerprint := str(kept["fingerprint"])) not in fingerprints:
+                return None
+            constants = {name: kept[name] for name in ("embedding_mean", "embedding_deviation")}
+            if (kept["embedding"].shape, *(x.shape for x in constants.values())) != (shape, shape[1:], ()):
+                raise ValueError("its arrays have other shapes")
+            return Embeddings(kept["embedding"], constants, fingerprint, fingerprints[fingerprint])
+    except InputError as error:
+        warn(str(error))
+        return None
+
+
+def trained_on(workdir: Workdir, name: str) -> str | None:
+    """Fingerprint of the embeddings that a stage was trained on; None where nothing says it."""
+    checkpoints = CheckpointReader(workdir.checkpoints(name))
+    with contextlib.suppress(DamageError):
+        if (step := checkpoints.latest()) is not None:
+            return str(checkpoints.meta(step).get("depends"))
+    return None
 
 
 def make_batches(

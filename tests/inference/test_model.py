@@ -1,16 +1,20 @@
 """Laws of a trained model as one object: cheap to import, compiled once, its settings changed by the caller."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from mdiff_jax import load
 from mdiff_jax.inference import pipeline
 from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir, write_json
 
 
 def test_the_package_is_cheap_to_import_and_gives_load_on_request():
@@ -35,6 +39,86 @@ def test_settings_go_over_those_of_the_working_directory(root, trained):
     assert load(root, {"decoder.sample_timesteps": 5}).config.decoder.sample_timesteps == 5
     with pytest.raises(InputError, match="is not among ema_decays"):
         load(root, {"sample.ema_decay": 0.5})
+
+
+def test_the_encoder_is_that_of_the_embeddings_whatever_the_rest_is_sampled_with(trained, writable_root):
+    workdir = Workdir(writable_root)
+    halved = {name: jax.tree.map(lambda x: x / 2, params) for name, params in trained.params.items()}
+    values = workdir.read_config()
+    values["ema_decays"], values["sample"]["ema_decay"] = [0.5, 0.999], 0.5
+    write_json(workdir.config, values)
+    meta = {
+        "config": values,
+        "users": list(trained.users),
+        "finished": True,
+        "total_steps": 4,
+        "depends": "one encoder",
+    }
+    for name, params in trained.params.items():
+        with Checkpoints(workdir.checkpoints(name)) as checkpoints:
+            ema = {"ema": {"0.999": params, "0.5": halved[name]}}
+            more = {} if name == "encoder" else {"constants": trained.constants}
+            checkpoints.save(4, ema | more, meta | ({} if name == "encoder" else {"encoder_decay": 0.999}))
+    model = load(writable_root)
+    jax.tree.map(np.testing.assert_array_equal, model.params, halved | {"encoder": trained.params["encoder"]})
+    model = load(writable_root, {"sample.ema_decay": 0.999})
+    jax.tree.map(np.testing.assert_array_equal, model.params, trained.params)
+
+
+def test_a_changed_config_is_noticed_by_the_checkpoints(writable_root):
+    workdir = Workdir(writable_root)
+    values = workdir.read_config()
+    values["decoder"]["log_snr_shift"] += 0.5
+    write_json(workdir.config, values)
+    with pytest.raises(InputError, match=r"decoder\.log_snr_shift=.*restore the old value"):
+        load(writable_root)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"users": None},
+        {"users": []},
+        {"users": ["walker_01", 2]},
+        {"users": ["walker_02", "walker_01"]},
+        {"users": [f"walker_{i}" for i in range(10**6)]},
+        {"finished": "yes"},
+        {"total_steps": None},
+        {"depends": 1},
+        {"config": []},
+        {"config": {"decoder": 3}},
+        {"encoder_decay": "none"},
+        {"encoder_decay": 0.123},
+        {"crc32": 1},
+        {"crc32": {}},
+    ],
+)
+def test_hostile_values_beside_the_parameters_are_one_line(writable_root, change):
+    for path in writable_root.glob("*/checkpoints/3/meta/metadata"):
+        values = json.loads(path.read_text()) | change
+        values.pop("crc32_of_meta", None)
+        path.write_text(json.dumps(values))
+    with pytest.raises(InputError) as error:
+        load(writable_root)
+    assert "\n" not in str(error.value) and str(writable_root) in str(error.value) and len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", "[]"),
+        ("chosen.json", "[1]"),
+        ("chosen.json", '{"sample.no_such_key": 1}'),
+        ("chosen.json", '{"sample": 1}'),
+        ("chosen.json", '{"sample.cond_scale": "much"}'),
+        ("split.json", '{"train": ["../../../etc/passwd"], "validation": ["a"], "test": ["b"]}'),
+    ],
+)
+def test_hostile_values_in_json_files_are_one_line_that_names_the_file(writable_root, name, content):
+    (writable_root / name).write_text(content)
+    with pytest.raises(InputError, match=name) as error:
+        load(writable_root)
+    assert "\n" not in str(error.value)
 
 
 def test_given_windows_are_embedded_as_training_standardised_them(trained):

@@ -48,8 +48,36 @@ def test_the_prior_looks_a_new_user_up_after_the_trained_ones_and_before_the_nul
 
 def test_adapters_are_read_as_they_were_written(enrolled, tmp_path):
     adapter = enrolled.enrolled["NEW"]
-    user_adapters.write_adapter(tmp_path / "NEW.npz", adapter)
-    jax.tree.map(np.testing.assert_array_equal, user_adapters.read_adapter(tmp_path / "NEW.npz"), adapter)
-    user_adapters.write_adapter(tmp_path / "NEW.npz", adapter._replace(modulations={}))
-    with pytest.raises(InputError, match=r"no modulations.*enroll that user again"):
-        user_adapters.read_adapter(tmp_path / "NEW.npz")
+    shapes = user_adapters.adapter_shapes(enrolled.params["prior"], enrolled.params["decoder"], (16, 16, 1))
+    user_adapters.write_adapter(path := tmp_path / "NEW.npz", adapter)
+    jax.tree.map(np.testing.assert_array_equal, user_adapters.read_adapter(path, shapes), adapter)
+    user_adapters.write_adapter(path, adapter._replace(modulations={}))
+    with pytest.raises(InputError, match=r"modulations.*enroll that user again"):
+        user_adapters.read_adapter(path, shapes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prior": np.zeros(3)},
+        {"decoder": np.zeros((8, 8))},
+        {"windows": np.zeros((2, 9, 16, 1))},
+        {"windows": np.zeros(3)},
+        {"prior": np.full(8, np.nan)},
+        {"prior": np.array(8 * [None])},
+        {"steps": np.array(["a", "b"])},
+        {"steps": np.zeros(3, int)},
+        {"more": np.zeros(3)},
+        {"modulations.down_9": np.zeros(3)},
+    ],
+)
+def test_arrays_that_do_not_fit_the_networks_are_refused(enrolled, tmp_path, change):
+    adapter = enrolled.enrolled["NEW"]
+    shapes = user_adapters.adapter_shapes(enrolled.params["prior"], enrolled.params["decoder"], (16, 16, 1))
+    user_adapters.write_adapter(path := tmp_path / "NEW.npz", adapter)
+    with np.load(path) as file:
+        arrays = {**file, **change}
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=r"NEW\.npz cannot be read .*enroll that user again$") as error:
+        user_adapters.read_adapter(path, shapes)
+    assert "\n" not in str(error.value)

@@ -1,16 +1,20 @@
 """Laws of checkpoints: what comes back is what went in; anything else is refused by name."""
 
+import concurrent.futures
 import os
+import shutil
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdiff_jax.runtime.checkpointing import Checkpoints
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime import checkpointing
+from mdiff_jax.runtime.checkpointing import CheckpointReader, Checkpoints
+from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.training import optimizers, train_state
 
 
@@ -68,30 +72,128 @@ def turn_a_bit(folder):
     path.write_bytes(data)
 
 
+def change_a_value(folder):
+    """JSON that is still JSON."""
+    path = folder / "meta" / "metadata"
+    path.write_text(path.read_text().replace("ID_1", "ID_7"))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda folder: os.truncate(path := largest(folder), path.stat().st_size // 2),
         lambda folder: largest(folder).unlink(),
-        lambda folder: os.truncate(next(folder.rglob("_METADATA")), 5),
+        lambda folder: os.truncate(folder / "meta" / "metadata", 5),
+        lambda folder: (folder / "meta" / "metadata").unlink(),
+        lambda folder: (folder / "state" / "manifest.ocdbt").unlink(),
+        lambda folder: shutil.rmtree(folder / "state"),
+        lambda folder: [shutil.rmtree(folder), folder.touch()],
         turn_a_bit,
+        change_a_value,
     ],
-    ids=["truncated", "missing", "metadata", "one bit"],
+    ids=["cut", "missing", "meta cut", "no meta", "no manifest", "no state", "a file", "one bit", "a value"],
 )
 def test_a_damaged_checkpoint_is_not_taken_but_the_one_before_it(tmp_path, damage):
     folder, said = tmp_path / "checkpoints", []
     values = np.random.default_rng(0).normal(size=(2, 100, 100))
     with Checkpoints(folder) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(step, {"w": values[step - 1]}, {})
+            checkpoints.save(step, {"w": values[step - 1]}, {"users": ["ID_1"]}, validation_loss=0.1 * step)
+    (tmp_path / "damaged_2_1").mkdir()  # of another time
     damage(folder / "2")
     with Checkpoints(folder) as checkpoints:
         step, back = checkpoints.restore_latest({"w": values[0]}, said.append)
         checkpoints.save(2, {"w": values[1]}, {})
-    assert step == 1 and "cannot be read" in said[0] and (tmp_path / "damaged_2").is_dir()
+    assert step == 1 and "cannot be read" in said[0] and (tmp_path / "damaged_2_2").exists()
+    assert (
+        len(said) == 1
+        and "\n" not in said[0]
+        and said[0].endswith("set aside as damaged_2_2, training goes on from step 1")
+    )
     np.testing.assert_array_equal(back["w"], values[0])
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.restore_latest({"w": values[0]}, said.append)[0] == 2 and len(said) == 1
+
+
+def test_damage_to_an_older_checkpoint_does_not_stop_training(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step, loss in ((1, 0.1), (2, 0.2)):
+            checkpoints.save(step, {"w": np.ones(2)}, {}, loss)
+    for path in (tmp_path / "1").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_latest({"w": np.ones(2)}, pytest.fail)[0] == 2
+        checkpoints.save(3, {"w": np.ones(2)}, {}, 0.3)
+    assert numbered(tmp_path) == [2, 3]
+
+
+def test_the_remedy_of_a_damaged_checkpoint_helps(tmp_path):
+    """Training looks at the latest alone, so an older one, which may be the best, is for the user to remove."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step, loss in ((1, 0.1), (2, 0.2)):
+            checkpoints.save(step, {"w": np.ones(2)}, {}, loss)
+    reader = CheckpointReader(tmp_path)
+    for step, remedy in ((1, "remove it"), (2, r"run train\.py")):
+        (tmp_path / str(step) / "state" / "manifest.ocdbt").unlink()
+        with pytest.raises(InputError, match=rf"checkpoints?.*/{step} cannot be read .*{remedy}"):
+            reader.restore(step, {"w": np.ones(2)})
+    shutil.rmtree(tmp_path / "1")
+    assert reader.best() == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), Stopped(15)])
+def test_only_damage_is_set_aside(saved, monkeypatch, error):
+    """A checkpoint that there is no memory for, or whose reading was interrupted, is a good one."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(checkpointing.ts, "open", fail)
+    with Checkpoints(saved) as checkpoints, pytest.raises(type(error)):
+        checkpoints.restore_latest(jax.eval_shape(make), pytest.fail)
+    assert numbered(saved) == [2, 3]
+
+
+def listing(folder):
+    return {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def test_a_reader_changes_nothing(saved):
+    """Above all not a save that training has under way."""
+    under_way = saved / "4.orbax-checkpoint-tmp" / "state"
+    under_way.mkdir(parents=True)
+    before = listing(saved)
+    reader = CheckpointReader(saved)
+    assert reader.latest() == reader.best() == 3
+    reader.restore(3, jax.eval_shape(make))
+    missing = CheckpointReader(saved.parent / "missing")
+    assert missing.latest() is None and not missing.directory.exists()
+    assert listing(saved) == before
+    shutil.rmtree(under_way.parent)
+
+
+def test_reading_goes_on_while_checkpoints_come_and_go(tmp_path):
+    """A save a few milliseconds, each of which removes another: every read is whole."""
+    like, ended, seen = {"w": np.zeros(1000)}, threading.Event(), set()
+
+    def read():
+        reader = CheckpointReader(tmp_path)
+        while not ended.is_set():
+            step = reader.read_while_written(reader.latest)
+            if step is not None:
+                read = lambda: (step := reader.latest(), reader.restore(step, like))  # noqa: E731
+                step, state = reader.read_while_written(read)
+                assert (state["w"] == step).all()
+                seen.add(step)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool, Checkpoints(tmp_path, keep=1) as checkpoints:
+        reading = pool.submit(read)
+        for step in range(1, 41):
+            checkpoints.save(step, {"w": np.full(1000, float(step))}, {})
+        ended.set()
+        reading.result()
+    assert numbered(tmp_path) == [40] and len(seen) > 3
 
 
 def test_a_full_disk_is_said_and_costs_one_checkpoint(tmp_path):
@@ -99,8 +201,9 @@ def test_a_full_disk_is_said_and_costs_one_checkpoint(tmp_path):
     program = """
 import resource, sys
 import numpy as np
-from mdiff_jax.runtime.checkpointing import Checkpoints
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime import checkpointing
+from mdiff_jax.runtime.checkpointing import CheckpointReader, Checkpoints
+from mdiff_jax.runtime.errors import InputError, Stopped
 import signal, logging
 logging.disable(logging.CRITICAL)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -2,7 +2,7 @@
 
 import json
 
-from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
+from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter, open_metrics_file
 from mdiff_jax.runtime.workdir import Workdir
 
 
@@ -29,3 +29,12 @@ def test_only_the_first_process_writes(tmp_path):
     with StageMetricWriter(silent, "encoder", 0, 5, tensorboard=True) as log:
         log.write_scalars(1, {"loss": 0.5})
     assert not list(tmp_path.iterdir())
+
+
+def test_damaged_lines_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(
+        b'{"step": 1}\n{"step": "two"}\n[3]\n4\n{"step": \xff\xfe}\n{"step": [2]}\n{"loss": 0.1}\n{"step": 2}\n{"st'
+    )
+    open_metrics_file(path, 5).close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

@@ -1,5 +1,6 @@
 """Laws of what stages are trained on: one embedding for prior and decoder, and bad recordings refused by name."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +8,7 @@ from PIL import Image
 from configs import tiny
 from mdiff_jax.data import colormap
 from mdiff_jax.inference import denoisers
+from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import train_loop, training_data
@@ -16,13 +18,52 @@ def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(trained, wri
     """The table that both train on is the frozen encoder's answer, standardised on the training split."""
     config, params, workdir = trained.config, trained.params["encoder"], Workdir(writable_root)
     data = training_data.prepare_data(config, workdir)
-    table, constants, fingerprint = training_data.embed_dataset(config, workdir, data, params)
+    averages = {str(config.sample.ema_decay): params}
+    table, constants, fingerprint, _ = training_data.embed_dataset(config, workdir, data, averages, pytest.fail)
     z = denoisers.make_encoder(config)(params, data.dataset.load(np.array([5])))
     expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
     np.testing.assert_allclose(table[5:6], expected, atol=1e-4)
     np.testing.assert_allclose(table[data.rows["train"]].mean(0), 0, atol=1e-4)
-    again = training_data.embed_dataset(config, workdir, data, params)
+    again = training_data.embed_dataset(config, workdir, data, averages, pytest.fail)
     assert again.fingerprint == fingerprint and (again.table == table).all(), "read from the working directory"
+
+
+def embed(trained, root, averages, said, decay=0.999):
+    config, workdir = trained.config.copy_and_resolve_references(), Workdir(root)
+    with config.unlocked():
+        config.ema_decays, config.sample.ema_decay = (0.5, 0.999), decay
+    data = training_data.prepare_data(config, workdir)
+    return training_data.embed_dataset(config, workdir, data, averages, said.append)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:300], lambda data: b"", lambda data: data[:-400] + data[-399:]])
+def test_damaged_embeddings_are_made_anew(trained, writable_root, damage):
+    averages, said = {"0.999": trained.params["encoder"]}, []
+    before = embed(trained, writable_root, averages, said)
+    path = Workdir(writable_root).embeddings
+    path.write_bytes(damage(path.read_bytes()))
+    again = embed(trained, writable_root, averages, said)
+    np.testing.assert_array_equal(again.table, before.table)
+    assert len(said) == 1 and said[0].endswith("made anew") and "embeddings.npz cannot be read" in said[0]
+    assert embed(trained, writable_root, averages, said).fingerprint == before.fingerprint and len(said) == 1
+
+
+def test_the_average_of_the_encoder_is_fixed_once_it_has_embedded(trained, writable_root, workdirs):
+    """`sample.ema_decay` is free to change afterwards: it chooses the averages of prior and decoder alone."""
+    params = trained.params["encoder"]
+    averages = {"0.5": jax.tree.map(lambda x: 1.5 * x, params), "0.999": params}
+    first = embed(trained, writable_root, averages, [], decay=0.999)
+    assert first.decay == 0.999
+    later = embed(trained, writable_root, averages, [], decay=0.5)
+    assert (later.fingerprint, later.decay) == (first.fingerprint, 0.999)
+
+    Workdir(writable_root).embeddings.unlink()  # then what the prior was trained on decides
+    with Checkpoints(Workdir(writable_root).checkpoints("prior")) as checkpoints:
+        checkpoints.save(4, {"w": np.ones(1)}, {"depends": first.fingerprint})
+    assert embed(trained, writable_root, averages, [], decay=0.5).fingerprint == first.fingerprint
+
+    averages["0.999"] = jax.tree.map(lambda x: 2 * x, params)  # the encoder was trained on: nothing is fixed any more
+    assert embed(trained, writable_root, averages, [], decay=0.5).decay == 0.5
 
 
 def spoil_unreadable(folder):
