@@ -5,16 +5,73 @@ import json
 import re
 
 import numpy as np
+import pytest
 
-from mdiff_jax.evaluation import run
+from mdiff_jax import load
+from mdiff_jax.data import export, splits
+from mdiff_jax.evaluation import run, sample_folders
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, reference
 
+UNSEEN = [(1,), (2,), (1, 1), (5,), (4, 1), (6,), (6, 6), (4, 4, 4)]  # of each user, the windows of each walk
 
-def test_samples_are_judged(trained, writable_root, monkeypatch):
-    """One command's worth: verdict first, a leak before it, all pictures, and every figure beside a real one."""
+
+@pytest.fixture
+def quick_judge(monkeypatch):
+    """A convolutional judge that learns next to nothing."""
     monkeypatch.setattr(cnn_classifier, "choose_training_steps", lambda windows: 2)
     monkeypatch.setattr(cnn_classifier, "WIDTHS", (8, 8))
+
+
+@pytest.fixture(scope="module")
+def crowd(workdirs, tmp_path_factory):
+    """A working directory of people with as few unseen windows as UNSEEN says."""
+    root = workdirs.make_workdir(tmp_path_factory.mktemp("crowd"), len(UNSEEN), recordings=4, windows=7)
+    data = workdirs.load(root).dataset
+    split = {"train": [], "validation": [], "test": []}
+    for user, counts in enumerate(UNSEEN):
+        rows = np.flatnonzero(data.user_ids == user).reshape(4, 7)
+        for walk, mine in enumerate(rows):
+            unseen = counts[walk] if walk < len(counts) else 0
+            split["test"] += [data.files[row] for row in mine[:unseen]]
+            if walk == 3:
+                split["train"] += [data.files[row] for row in mine[:5]]
+                split["validation"] += [data.files[row] for row in mine[5:]]
+    splits.write_split(root / "split.json", split)
+    return root
+
+
+def draw_noise(model, folder, count) -> None:
+    """Writes `count` windows of each user that no model drew."""
+    rng = np.random.default_rng(0)
+    for user in model.users:
+        for i, x in enumerate(rng.uniform(-1, 1, (count, 16, 16))):
+            export.write_image(folder / user / f"noise_{i}.png", model.to_image(x), model.image_size())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_figure_has_the_windows_it_needs_or_is_left_out(crowd, tmp_path, quick_judge, count):
+    """The whole report on people with next to nothing; every figure is a finite number or says why it is none."""
+    draw_noise(load(crowd), tmp_path / "noise", count)
+    run.judge_samples(crowd, tmp_path / "noise")
+    found = json.loads((crowd / "reports" / "noise" / "report.json").read_text(), parse_constant=pytest.fail)
+    figures = found["figures"] + [figure for of_user in found["users"].values() for figure in of_user]
+    for figure in figures:
+        if None in (figure["generated"], figure["real"]):
+            assert figure["note"].startswith("left out: needs"), figure
+    names = [user for user in found["users"] if all(f["real"] is not None for f in found["users"][user])]
+    assert set(names) <= {"walker_07", "walker_08"}, "others have too few for balls of five neighbors"
+    assert (len(names) > 0) == (count > 5)
+    by_user = {user: {f["metric"]: f for f in of_user} for user, of_user in found["users"].items()}
+    assert by_user["walker_01"]["accuracy"]["real"] is not None is by_user["walker_01"]["kernel distance"]["real"]
+    assert by_user["walker_01"]["accuracy"]["real_range"] is None, "one window has no interval"
+    variety = next(f for f in found["figures"] if f["metric"] == "median variety")
+    assert (variety["generated"] is None) == (count == 1) and len(found["verdict"]) == 6
+
+
+def test_samples_are_judged(trained, writable_root, quick_judge, monkeypatch):
+    """One command's worth: verdict first, a leak before it, all pictures, and every figure beside a real one."""
     monkeypatch.setattr(
         augmentation_utility,
         "augmentation_curve",
@@ -34,9 +91,9 @@ def test_samples_are_judged(trained, writable_root, monkeypatch):
     for name in re.findall(r"\((\w+\.png)\)", text):
         assert (writable_root / name).is_file()
     leaking = trained._replace(split=trained.split | {"test": trained.split["train"]})
-    judges = reference.make_reference(run.real_window_set(trained, "train"), None, convolutional=False)
-    test = judges.measure(run.real_window_set(leaking, "test"), overlaps=False)
+    judges = reference.make_reference(sample_folders.real_window_set(trained, "train"), None, convolutional=False)
+    test = judges.measure(sample_folders.real_window_set(leaking, "test"), overlaps=False)
     assert "THE SPLIT LEAKS: 100%" in run.collect_warnings(leaking, test)[0]
     config = trained.config.copy_and_resolve_references()
     config.data.gap = 7
-    assert run.real_window_set(trained._replace(config=config), "test").gap == 7
+    assert sample_folders.real_window_set(trained._replace(config=config), "test").gap == 7
