@@ -1,5 +1,6 @@
 """Plotting of grids of spectrograms as PNG: real windows beside generated ones, with labeled axes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -8,11 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mdiff_jax.runtime.workdir import atomic_write
 
 MAX_ROWS, MAX_COLUMNS = 12, 24  # of a sheet
 MAX_WIDTH = 80.0  # of a sheet, inches
+MAX_LABEL = 60  # of a row, characters; the end of a longer name is shown
 Row = TypeVar("Row")
 
 
@@ -52,7 +55,7 @@ def plot_grid(
             axis.set_yticks([] if zero_doppler is None else [zero_doppler])
             axis.set_yticklabels([])
         line[0].set_axis_on()
-        line[0].set_ylabel(user, fontsize=9)
+        line[0].set_ylabel(user if len(user) <= MAX_LABEL else f"…{user[-MAX_LABEL:]}", fontsize=9)
         if velocity is not None:
             label_velocity(line[0], velocity)
         if 0 < real < len(line):
@@ -92,9 +95,15 @@ def label_time(axis: Axes, seconds: float) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format of the suffix, whole or not at all."""
+    """Writes a figure in the format of the suffix, whole or not at all. Names of users and files are shown as they are:
+    a $ begins no formula, and letters that the font does not have are boxes.
+    """
     FigureCanvasAgg(figure)
-    with atomic_write(path) as temporary:
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(text.get_text().encode(errors="replace").decode())
+    with atomic_write(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(temporary, dpi=110, format=path.suffix[1:])
 
 

@@ -15,13 +15,18 @@ from mdiff_jax.runtime.workdir import write_json
 Settings = dict[str, Any]  # JSON values; samples of one folder have all of them in common
 Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': names of tasks; 'enrolled': user → digest
 
+MAX_SUFFIX_BYTES = 120  # of the name of a folder, which may have 255
 KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
 KEYS_BESIDE_SETTINGS = {"complete", "files", "rejected", "share_rejected", "enrolled"}
 
 
 def default_folder(model: Model, parent: Path, seed: int, suffix: str = "") -> Path:
-    """Returns the folder named by the settings that change most often; `suffix` tells jobs other than plain samples."""
+    """Returns the folder named by the settings that change most often; `suffix`, any text, tells jobs other than plain
+    samples.
+    """
     s, steps = model.config.sample, model.config.decoder.sample_timesteps
+    suffix = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in suffix)
+    suffix = suffix.encode()[:MAX_SUFFIX_BYTES].decode(errors="ignore")
     return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{suffix}"
 
 

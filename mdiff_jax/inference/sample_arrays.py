@@ -35,13 +35,21 @@ def write_array(path: Path, window: np.ndarray) -> None:
         np.save(temporary, window.astype(np.float32), allow_pickle=False)
 
 
+def read_array(path: Path) -> np.ndarray:
+    """Reads one window of `write_array`; InputError for a damaged one."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"'{path}' is damaged ({one_line(error)}): remove it and repeat the command") from None
+
+
 def unpack_arrays(folder: Path) -> None:
     """Writes the windows of samples.npz as single files again, unless an interrupted call has left these."""
     packed = folder / "samples.npz"
     if not packed.is_file() or (folder / ".windows").is_dir():
         return
     try:
-        with np.load(packed, allow_pickle=False) as file:
+        with packed.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names, windows = [str(name) for name in file["name"]], file["spectrogram"]
         inside = [not Path(name).is_absolute() and ".." not in Path(name).parts for name in names]
         if not all(inside) or len(names) != len(windows):
@@ -62,7 +70,7 @@ def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
     """
     about = {str(Path(file).with_suffix("")): record["files"][file] for file in sorted(record["files"])}
     names = [name for name in about if array_file(folder, name).is_file()]
-    windows = np.stack([np.load(array_file(folder, name), allow_pickle=False) for name in names])
+    windows = np.stack([read_array(array_file(folder, name)) for name in names])
     columns = {"spectrogram": windows, "name": np.array(names)}
     columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
     if (velocity := job.model.dataset.metadata["velocity"]) is not None:

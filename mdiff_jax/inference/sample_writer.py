@@ -112,11 +112,14 @@ def explain_failed_writes(folder: Path, written: set[str]) -> Iterator[None]:
     """Turns a full disk or a folder that cannot be written into an InputError that says what is there."""
     try:
         yield
-    except OSError as error:
+    except (OSError, InputError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
         raise InputError(
-            f"'{folder}' cannot be written ({one_line(error)}): samples that are there: {len(written)}; make room or "
-            "access, and the same command goes on"
-        ) from None
+            f"'{folder}' cannot be written ({cause.strerror or one_line(cause)}): {len(written)} samples are "
+            "there; make room or give access, and the same command goes on"
+        ) from cause
 
 
 class SampleFolder(NamedTuple):

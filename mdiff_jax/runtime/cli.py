@@ -25,7 +25,7 @@ def run(main: Callable[[], None]) -> None:
             fail(str(error))
         except KeyboardInterrupt:
             print("\nstopped", file=sys.stderr)
-            sys.exit(130)
+            exit_immediately(130)
         except Stopped as stopped:
             print("\nstopped; the same command resumes here", file=sys.stderr)
             exit_immediately(128 + stopped.signum)

@@ -85,7 +85,8 @@ def test_samples_are_judged(trained, writable_root, quick_judge, monkeypatch):
     assert places == sorted(places)
     assert len(found["verdict"]) == 6 and "LEAKS" not in text and found["users"].keys() == set(trained.users)
     for figure in found["figures"]:
-        assert np.isfinite([figure["generated"], figure["real"]]).all(), figure["name"]
+        if not figure["note"].startswith("left out: needs"):
+            assert np.isfinite([figure["generated"], figure["real"]]).all(), figure["name"]
     assert any("own features" in figure["name"] for figure in found["figures"])
     assert {p["source"] for p in found["augmentation"]} >= {"real", "mixup"}
     for name in re.findall(r"\((\w+\.png)\)", text):
@@ -97,3 +98,27 @@ def test_samples_are_judged(trained, writable_root, quick_judge, monkeypatch):
     config = trained.config.copy_and_resolve_references()
     config.data.gap = 7
     assert sample_folders.real_window_set(trained._replace(config=config), "test").gap == 7
+
+
+def test_an_enrolled_user_is_judged_as_far_as_the_judges_go(enrolled, root, tmp_path, quick_judge, monkeypatch):
+    """By what needs no judge, beside a trained user who is judged as before; the model's own report stays."""
+    given = enrolled.windows("train")[0][:4, :, ::-1, None]  # unlike all others: time runs backwards
+    person = enrolled.enrolled["NEW"]._replace(windows=given)
+    monkeypatch.setattr(run, "load", lambda root: enrolled._replace(enrolled={"NEW": person}))
+    (tmp_path / "report.md").write_text("of the model")
+    for i in range(3):
+        image = enrolled.to_image(given[min(i, 1)][..., 0])
+        export.write_image(tmp_path / "both" / "NEW" / f"copy_{i}.png", image, enrolled.image_size())
+    run.judge_samples(tmp_path, tmp_path / "both")
+    found = json.loads((tmp_path / "reports" / "both" / "report.json").read_text(), parse_constant=pytest.fail)
+    of_user = {f["metric"]: f for f in found["users"]["NEW"]}
+    assert of_user["accuracy"]["generated"] is None and "judges do not know" in of_user["accuracy"]["note"]
+    assert of_user["suspected copies"]["generated"] == 1, "of the windows enrolled from"
+    assert of_user["plausible"]["generated"] is not None is of_user["plausible"]["real"]
+    figures = {f["metric"]: f for f in found["figures"]}
+    assert figures["nearest to their own real windows"]["generated"] is not None
+    assert "Not judged" in found["verdict"][1] and "Not measured" in found["verdict"][5]
+    assert all("enrolled/NEW.npz#" in copy["training_file"] for copy in found["suspected_copies"])
+    assert any("1 of 3 generated windows repeat" in warning for warning in found["warnings"])
+    assert (tmp_path / "report.md").read_text() == "of the model"
+    assert (tmp_path / "reports" / "both" / "sheet.png").is_file()
