@@ -282,19 +282,18 @@ def fidelity_figures(reference: Reference, test: MeasuredSet, generated: Measure
     rows = bootstrap.pair_rows_by_user(test.window_set.users, reference.train.users, np.random.default_rng(0))
     for name, extract in reference.extractors.items():
         measure, notes, lacking = distances.make_distance_measure(name in full, found)
+        if notes:
+            real, learnt = test.features[name], extract(reference.train.windows)[rows]
+            values = [
+                [measure(x, real[half]) for x in (generated.features[name][chosen], real[other], learnt[other])]
+                for chosen, half, other in paired_draws(test, generated)
+            ]
+            of_generated, of_real, of_training = (np.array(v) for v in zip(*values, strict=True))
+            notes = {
+                metric: f"{note}; of training windows {v:.3f}"
+                for (metric, note), v in zip(notes.items(), of_training.mean(0), strict=True)
+            }
+            for figure in mean_over_draws(FIDELITY, notes, of_generated, of_real):
+                yield figure._replace(judge=name)
         for metric, needed in lacking.items():
             yield from leave_out(FIDELITY, [metric], needed, found, name)
-        if not notes:
-            continue
-        real, learnt = test.features[name], extract(reference.train.windows)[rows]
-        values = [
-            [measure(x, real[half]) for x in (generated.features[name][chosen], real[other], learnt[other])]
-            for chosen, half, other in paired_draws(test, generated)
-        ]
-        of_generated, of_real, of_training = (np.array(v) for v in zip(*values, strict=True))
-        notes = {
-            metric: f"{note}; of training windows {v:.3f}"
-            for (metric, note), v in zip(notes.items(), of_training.mean(0), strict=True)
-        }
-        for figure in mean_over_draws(FIDELITY, notes, of_generated, of_real):
-            yield figure._replace(judge=name)

@@ -1,6 +1,7 @@
 """Judges a folder of samples: reads it, measures it, writes report.md, report.json and figures."""
 
 import functools
+import os
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
 from mdiff_jax.metrics.reference import FeatureExtractor, MeasuredSet, Reference, WindowSet, make_reference
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, write_json, write_text
 
@@ -83,10 +85,14 @@ def judge_samples(
 
 def report_folder(workdir: Workdir, model: Model, folder: Path, samples: WindowSet) -> Path:
     """Returns where the report goes: the working directory for the model's own samples, WORKDIR/reports/NAME for any
-    other folder NAME, so that the model's report stays.
+    other folder NAME, so that the model's report stays. InputError where it cannot be written.
     """
     own = sample_folders.is_own(model, folder, samples.files)
-    return workdir.root if own else workdir.root / "reports" / folder.resolve().name
+    target = workdir.root if own else workdir.root / "reports" / folder.resolve().name
+    there = next(path for path in (target, *target.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"the report cannot be written into '{there}': allow writing there")
+    return target
 
 
 def describe_method(model: Model, folder: Path, generated: MeasuredSet, augmentation: str) -> dict[str, str]:

@@ -68,9 +68,9 @@ def other_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]
     yield compare_values(NOVELTY, "variety", "1 - NCC", measure_variety, sets, SINGLE_USER)
     yield next(distribution_figures(test, generated))
     measure, notes, lacking = distances.make_distance_measure(True, found)
-    for metric, needed in lacking.items():
-        yield from leave_out(FIDELITY, [metric], needed, found, judge)
     if notes:
         halves = compare_with_halves(lambda a, b: measure(a.features[judge], b.features[judge]), test, generated)
         for figure in mean_over_draws(FIDELITY, notes, *halves):
             yield figure._replace(judge=judge)
+    for metric, needed in lacking.items():
+        yield from leave_out(FIDELITY, [metric], needed, found, judge)

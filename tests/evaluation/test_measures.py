@@ -125,6 +125,16 @@ def test_windows_of_some_users_only_can_be_judged(sets, judged):
     assert len(sentences) == 6 and "some users" in sentences[4]
 
 
+def test_a_search_leaves_out_what_needs_more_windows(sets):
+    judges = reference.make_reference(sets[0], ZERO_DOPPLER, convolutional=False)
+    real = judges.measure(sets[1], overlaps=False)
+    first = np.array([np.flatnonzero(sets[1].users == u)[0] for u in range(3)])
+    assert measures.quick_figures(real, real).keys() >= {"variety", "kernel distance"}
+    one_each = measures.quick_figures(real.pick(first), real.pick(first)).keys()
+    assert "variety" not in one_each and "kernel distance" in one_each
+    assert "kernel distance" not in measures.quick_figures(real.pick(first[:1]), real.pick(first))
+
+
 def test_the_order_of_windows_does_not_matter(sets, judged):
     order = np.random.default_rng(1).permutation(len(sets[1].users))
     a, b = judged(ALL, *sets[1][:2]), judged(ALL, sets[1].windows[order], sets[1].users[order])

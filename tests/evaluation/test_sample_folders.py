@@ -11,6 +11,7 @@ from mdiff_jax.data import export
 from mdiff_jax.evaluation import run, sample_folders
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir
 
 WINDOW = np.linspace(-1, 1, 256).reshape(16, 16, 1)
 
@@ -98,3 +99,12 @@ def test_a_damaged_record_is_named(trained, samples, tmp_path, text):
         with pytest.raises(InputError, match=r"s/provenance.json' is damaged .*: remove") as caught:
             use()
         assert "\n" not in str(caught.value)
+
+
+def test_a_place_that_takes_no_report_is_refused(trained, samples, tmp_path, monkeypatch):
+    read = sample_folders.read_sample_set(trained, samples)
+    assert run.report_folder(Workdir(tmp_path), trained, samples, read) == tmp_path
+    (tmp_path / "reports").write_text("mine")
+    monkeypatch.setattr(sample_folders, "is_own", lambda *_: False)
+    with pytest.raises(InputError, match=r"cannot be written into '.*reports'"):
+        run.report_folder(Workdir(tmp_path), trained, samples, read)
