@@ -18,11 +18,12 @@ import numpy as np
 from mdiff_jax import load
 from mdiff_jax.config import from_plain_dict
 from mdiff_jax.data import export
-from mdiff_jax.evaluation import measures, run
+from mdiff_jax.evaluation import sample_folders, user_measures
+from mdiff_jax.evaluation.report import LEFT_OUT
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics.comparison import Figure
-from mdiff_jax.metrics.reference import MeasuredSet, make_reference
+from mdiff_jax.metrics.reference import MeasuredSet, Reference, make_reference
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import enrollment, train_loop
@@ -52,12 +53,14 @@ def train(root: Path, output: Path) -> Path:
     return output / "run"
 
 
-def cell(value: float, ends: tuple[float, float] | None) -> str:
+def cell(value: float | None, ends: tuple[float, float] | None) -> str:
+    if value is None:
+        return LEFT_OUT
     return f"{value:.2f} ({ends[0]:.2f} to {ends[1]:.2f})" if ends else f"{value:.2f}"
 
 
-def figures(test: MeasuredSet, generated: MeasuredSet, user: int) -> dict[str, Figure]:
-    return {f.metric: f for f in measures.figures_by_user(test, generated)[user] if f.metric in COLUMNS}
+def figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet, user: int) -> dict[str, Figure]:
+    return {f.metric: f for f in user_measures.figures_by_user(reference, test, generated)[user] if f.metric in COLUMNS}
 
 
 def main() -> None:
@@ -78,15 +81,16 @@ def main() -> None:
         print(f"enrolled in {time.perf_counter() - began:.0f} s")
 
     # ------------------------------------------------------------------- sample and evaluate
-    real = run.real_window_set(known, "train").sort_by_content()
+    real = sample_folders.real_window_set(known, "train").sort_by_content()
     reference = make_reference(real, known.dataset.metadata["zero_doppler"])
-    test, lines = reference.measure(run.real_window_set(known, "test").sort_by_content()), []
+    test, lines = reference.measure(sample_folders.real_window_set(known, "test").sort_by_content()), []
     for scale, interval in GUIDANCE:
         model = load(workdir, {"sample.cond_scale": scale, "sample.guidance_interval": interval})
         title = f"{scale:g}, log-SNR {interval[0]:g} to {interval[1]:g}" if interval else f"{scale:g}"
         folder = output / f"guidance {title}"
         sample_writer.write_samples(model, [given.user], given.windows, 0, folder)
-        found = figures(test, reference.measure(run.read_sample_set(known, folder).sort_by_content()), user)
+        made = reference.measure(sample_folders.read_sample_set(known, folder).sort_by_content())
+        found = figures(reference, test, made, user)
         lines.append([title, *(cell(f.generated, f.generated_range) for f in found.values())])
     lines.append(["real unseen windows", *(cell(f.real, f.real_range) for f in found.values())])
     for line in (["guidance", *found], ["---"] * (len(found) + 1), *lines):

@@ -17,12 +17,12 @@ from mdiff_jax.runtime.workdir import Workdir, write_json
 STEPS = 2  # of sampling
 
 
-def make_workdir(root: Path) -> Path:
+def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int = 2) -> Path:
     """A working directory whose stages look finished, all at step 3; heads are random too. Returns `root`."""
     workdir = Workdir(root)
     config = tiny.get_config()
     config.data.image_size = (16, 16)
-    config.data.walkers.update(num_users=2, recordings_per_user=6, windows_per_recording=2)
+    config.data.walkers.update(num_users=users, recordings_per_user=recordings, windows_per_recording=windows)
     config.encoder.update(embedding_dim=4, channels=(8, 8), patch=2)
     config.prior.update(width=8, depth=1, heads=2, sample_timesteps=STEPS)
     config.decoder.update(channels=(8, 8), patch=2, cond_width=8, head_width=8, sample_timesteps=STEPS)
@@ -48,7 +48,7 @@ def make_workdir(root: Path) -> Path:
     meta |= {"depends": "one encoder"}
     rng = np.random.default_rng(0)
     for name in STAGES:
-        shapes = parameter_shapes(config, name, 2)
+        shapes = parameter_shapes(config, name, users)
         params = jax.tree_util.tree_map_with_path(
             lambda path, x: 0.2 * rng.normal(size=x.shape).astype(np.float32) + (path[-1].key == "scale"), shapes
         )

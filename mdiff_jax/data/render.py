@@ -1,12 +1,22 @@
 """Plotting of grids of spectrograms as PNG: real windows beside generated ones, with labeled axes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from mdiff_jax.runtime.workdir import atomic_write
+
+MAX_ROWS, MAX_COLUMNS = 12, 24  # of a sheet
+MAX_WIDTH = 80.0  # of a sheet, inches
+MAX_LABEL = 60  # of a row, characters; the end of a longer name is shown
+Row = TypeVar("Row")
 
 
 def plot_grid(
@@ -16,17 +26,23 @@ def plot_grid(
     *,
     velocity: Sequence[float] | None = None,
     seconds: float | None = None,
+    every: int | None = None,
 ) -> None:
-    """Writes one row per user: real windows, if there are any, on the left, generated ones on the right.
+    """Writes one row per user: real windows, if there are any, on the left, generated ones on the right. Of more rows
+    or columns than MAX_ROWS and MAX_COLUMNS some are shown, and the sheet says how many of how many; `every` is the
+    number of rows where the caller has left out some already.
 
     `rows` maps a user to two arrays of images (n, F, T, 3) uint8; `zero_doppler` is the place of zero velocity as a
     share of the height from the top, shown as a tick. `velocity` of each of the rows that the model works at in m/s,
     highest first, and `seconds`, the duration of a window, label the axes.
     """
+    every = every or len(rows)
+    most = max(len(g) for _, g in rows.values())
+    rows = {name: tuple(spread_windows(x, MAX_COLUMNS) for x in rows[name]) for name in spread_rows(list(rows))}
     real = max(len(r) for r, _ in rows.values())
     made = max(len(g) for _, g in rows.values())
     shape = next(iter(rows.values()))[1].shape[1:3]
-    width = 1.5 * max(1.0, shape[1] / shape[0])
+    width = min(1.5 * max(1.0, shape[1] / shape[0]), MAX_WIDTH / (real + made))
     figure = Figure(figsize=(width * (real + made) + 1.2, 1.5 * len(rows) + 0.7), layout="constrained")
     axes = figure.subplots(len(rows), real + made, squeeze=False)
     for line, (user, (reals, generated)) in zip(axes, rows.items(), strict=True):
@@ -39,7 +55,7 @@ def plot_grid(
             axis.set_yticks([] if zero_doppler is None else [zero_doppler])
             axis.set_yticklabels([])
         line[0].set_axis_on()
-        line[0].set_ylabel(user, fontsize=9)
+        line[0].set_ylabel(user if len(user) <= MAX_LABEL else f"…{user[-MAX_LABEL:]}", fontsize=9)
         if velocity is not None:
             label_velocity(line[0], velocity)
         if 0 < real < len(line):
@@ -52,7 +68,8 @@ def plot_grid(
         axes[0][0].set_title("real", loc="left", fontsize=10)
     if made:
         axes[0][real].set_title("generated", loc="left", fontsize=10)
-    figure.supxlabel(axis_caption(velocity, seconds), fontsize=8)
+    shown = shown_of(len(rows), every, "rows") + shown_of(made, most, "columns")
+    figure.supxlabel(axis_caption(velocity, seconds) + shown, fontsize=8)
     save_figure(figure, path)
 
 
@@ -78,9 +95,26 @@ def label_time(axis: Axes, seconds: float) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format of the suffix."""
+    """Writes a figure in the format of the suffix, whole or not at all. Names of users and files are shown as they are:
+    a $ begins no formula, and letters that the font does not have are boxes.
+    """
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=110)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(text.get_text().encode(errors="replace").decode())
+    with atomic_write(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(temporary, dpi=110, format=path.suffix[1:])
+
+
+def spread_rows(rows: Sequence[Row], most: int = MAX_ROWS) -> list[Row]:
+    """Picks at most `most`, evenly from first to last."""
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+
+
+def shown_of(shown: int, every: int, what: str) -> str:
+    """Returns the end of a caption that says how many are shown, where not all are."""
+    return f"; {shown} of {every} {what}" if shown < every else ""
 
 
 def spread_windows(windows: np.ndarray, columns: int) -> np.ndarray:

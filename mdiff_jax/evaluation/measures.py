@@ -2,10 +2,11 @@
 
 Is it that person, is it physically possible, is it new, does adding it help, how far is it from real ones? The input is
 what was measured of windows, no network of the model and no configuration. Every figure has a real value, from windows
-that nothing was trained on, and a range where it can vary.
+that nothing was trained on, and a range where it can vary; where there are too few windows for it, it is left out and
+says why.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.stats import wasserstein_distance
@@ -20,7 +21,17 @@ from mdiff_jax.metrics import (
     memorization,
     simulator_truth,
 )
-from mdiff_jax.metrics.comparison import Figure, compare_means, compare_with_halves, mean_over_draws, paired_draws
+from mdiff_jax.metrics.comparison import (
+    Figure,
+    compare_means,
+    compare_values,
+    compare_with_halves,
+    leave_out,
+    mean_over_draws,
+    note_of_values,
+    paired_draws,
+    smallest_draw,
+)
 from mdiff_jax.metrics.reference import (
     LINEAR_JUDGE,
     OWN_FEATURES,
@@ -28,7 +39,6 @@ from mdiff_jax.metrics.reference import (
     Reference,
 )
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
-from mdiff_jax.runtime.errors import InputError
 
 IDENTITY, PHYSICS, NOVELTY, USEFULNESS, FIDELITY = (
     "Is it that person?",
@@ -38,43 +48,51 @@ IDENTITY, PHYSICS, NOVELTY, USEFULNESS, FIDELITY = (
     "How far from real ones?",
 )
 TRAINING_DRAWS = 3  # random choices of real training windows, as many as are generated
+SINGLE_USER = "2 windows of one user"
 
 
 def all_figures(
     reference: Reference, test: MeasuredSet, generated: MeasuredSet, truth: SimulatorTruth | None = None
 ) -> list[Figure]:
-    """Returns all figures of measured windows; `truth` is known of synthetic walkers. InputError where no user has two
-    generated windows.
+    """Returns all figures of measured windows; `truth` is known of synthetic walkers.
+
+    Users enrolled after training have no unseen windows, and the judges do not know them: their windows count where the
+    user does not matter, and in figures of their own.
     """
-    if max(np.bincount(generated.window_set.users)) < 2:
-        raise InputError("no user has 2 generated windows, so variety cannot be judged: sample more with sample.py")
+    known = generated.pick(generated.window_set.users < reference.num_users)
+    newcomers = generated.pick(generated.window_set.users >= reference.num_users)
     return [
-        *identity_figures(test, generated),
+        *identity_figures(test, known),
+        *(newcomer_figures(reference, test, newcomers) if newcomers.count() else ()),
         *physics_figures(test, generated),
-        *(truth_figures(truth, test, generated) if truth else ()),
+        *(truth_figures(truth, test, known) if truth else ()),
         *novelty_figures(reference, test, generated),
-        *usefulness_figures(reference, test, generated),
-        *fidelity_figures(reference, test, generated),
+        *usefulness_figures(reference, test, known),
+        *fidelity_figures(reference, test, known),
     ]
 
 
 def quick_figures(test: MeasuredSet, generated: MeasuredSet) -> dict[str, float]:
     """Returns the cheap figures, for a search: 'accuracy', 'recognised', 'kernel distance' by the judge whose verdict
-    counts; 'plausible', 'variety', 'similarity', 'copies'.
+    counts; 'plausible', 'variety', 'similarity', 'copies'. Those that need more windows than there are are absent.
 
     `test` are the real windows to compare with, validation windows in a search. `quick_figures(test, test)` is what
     real windows reach, but for the kernel distance, which is 0 between real ones.
     """
     judge = generated.verdict_judge
-    return {
+    enough = min(generated.count(), test.count()) >= distances.KERNEL.windows
+    figures = {
         "accuracy": float(generated.correct(judge).mean()),
         "recognised": float(generated.recognised(judge).mean()),
-        "kernel distance": distances.kernel_distance(generated.features[judge], test.features[judge]),
+        "kernel distance": distances.kernel_distance(*(s.features[judge] for s in (generated, test)))
+        if enough
+        else None,
         "plausible": float(kinematics.is_plausible(generated.physics).mean()),
         "variety": measure_variety(generated),
         "similarity": float(np.median(generated.similarity)),
         "copies": memorization.copy_share(generated.similarity, test.similarity),
     }
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 # ----------------------------------------------------------------------------- is it that person?
@@ -101,12 +119,32 @@ def judge_figures(judge: str, test: MeasuredSet, generated: MeasuredSet) -> Iter
     yield compare_means(IDENTITY, "accuracy", f"chance {1 / users:.2f}", [s.correct(judge) for s in sets], sets)
     note = f"correct, with probability above {identity.RECOGNITION_THRESHOLD}"
     yield compare_means(IDENTITY, "recognised", note, [s.recognised(judge) for s in sets], sets)
-    balanced = [identity.balanced_accuracy(s.probabilities[judge], s.window_set.users) for s in sets]
-    yield Figure(IDENTITY, "balanced accuracy", *balanced, "mean of the users' accuracies")
-    worst = [min(identity.accuracy_by_user(s.probabilities[judge], s.window_set.users).values()) for s in sets]
-    yield Figure(IDENTITY, "accuracy of the worst user", *worst, "of those who are there")
-    errors = [identity.calibration_error(s.probabilities[judge], s.window_set.users) for s in sets]
-    yield Figure(IDENTITY, "calibration error", *errors, "mean difference of confidence and accuracy")
+    for metric, note, measure in (
+        ("balanced accuracy", "mean of the users' accuracies", identity.balanced_accuracy),
+        ("accuracy of the worst user", "of those who are there", identity.worst_accuracy),
+        ("calibration error", "mean difference of confidence and accuracy", identity.calibration_error),
+    ):
+        of_set = of_judge(measure, judge)
+        yield compare_values(IDENTITY, metric, note, of_set, sets)
+
+
+def of_judge(measure: Callable[..., float], judge: str) -> Callable[[MeasuredSet], float]:
+    """Returns a measure of probabilities and users as one of a set, by this judge."""
+    return lambda s: measure(s.probabilities[judge], s.window_set.users)
+
+
+def newcomer_figures(reference: Reference, test: MeasuredSet, newcomers: MeasuredSet) -> Iterator[Figure]:
+    """Yields how often windows of enrolled users are nearer to their own real windows than to anyone else's, which the
+    judges, taught before, cannot say; beside it the same of unseen windows of the trained users.
+    """
+    judge, users, original = newcomers.verdict_judge, np.unique(reference.originals.users), reference.originals
+    features = reference.extractors[judge](original.windows)
+    centres = np.stack([features[original.users == user].mean(0) for user in users])
+    sets = (newcomers, test)
+    nearest = [users[distances.squared_distances(s.features[judge], centres).argmin(1)] for s in sets]
+    values = [name == s.window_set.users for name, s in zip(nearest, sets, strict=True)]
+    note = "of enrolled users, to the mean of the windows they were enrolled from; real: of trained users"
+    yield compare_means(IDENTITY, "nearest to their own real windows", note, values, sets)._replace(judge=judge)
 
 
 # ----------------------------------------------------------------------------- is it possible?
@@ -121,8 +159,9 @@ def physics_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figur
     note = "the envelope falls faster than it rises; few do if time runs backwards"
     yield compare_means(PHYSICS, "forward in time", note, [s.physics["arrow"] < 0 for s in sets], sets)
     for name, note in kinematics.select_notes(test.physics).items():
-        medians = [float(np.median(s.physics[name])) for s in sets]
-        yield Figure(PHYSICS, f"median {name}", *medians, note)
+        yield compare_values(
+            PHYSICS, f"median {name}", note, lambda s, name=name: float(np.median(s.physics[name])), sets
+        )
     yield from distribution_figures(test, generated)
 
 
@@ -132,27 +171,35 @@ def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredS
     errors = [simulator_truth.torso_speed_error(truth, s.physics, s.window_set.users) for s in sets]
     note = "mean relative error; walks of a user differ by 0.07 m/s"
     yield compare_means(PHYSICS, "torso speed off the truth", note, errors, sets)
-    if min(len(np.unique(s.window_set.users)) for s in sets) < 3:
-        return
-    generated_correlation, real_correlation = (
-        simulator_truth.truth_correlation(truth, s.physics, s.window_set.users) for s in sets
-    )
     for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
-        values = generated_correlation[part], real_correlation[part]
-        yield Figure(PHYSICS, f"correlation with the truth, {part}", *values, f"over users, {note}")
+        yield compare_values(
+            PHYSICS,
+            f"correlation with the truth, {part}",
+            f"over users, {note}",
+            lambda s, part=part: simulator_truth.truth_correlation(truth, s.physics, s.window_set.users)[part],
+            sets,
+            f"{simulator_truth.MIN_USERS} users who differ",
+        )
 
 
 def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Yields Wasserstein distances of the measures' distributions, in standard deviations of the real ones."""
-    names = list(kinematics.select_notes(test.physics))
-    deviation = {name: max(float(test.physics[name].std()), 1e-6) for name in names}
+    """Yields Wasserstein distances of the measures' distributions, in standard deviations of the real ones: first the
+    mean over all measures in which real windows differ, then each of these.
+    """
+    deviation = {
+        name: float(test.physics[name].std()) for name in kinematics.select_notes(test.physics) if test.count()
+    }
+    deviation = {name: value for name, value in deviation.items() if value > 1e-6}
+    notes = {"distance of distributions": "Wasserstein, in real deviations, mean over all measures"}
+    notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in deviation}
+    if (found := smallest_draw(test, generated)) < 1 or not deviation:
+        yield from leave_out(PHYSICS, notes, 1, found)
+        return
 
     def distance(a: MeasuredSet, b: MeasuredSet) -> np.ndarray:
-        each = [wasserstein_distance(a.physics[k], b.physics[k]) / deviation[k] for k in names]
+        each = [wasserstein_distance(a.physics[k], b.physics[k]) / deviation[k] for k in deviation]
         return np.array([np.mean(each), *each])
 
-    notes = {"distance of distributions": "Wasserstein, in real deviations, mean over all measures"}
-    notes |= {f"distance of {name}": "Wasserstein, in real deviations" for name in names}
     for figure in mean_over_draws(PHYSICS, notes, *compare_with_halves(distance, test, generated)):
         yield figure._replace(detail=True)
 
@@ -163,26 +210,36 @@ def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[
 def novelty_figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
     """Yields figures of similarity to training windows, of suspected copies, and of variety within a user."""
     sets = (generated, test)
-    medians = [float(np.median(s.similarity)) for s in sets]
-    yield Figure(NOVELTY, "median similarity", *medians, "to the nearest training window: NCC, best shift")
-    false_alarms = comparison.copy_false_alarms(test)
+    note = "to the nearest training window: NCC, best shift"
+    yield compare_values(NOVELTY, "median similarity", note, lambda s: float(np.median(s.similarity)), sets)
+    yield from copy_figures(test, generated)
+    notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0: no trace of membership"}
+    if found := smallest_draw(test, generated):
+        yield from mean_over_draws(NOVELTY, notes, *comparison.membership_gap(reference.train, test, generated))
+    else:
+        yield from leave_out(NOVELTY, notes, 1, found)
+    yield compare_values(NOVELTY, "median variety", "1 - NCC within a user", measure_variety, sets, SINGLE_USER)
+
+
+def copy_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
+    """Yields the shares of suspected copies, whole and in part; that of real windows needs two, one for the scale."""
+    alarms = comparison.copy_false_alarms(test) if smallest_draw(test, test) else None
     note = "nearer to a training window than any real unseen one; real: of one half, by the scale of the other"
     suspected = comparison.suspected_copies(test, generated)
     for k, metric in enumerate(("suspected copies", "suspected copies of a part")):
-        alarm = false_alarms[:, k]
+        values = float(suspected[k].mean()), None if alarms is None else float(alarms[:, k].mean())
         ranges = (
             bootstrap.bootstrap_interval(suspected[k], generated.window_set.independent_groups(), seed=0),
-            bootstrap.percentile_interval(alarm),
+            None if alarms is None else bootstrap.percentile_interval(alarms[:, k]),
         )
-        yield Figure(NOVELTY, metric, float(suspected[k].mean()), float(alarm.mean()), note, *ranges)
+        yield Figure(NOVELTY, metric, *values, note_of_values(note, values, "2 windows"), *ranges)
         note = "the same for half a window or more, also moved in time"
-    notes = {"membership gap": "nearer to training windows than to as many unseen ones, NCC; 0: no trace of membership"}
-    yield from mean_over_draws(NOVELTY, notes, *comparison.membership_gap(reference.train, test, generated))
-    yield Figure(NOVELTY, "median variety", *map(measure_variety, sets), "1 - NCC within a user")
 
 
-def measure_variety(windows: MeasuredSet) -> float:
-    """Returns the median of 1 - NCC between windows of the same user."""
+def measure_variety(windows: MeasuredSet) -> float | None:
+    """Returns the median of 1 - NCC between windows of the same user; None where no user has two."""
+    if max(np.bincount(windows.window_set.users), default=0) < 2:
+        return None
     return memorization.intra_user_diversity(windows.window_set.windows, windows.window_set.users)
 
 
@@ -194,7 +251,11 @@ def usefulness_figures(reference: Reference, test: MeasuredSet, generated: Measu
     trained on as many real ones; and the accuracy on generated windows of the judge trained on real ones.
     """
     train, users = reference.train, generated.window_set.users
-    if np.array_equal(np.unique(users), np.unique(train.users)):  # else the report says which user is missing
+    metric = "train on generated, test on real"
+    if not np.array_equal(np.unique(users), np.unique(train.users)):
+        missing = len(set(train.users.tolist()) - set(users.tolist()))
+        yield Figure(USEFULNESS, metric, None, None, f"left out: needs windows of all users, {missing} have none")
+    else:
         rngs = [np.random.default_rng(seed) for seed in range(TRAINING_DRAWS)]
         equal = [train.pick(np.unique(augmentation_utility.sample_like(users, train.users, rng))) for rng in rngs]
         correct = [
@@ -203,7 +264,7 @@ def usefulness_figures(reference: Reference, test: MeasuredSet, generated: Measu
         ]
         ranges = [bootstrap.bootstrap_interval(v, test.window_set.independent_groups(), seed=0) for v in correct]
         note = f"real: trained on as many real windows, or all; mean of {TRAINING_DRAWS} draws; linear judge"
-        yield Figure(USEFULNESS, "train on generated, test on real", *(float(v.mean()) for v in correct), note, *ranges)
+        yield Figure(USEFULNESS, metric, *(float(v.mean()) for v in correct), note, *ranges)
     sets = (generated, test)
     correct = [s.correct(LINEAR_JUDGE) for s in sets]
     yield compare_means(USEFULNESS, "train on real, test on generated", "linear judge", correct, sets)
@@ -217,60 +278,22 @@ def fidelity_figures(reference: Reference, test: MeasuredSet, generated: Measure
     windows, the best that a model could learn. All metrics in the features of the judge whose verdict counts and of the
     caller's own function; the kernel distance in all features.
     """
-    full = generated.verdict_judge, OWN_FEATURES
+    full, found = (generated.verdict_judge, OWN_FEATURES), smallest_draw(test, generated)
     rows = bootstrap.pair_rows_by_user(test.window_set.users, reference.train.users, np.random.default_rng(0))
     for name, extract in reference.extractors.items():
-        measure, notes = distances.make_distance_measure(name in full, enough_for_manifold(test, generated))
-        real, learnt = test.features[name], extract(reference.train.windows)[rows]
-        values = [
-            [measure(x, real[half]) for x in (generated.features[name][chosen], real[other], learnt[other])]
-            for chosen, half, other in paired_draws(test, generated)
-        ]
-        of_generated, of_real, of_training = (np.array(v) for v in zip(*values, strict=True))
-        notes = {
-            metric: f"{note}; of training windows {v:.3f}"
-            for (metric, note), v in zip(notes.items(), of_training.mean(0), strict=True)
-        }
-        for figure in mean_over_draws(FIDELITY, notes, of_generated, of_real):
-            yield figure._replace(judge=name)
-
-
-def enough_for_manifold(test: MeasuredSet, generated: MeasuredSet) -> bool:
-    """Returns whether the sets that distances are taken of hold more windows than a ball has neighbours."""
-    return min(generated.count(), test.count() // 3) > distances.MANIFOLD_NEIGHBOURS
-
-
-# ----------------------------------------------------------------------------- user by user
-
-
-def figures_by_user(test: MeasuredSet, generated: MeasuredSet) -> dict[int, list[Figure]]:
-    """Returns a few figures for each user who has generated windows, without those that need more windows than there
-    are.
-    """
-    suspected = np.logical_or(*comparison.suspected_copies(test, generated))
-    reliable, figures = is_reliable(test.verdict_judge, test), {}
-    for user in np.unique(generated.window_set.users):
-        of_user = user_figures(*(s.pick(s.window_set.users == user) for s in (test, generated)))
-        share = float(suspected[generated.window_set.users == user].mean())
-        figures[int(user)] = [
-            *(f._replace(reliable=reliable) if f.question == IDENTITY else f for f in of_user),
-            Figure(NOVELTY, "suspected copies", share, 0.0, "whole or in part"),
-        ]
-    return figures
-
-
-def user_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Yields figures of windows of one user, by the judge whose verdict counts."""
-    judge, sets = generated.verdict_judge, (generated, test)
-    yield compare_means(IDENTITY, "accuracy", "", [s.correct(judge) for s in sets], sets)._replace(judge=judge)
-    recognised = [s.recognised(judge) for s in sets]
-    yield compare_means(IDENTITY, "recognised", "", recognised, sets)._replace(judge=judge)
-    yield compare_means(PHYSICS, "plausible", "", [kinematics.is_plausible(s.physics) for s in sets], sets)
-    if generated.count() < 2 or test.count() < 4:
-        return
-    yield Figure(NOVELTY, "variety", *map(measure_variety, sets), "1 - NCC")
-    yield next(distribution_figures(test, generated))
-    measure, notes = distances.make_distance_measure(True, enough_for_manifold(test, generated))
-    halves = compare_with_halves(lambda a, b: measure(a.features[judge], b.features[judge]), test, generated)
-    for figure in mean_over_draws(FIDELITY, notes, *halves):
-        yield figure._replace(judge=judge)
+        measure, notes, lacking = distances.make_distance_measure(name in full, found)
+        if notes:
+            real, learnt = test.features[name], extract(reference.train.windows)[rows]
+            values = [
+                [measure(x, real[half]) for x in (generated.features[name][chosen], real[other], learnt[other])]
+                for chosen, half, other in paired_draws(test, generated)
+            ]
+            of_generated, of_real, of_training = (np.array(v) for v in zip(*values, strict=True))
+            notes = {
+                metric: f"{note}; of training windows {v:.3f}"
+                for (metric, note), v in zip(notes.items(), of_training.mean(0), strict=True)
+            }
+            for figure in mean_over_draws(FIDELITY, notes, of_generated, of_real):
+                yield figure._replace(judge=name)
+        for metric, needed in lacking.items():
+            yield from leave_out(FIDELITY, [metric], needed, found, name)

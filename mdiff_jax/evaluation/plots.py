@@ -10,26 +10,28 @@ from matplotlib.figure import Figure
 from mdiff_jax.data import render
 
 GENERATED_COLOUR, REAL_COLOUR = "#1f5fa8", "#555555"
+MAX_TABLE_SIZE, MAX_NAMES = 12, 50  # of a confusion table: inches a side, and names along it
 
 
 def plot_confusion(path: Path, tables: Mapping[str, np.ndarray], users: Sequence[str]) -> None:
     """Plots a panel per table (users, users) of counts, as shares of a row: row the user, column the judge's answer."""
-    size = 1.4 + 0.22 * len(users)
+    size = min(1.4 + 0.22 * len(users), MAX_TABLE_SIZE)
     figure = Figure(figsize=(size * len(tables) + 0.5, size + 0.6), layout="constrained")
-    every = range(len(users))
+    some = render.spread_rows(range(len(users)), MAX_NAMES)
+    names = [users[i] for i in some]
     for axis, (title, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
         axis.imshow(table / np.maximum(table.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
         axis.set_title(title, fontsize=8)
-        axis.set_xticks(every, users, rotation=90, fontsize=6)
-        axis.set_yticks(every, users, fontsize=6)
+        axis.set_xticks(some, names, rotation=90, fontsize=6)
+        axis.set_yticks(some, names, fontsize=6)
     figure.supxlabel("named by the judge", fontsize=8)
     figure.supylabel("who it is", fontsize=8)
     render.save_figure(figure, path)
 
 
-def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
-    """Plots a panel per user: of each envelope ('highest', 'torso' …) of generated and of real windows (n, T), in
-    shares of the height above zero Doppler, the median and the 10th to 90th percentile.
+def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], every: int) -> None:
+    """Plots a panel for each of some of `every` users: of each envelope ('highest', 'torso' …) of generated and of real
+    windows (n, T), in shares of the height above zero Doppler, the median and the 10th to 90th percentile.
     """
     columns = min(4, len(users))
     rows = -(-len(users) // columns)
@@ -50,7 +52,8 @@ def plot_envelopes(path: Path, users: Mapping[str, Mapping[str, tuple[np.ndarray
         axis.tick_params(labelsize=6)
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].legend(handles[:2], labels[:2], fontsize=6)
-    figure.supxlabel("time in steps, windows shifted so that steps coincide", fontsize=8)
+    caption = "time in steps, windows shifted so that steps coincide" + render.shown_of(len(users), every, "users")
+    figure.supxlabel(caption, fontsize=8)
     figure.supylabel("above zero Doppler, share of the height", fontsize=8)
     render.save_figure(figure, path)
 
@@ -94,7 +97,7 @@ def plot_steps(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[str,
     names = ("kernel distance", "accuracy", "seconds per image")
     for axis, name in zip(figure.subplots(1, 3), names, strict=True):
         for sampler in dict.fromkeys(row["settings"]["sample.sampler"] for row in rows):
-            mine = [row for row in rows if row["settings"]["sample.sampler"] == sampler]
+            mine = [row for row in rows if row["settings"]["sample.sampler"] == sampler and name in row]
             axis.plot(
                 [r["settings"]["decoder.sample_timesteps"] for r in mine], [r[name] for r in mine], "o-", label=sampler
             )
@@ -111,11 +114,12 @@ def plot_frontier(path: Path, rows: Sequence[Mapping[str, Any]], real: Mapping[s
     """Plots the judge's accuracy against variety, plausibility and copies, a labelled point per setting."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for axis, name in zip(figure.subplots(1, 3), ("variety", "plausible", "copies"), strict=True):
-        for row in rows:
+        for row in [row for row in rows if name in row and name in real]:
             axis.plot(row[name], row["accuracy"], "o", color="C0")
             label = ", ".join(str(value) for value in row["settings"].values())
             axis.annotate(label, (row[name], row["accuracy"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
-        axis.plot(real[name], real["accuracy"], "*", color="black", markersize=11)
+        if name in real:
+            axis.plot(real[name], real["accuracy"], "*", color="black", markersize=11)
         axis.set_xlabel(name)
         axis.set_ylabel("accuracy of the judge")
     names = ", ".join(name.rpartition(".")[2].replace("_", " ") for name in rows[0]["settings"])

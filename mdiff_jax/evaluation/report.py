@@ -19,6 +19,7 @@ PLOT_FILES = {
     FIDELITY: "sheet.png",
     USEFULNESS: "curves.png",
 }
+LEFT_OUT = "–"
 MAX_TABLE_ROWS = 12  # of a table with details; longer ones leave them to report.json
 
 
@@ -78,13 +79,15 @@ def identity_sentence(accuracies: Sequence[Figure], verdict_judge: str) -> str:
         best = max(f.real for f in accuracies)
         return f"{IDENTITY} Undecided: the judges are too weak, the best identifies {best:.0%} of real unseen windows."
     f = reliable.get(verdict_judge, next(iter(reliable.values())))
+    if f.generated is None:
+        return f"{IDENTITY} Not judged: there are no windows of users whom the judges know."
     others = "" if len(reliable) == len(accuracies) else " (the other judge is too weak)"
     return f"{IDENTITY} {compare_shares(f)}: the {f.judge} identifies {format_shares(f)}{others}."
 
 
 def physics_sentence(figures: Sequence[Figure]) -> str:
     f, way = find_figure(figures, "plausible"), find_figure(figures, "forward in time")
-    backwards = "" if way.generated > 0.5 else ", but time runs backwards"
+    backwards = "" if way.generated is None or way.generated > 0.5 else ", but time runs backwards"
     return f"{PHYSICS} {compare_shares(f)}: {format_shares(f)} are plausible{backwards}."
 
 
@@ -93,11 +96,15 @@ def novelty_sentence(figures: Sequence[Figure]) -> str:
         find_figure(figures, metric) for metric in ("suspected copies", "suspected copies of a part", "median variety")
     )
     f = max(whole, part, key=lambda figure: figure.generated)
+    varied = "variety within a user is not measured, since some sets are too small"
+    if None not in (spread.generated, spread.real):
+        varied = f"variety within a user is {spread.generated / max(spread.real, 1e-9):.0%} of that of real ones"
+    if f.real is None:
+        return f"{NOVELTY} Undecided: {f.generated:.1%} are suspected copies, real windows are too few; {varied}."
     answer = "Yes" if f.generated <= f.real_range[1] else "Not all"
-    varied = spread.generated / max(spread.real, 1e-9)
     return (
         f"{NOVELTY} {answer}: {f.generated:.1%} are suspected copies, whole or in part, against {f.real:.1%} of real "
-        f"unseen windows; variety within a user is {varied:.0%} of that of real ones."
+        f"unseen windows; {varied}."
     )
 
 
@@ -105,13 +112,12 @@ def usefulness_sentence(figures: Sequence[Figure], points: Sequence[Augmentation
     """Answers by the augmentation curve where there is one, else by the judge trained on generated windows alone."""
     if points:
         return curve_sentence(points)
-    trained = [f for f in figures if f.metric == "train on generated, test on real"]
-    if not trained:
+    trained = find_figure(figures, "train on generated, test on real")
+    if trained.generated is None:
         return f"{USEFULNESS} Not measured: there are no generated windows of some users."
     return (
         f"{USEFULNESS} Not measured (give --augmentation=linear); a judge trained on generated windows alone "
-        f"identifies {trained[0].generated:.0%} of real ones, one trained on as many real windows "
-        f"{trained[0].real:.0%}."
+        f"identifies {trained.generated:.0%} of real ones, one trained on as many real windows {trained.real:.0%}."
     )
 
 
@@ -134,6 +140,8 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
 
 def fidelity_sentence(f: Figure) -> str:
     """Answers by the distance `f`, in the features of the judge whose verdict counts."""
+    if f.generated is None:
+        return f"{FIDELITY} Not measured, {f.note}."
     answer = (
         "Not further than real ones from each other" if f.generated <= f.real_range[1] else "Further than real ones"
     )
@@ -148,6 +156,8 @@ def find_figure(figures: Sequence[Figure], metric: str, judge: str | None = None
 
 def compare_shares(figure: Figure) -> str:
     """Compares a share of generated windows with that of real ones; they differ only where the ranges do not meet."""
+    if None in (figure.generated_range, figure.real_range):
+        return "Undecided, there are too few for an interval"
     if figure.generated_range[1] < figure.real_range[0]:
         return "Less than real ones"
     return "More than real ones" if figure.generated_range[0] > figure.real_range[1] else "As much as real ones"
@@ -173,11 +183,16 @@ def format_table(heading: str, figures: Sequence[Figure]) -> list[str]:
 
 def format_note(figure: Figure) -> str:
     """Returns the note, with a warning beside the accuracy of a judge that is too weak."""
-    weak = figure.metric == "accuracy" and not figure.reliable
-    return figure.note + (WEAK_JUDGE_NOTE if weak else "")
+    return figure.note + weakness(figure)
 
 
-def format_value(value: float, limits: Range | None) -> str:
+def weakness(figure: Figure) -> str:
+    return WEAK_JUDGE_NOTE if figure.metric == "accuracy" and not figure.reliable else ""
+
+
+def format_value(value: float | None, limits: Range | None) -> str:
+    if value is None:
+        return LEFT_OUT
     return f"{value:.3f}" if limits is None else f"{value:.3f} ({limits[0]:.3f} to {limits[1]:.3f})"
 
 
@@ -187,9 +202,9 @@ def format_user_table(users: Mapping[str, Sequence[Figure]]) -> list[str]:
     lines = ["", "## Per user: generated / real", ""]
     lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for user, figures in users.items():
-        cells = {f.metric: f"{f.generated:.2f} / {f.real:.2f}" for f in figures}
-        lines.append(f"| {user} | {' | '.join(cells.get(n, 'too few') for n in names)} |")
-    return lines
+        cells = {f.metric: " / ".join(LEFT_OUT if v is None else f"{v:.2f}" for v in f[2:4]) for f in figures}
+        lines.append(f"| {user} | {' | '.join(cells[n] for n in names)} |")
+    return [*lines, "", f"{LEFT_OUT}: left out; report.json says why."]
 
 
 def format_curve(points: Sequence[AugmentationPoint]) -> list[str]:

@@ -27,29 +27,32 @@ def plot_report_figures(
 ) -> list[str]:
     """Writes confusion.png, envelopes.png, closest.png, sheet.png and, with points, curves.png; returns their names."""
     # ------------------------------------------------------------------- identity
-    plots.plot_confusion(folder / "confusion.png", confusion_tables(test, generated), users)
+    plots.plot_confusion(folder / "confusion.png", confusion_tables(test, generated), users[: reference.num_users])
 
     # ------------------------------------------------------------------- kinematics
-    zero = reference.zero_doppler
-    sets = (test.window_set, generated.window_set)
-    of_user = {users[u]: [s.windows[s.users == u] for s in sets] for u in np.unique(generated.window_set.users)}
+    zero, present = reference.zero_doppler, np.unique(generated.window_set.users).tolist()
+    sets = (test.window_set, reference.originals, generated.window_set)
+    shown = {}
+    for user in render.spread_rows(present):
+        unseen, original, made = (s.windows[s.users == user] for s in sets)
+        shown[users[user]] = (unseen if len(unseen) else original, made)  # enrolled users have no unseen ones
     envelopes = {}
-    for user, pair in of_user.items():
+    for user, pair in shown.items():
         real, sampled = (aligned_envelopes(windows, zero) for windows in pair)
         envelopes[user] = {name: (sampled[name], real[name]) for name in sampled}
-    plots.plot_envelopes(folder / "envelopes.png", envelopes)
+    plots.plot_envelopes(folder / "envelopes.png", envelopes, len(present))
 
     # ------------------------------------------------------------------- similarity and appearance
     closest = np.argsort(-generated.similarity)[:NUM_PAIRS]
     copies = generated.window_set.windows[closest]
-    originals = memorization.align_in_time(copies, reference.train.windows[generated.nearest[closest]])
+    originals = memorization.align_in_time(copies, reference.originals.windows[generated.nearest[closest]])
     titles = [f"{users[generated.window_set.users[i]]}, NCC {generated.similarity[i]:.3f}" for i in closest]
     plots.plot_pairs(folder / "closest.png", to_images(copies, colormap), to_images(originals, colormap), titles)
     rows = {
         user: tuple(to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap) for windows in pair)
-        for user, pair in of_user.items()
+        for user, pair in shown.items()
     }
-    render.plot_grid(folder / "sheet.png", rows, zero)
+    render.plot_grid(folder / "sheet.png", rows, zero, every=len(present))
 
     # ------------------------------------------------------------------- usefulness
     if points:

@@ -1,31 +1,22 @@
 """Judges a folder of samples: reads it, measures it, writes report.md, report.json and figures."""
 
 import functools
+import os
 from pathlib import Path
 
 import jax
 import numpy as np
 import sklearn
 
-from mdiff_jax.data import sources, splits
-from mdiff_jax.data.examples import read_examples
-from mdiff_jax.evaluation import measures, report, report_figures
-from mdiff_jax.inference import user_windows
+from mdiff_jax.evaluation import measures, report, report_figures, sample_folders, user_measures
+from mdiff_jax.inference import provenance
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
-from mdiff_jax.metrics.reference import (
-    FeatureExtractor,
-    MeasuredSet,
-    Reference,
-    WindowSet,
-    make_reference,
-    to_grayscale,
-)
+from mdiff_jax.metrics.reference import FeatureExtractor, MeasuredSet, Reference, WindowSet, make_reference
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
-from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
-from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.runtime.workdir import Workdir, write_json, write_text
 
 AUGMENTATION_JUDGES = {  # trained on real windows and others; the convolutional one then sees them unaugmented
     "none": None,
@@ -43,28 +34,37 @@ def judge_samples(
     (minutes) or 'convolutional' (hours). Distances are also taken in the features of the function `own`: windows
     (N, F, T) in [-1, 1] → (N, D).
     """
-    # ------------------------------------------------------------------- read and measure
+    # ------------------------------------------------------------------- read, before anything is trained
     workdir, model = Workdir(root), load(root)
-    folder = find_newest_samples(workdir.samples) if samples is None else samples
+    folder = sample_folders.find_newest_samples(workdir.samples) if samples is None else samples
+    samples_read = sample_folders.read_sample_set(model, folder)
+    train, unseen = (sample_folders.real_window_set(model, name) for name in ("train", "test"))
+    target = report_folder(workdir, model, folder, samples_read)
+
+    # ------------------------------------------------------------------- measure
     reference = make_reference(
-        real_window_set(model, "train").sort_by_content(), model.dataset.metadata["zero_doppler"], own=own
+        train.sort_by_content(),
+        model.dataset.metadata["zero_doppler"],
+        own=own,
+        enrolled=sample_folders.enrolled_window_set(model),
     )
-    test, generated = (
-        reference.measure(s.sort_by_content()) for s in (real_window_set(model, "test"), read_sample_set(model, folder))
-    )
+    test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples_read))
 
     # ------------------------------------------------------------------- judge
     figures = measures.all_figures(reference, test, generated, load_truth(model))
-    users = {model.users[user]: of_user for user, of_user in measures.figures_by_user(test, generated).items()}
+    names, by_user = (*model.users, *model.enrolled), user_measures.figures_by_user(reference, test, generated)
+    users = {names[user]: of_user for user, of_user in by_user.items()}
     fit = AUGMENTATION_JUDGES[augmentation]
-    sets = reference.train, test.window_set, generated.window_set
+    known = generated.window_set.pick(generated.window_set.users < reference.num_users)
+    sets = reference.train, test.window_set, known
     points = augmentation_utility.augmentation_curve(*sets, fit) if fit else []
     about = describe_method(model, folder, generated, augmentation)
 
     # ------------------------------------------------------------------- write
-    verdict, warnings = report.state_verdict(figures, points, reference.verdict_judge), collect_warnings(model, test)
+    verdict = report.state_verdict(figures, points, reference.verdict_judge)
+    warnings = [*collect_warnings(model, test), *warn_of_samples(model, folder, samples_read)]
     text = report.format_markdown(verdict, figures, users, points, about, warnings)
-    workdir.root.joinpath("report.md").write_text(text)
+    write_text(target / "report.md", text)
     contents = {
         "about": about,
         "warnings": warnings,
@@ -77,23 +77,37 @@ def judge_samples(
         "augmentation": [p._asdict() for p in points],
         "suspected_copies": list_suspected_copies(reference, test, generated),
     }
-    write_json(workdir.root / "report.json", contents)
+    write_json(target / "report.json", contents)
     colormap = model.dataset.metadata["colormap"] or "gray"
-    plots = report_figures.plot_report_figures(workdir.root, model.users, colormap, reference, test, generated, points)
-    return f"{text}\nwritten to {workdir.root}: report.md, report.json, {', '.join(plots)}"
+    plots = report_figures.plot_report_figures(target, names, colormap, reference, test, generated, points)
+    return f"{text}\nwritten to {target}: report.md, report.json, {', '.join(plots)}"
+
+
+def report_folder(workdir: Workdir, model: Model, folder: Path, samples: WindowSet) -> Path:
+    """Returns where the report goes: the working directory for the model's own samples, WORKDIR/reports/NAME for any
+    other folder NAME, so that the model's report stays. InputError where it cannot be written.
+    """
+    own = sample_folders.is_own(model, folder, samples.files)
+    target = workdir.root if own else workdir.root / "reports" / folder.resolve().name
+    there = next(path for path in (target, *target.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"the report cannot be written into '{there}': allow writing there")
+    return target
 
 
 def describe_method(model: Model, folder: Path, generated: MeasuredSet, augmentation: str) -> dict[str, str]:
     """Returns how the figures were obtained: name of an aspect → text."""
     split, present = model.split, np.unique(generated.window_set.users)
     missing = [name for i, name in enumerate(model.users) if i not in present]
-    walks = len(np.unique(real_window_set(model, "test").independent_groups()))
+    walks = len(np.unique(sample_folders.real_window_set(model, "test").independent_groups()))
+    newcomers = [name for i, name in enumerate(model.enrolled, len(model.users)) if i in present]
     return {
         "samples": f"{folder}, {generated.count()} windows of {len(present)} of {len(model.users)} users"
+        + (f" and those enrolled since, {', '.join(newcomers)}" if newcomers else "")
         + (f", none of {', '.join(missing)}" if missing else ""),
         "real windows": f"{len(split['train'])} for training the judges, {len(split['test'])} unseen, of {walks} walks",
         "test windows that leak from training": "unknown"
-        if (share := leaking_share(model)) is None
+        if (share := sample_folders.leaking_share(model)) is None
         else f"{share:.0%}",
         "judges": "trained on the training split alone, seeds 0 (linear) and 1 (convolutional)",
         "augmentation": augmentation,
@@ -116,7 +130,7 @@ def load_truth(model: Model) -> SimulatorTruth | None:
 
 def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
     """Returns a sentence for everything that makes the figures less trustworthy."""
-    share, warnings = leaking_share(model), []
+    share, warnings = sample_folders.leaking_share(model), []
     if share is None:
         warnings.append("Whether test windows overlap training windows is unknown: the order in time is")
     elif share:
@@ -128,11 +142,24 @@ def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
     return warnings
 
 
+def warn_of_samples(model: Model, folder: Path, samples: WindowSet) -> list[str]:
+    """Returns a sentence for everything about the samples that the figures would not show."""
+    record, warnings = provenance.read_record(folder) or {}, []
+    if not record.get("complete", True):
+        warnings.append("The samples are unfinished: repeat the command of sample.py")
+    steps = [record.get(name) for name in ("prior_checkpoint_step", "checkpoint_step")]
+    if record and steps != (now := [model.prior_step, model.step]):
+        warnings.append(f"The samples were made at steps {steps} of prior and decoder, the model is at {now}")
+    if twice := len(samples.windows) - len(np.unique(samples.windows.reshape(len(samples.windows), -1), axis=0)):
+        warnings.append(f"{twice} of {len(samples.windows)} generated windows repeat another one exactly")
+    return warnings
+
+
 def list_suspected_copies(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> list[dict]:
     """Returns the files that look like copies, the most similar first, and the training files they look like."""
     whole, part = comparison.suspected_copies(test, generated)
     copies = [
-        (float(value[i]), str(generated.window_set.files[i]), str(reference.train.files[near[i]]), kind)
+        (float(value[i]), str(generated.window_set.files[i]), str(reference.originals.files[near[i]]), kind)
         for kind, which, value, near in (
             ("whole", whole, generated.similarity, generated.nearest),
             ("part", part, generated.overlap_similarity, generated.overlap_nearest),
@@ -140,54 +167,3 @@ def list_suspected_copies(reference: Reference, test: MeasuredSet, generated: Me
         for i in np.flatnonzero(which)
     ]
     return [{"file": f, "training_file": t, "ncc": v, "kind": k} for v, f, t, k in sorted(copies, reverse=True)]
-
-
-def leaking_share(model: Model) -> float | None:
-    """Returns the share of test windows that share pixels with a training window; None if their order is unknown."""
-    share = splits.leaking_share(model.dataset, model.split, model.config.data.gap)
-    return None if np.isnan(share) else share
-
-
-def find_newest_samples(parent: Path) -> Path:
-    """Returns the folder of samples that was finished last; InputError if there is none."""
-    finished = sorted(parent.glob("*/provenance.json"), key=lambda path: path.stat().st_mtime)
-    if not finished:
-        raise InputError(f"{parent} holds no samples: run sample.py, or give --samples=FOLDER")
-    return finished[-1].parent
-
-
-def read_windows(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
-    """Reads images as anybody would who has only the files: (N, F, T) in [-1, 1], and users' indices."""
-    return read_sample_set(model, folder)[:2]
-
-
-def read_sample_set(model: Model, folder: Path) -> WindowSet:
-    """Reads images as `read_windows` does, with the files' names; InputError where the folder's users are not the
-    model's.
-    """
-    # samples have a column or a block of equal columns for each frame of the model
-    options = user_windows.read_options(model)._replace(native_frames=False)
-    folders = [folder / user for user in model.users if (folder / user).is_dir()]
-    items = [item for mine in folders for item in sources.scan_user(folder, mine, options.stft)]
-    if not items:
-        raise InputError(f"'{folder}' holds no folder of a user of this model: {', '.join(model.users)}")
-    strangers = sorted({p.name for p in folder.iterdir() if p.is_dir()} - set(model.users))
-    if strangers:
-        raise InputError(f"'{folder}' holds '{strangers[0]}', which is no user of this model: remove it")
-    windows = np.stack([window.mean(-1) for _, window, _ in read_examples(folder, items, options)])
-    users = np.array([model.users.index(item.user) for item in items])
-    return WindowSet(windows, users, files=np.array([item.file for item in items]))
-
-
-def real_windows(model: Model, name: str) -> tuple[Windows, np.ndarray]:
-    """Returns real windows of a split as one channel (N, F, T), and users' indices."""
-    windows, users = model.windows(name)
-    return to_grayscale(windows), users
-
-
-def real_window_set(model: Model, name: str) -> WindowSet:
-    """Returns the same windows with their recordings, indices, files, and the configured gap."""
-    rows = model.dataset.rows(model.split[name])
-    recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
-    files = np.array(model.split[name])
-    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap)

@@ -4,7 +4,7 @@ import shutil
 import time
 from pathlib import Path
 
-from mdiff_jax.evaluation import run
+from mdiff_jax.evaluation import sample_folders
 from mdiff_jax.inference.model import load
 from mdiff_jax.inference.provenance import default_folder
 from mdiff_jax.inference.sample_writer import write_samples
@@ -31,15 +31,15 @@ def summarize_run(root: str | Path) -> str:
     shutil.copyfile(folder / "grid.png", workdir.root / "grid.png")
 
     # ------------------------------------------------------------------- identity
-    generated, users = run.read_windows(model, folder)
-    train, train_users = run.real_windows(model, "train")
-    test, test_users = run.real_windows(model, "test")
+    generated, users = sample_folders.read_windows(model, folder)
+    train, train_users = sample_folders.real_windows(model, "train")
+    test, test_users = sample_folders.real_windows(model, "test")
     judge = identity.fit_linear(train, train_users, seed=0)
     figures = {
         "identity_real_test": identity.score_identity(judge, test, test_users)["accuracy"],
         "identity_generated": identity.score_identity(judge, generated, users)["accuracy"],
         "chance": 1.0 / len(model.users),
-        "leaking_test_windows": run.leaking_share(model),
+        "leaking_test_windows": sample_folders.leaking_share(model),
         "windows_train": len(train),
         "windows_test": len(test),
         "windows_generated": len(generated),

@@ -16,14 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 from mdiff_jax.config import lists_to_tuples
-from mdiff_jax.evaluation import measures, plots, run
+from mdiff_jax.evaluation import measures, plots, sample_folders
+from mdiff_jax.evaluation.report import LEFT_OUT
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet, make_reference, to_grayscale
-from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.workdir import Workdir, write_json, write_text
 
 SWEEP_KINDS = ("weights", "guidance", "steps")
 TOLERANCE = 0.02  # of a figure: smaller differences are not significant with eight windows a user
+SOMETIMES_ABSENT = {"kernel distance", "variety"}  # where there are too few windows
 TABLE_FIGURES = ("accuracy", "recognised", "kernel distance", "plausible", "variety", "copies", "seconds per image")
 
 
@@ -35,11 +37,13 @@ def run_sweep(
     `kind` is one of SWEEP_KINDS; `steps` and `samplers` belong to 'steps', `scales` to 'guidance'; `count` is the
     number of samples of each user and setting.
     """
+    if count < 1:
+        raise InputError(f"sweep_count is {count}: give at least 1")
     model, workdir = load(root), Workdir(root)
     makers = {"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}
-    trials = list((makers | {"weights": weight_trials(model)})[kind])
-    reference, validation = measure_validation(model)
-    chosen_before = json.loads(workdir.chosen.read_text()) if workdir.chosen.is_file() else {}
+    if not (trials := list((makers | {"weights": weight_trials(model)})[kind])):
+        raise InputError(f"the sweep of {kind} has nothing to try: give steps and samplers, or scales")
+    chosen_before = read_object(workdir.chosen)
     conditions = {
         "count": count,
         "checkpoint_steps": [model.prior_step, model.step],
@@ -48,8 +52,9 @@ def run_sweep(
     }
     path = workdir.sweeps / f"{kind}.json"
     finished = read_finished_trials(path, conditions)
+    reference, validation = measure_validation(model)
     real = measures.quick_figures(validation, validation)
-    del real["kernel distance"]  # of a set to itself
+    real.pop("kernel distance", None)  # of a set to itself
     bar = tqdm(trials, desc=f"sweep of {kind}", unit="setting")
     for settings in bar:
         name = json.dumps(settings, sort_keys=True)
@@ -62,10 +67,12 @@ def run_sweep(
     chosen = choose_settings(rows, real, "seconds per image" if kind == "steps" else "kernel distance")
     write_json(workdir.chosen, chosen_before | chosen["settings"])
     settings = ", ".join(f"{key}={value}" for key, value in chosen["settings"].items())
+    if absent := [name for name in TABLE_FIGURES if any(name not in row for row in rows)]:
+        text += f"\n{LEFT_OUT}: {', '.join(absent)} left out, two windows (of a user) are needed, there are fewer\n"
     text += f"\nChosen, and written to {workdir.chosen}: {settings}\n"
     plot = plots.plot_steps if kind == "steps" else plots.plot_frontier
     plot(workdir.sweeps / f"{kind}.png", rows, real)
-    (workdir.sweeps / f"{kind}.md").write_text(text)
+    write_text(workdir.sweeps / f"{kind}.md", text)
     return f"{text}\nwritten to {workdir.sweeps}/{kind}.md, .json and .png"
 
 
@@ -122,38 +129,55 @@ def measure_validation(model: Model) -> tuple[Reference, MeasuredSet]:
     """Returns judges trained on the training windows, and the validation windows measured by them; InputError if there
     are none.
     """
-    if not model.split["validation"]:
-        raise InputError("the split has no validation windows: a sweep needs them, give a share in data.fractions")
-    reference = make_reference(
-        run.real_window_set(model, "train").sort_by_content(), model.dataset.metadata["zero_doppler"]
+    train, validation = (
+        sample_folders.real_window_set(model, name).sort_by_content() for name in ("train", "validation")
     )
-    return reference, reference.measure(run.real_window_set(model, "validation").sort_by_content(), overlaps=False)
+    reference = make_reference(train, model.dataset.metadata["zero_doppler"])
+    return reference, reference.measure(validation, overlaps=False)
 
 
 def shortfall(row: dict[str, Any], real: dict[str, float]) -> float:
-    """Returns how far a setting falls below real windows: mean share over identity, plausibility, variety and novelty;
-    0 is as good as real.
+    """Returns how far a setting falls below real windows: mean share over identity, plausibility, variety and novelty,
+    as far as they are measured; 0 is as good as real.
     """
-    below = [max(0.0, 1 - row[name] / max(real[name], 1e-9)) for name in ("accuracy", "plausible", "variety")]
+    names = [name for name in ("accuracy", "plausible", "variety") if name in row and name in real]
+    below = [max(0.0, 1 - row[name] / max(real[name], 1e-9)) for name in names]
     return float(np.mean([*below, row["copies"]]))
 
 
 def choose_settings(rows: list[dict[str, Any]], real: dict[str, float], least: str) -> dict[str, Any]:
     """Returns, of the settings whose shortfall and then kernel distance are within TOLERANCE of the best, the one with
-    the smallest value of the figure `least`.
+    the smallest value of the figure `least`. A distance that is not measured decides nothing.
     """
-    for figure in (lambda row: shortfall(row, real), lambda row: row["kernel distance"]):
+    for figure in (lambda row: shortfall(row, real), lambda row: row.get("kernel distance", 0.0)):
         best = min(map(figure, rows))
         rows = [row for row in rows if figure(row) <= best + TOLERANCE]
-    return min(rows, key=lambda row: row[least])
+    return min(rows, key=lambda row: row.get(least, 0.0))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file, {} where there is none; InputError if it is damaged."""
+    try:
+        value = json.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"'{path}' is damaged ({one_line(error)}): remove it and repeat the sweep") from None
+    if not isinstance(value, dict):
+        raise InputError(f"'{path}' is damaged (no object): remove it and repeat the sweep")
+    return value
 
 
 def read_finished_trials(path: Path, conditions: dict[str, Any]) -> dict[str, dict]:
     """Returns the finished trials of an earlier sweep under the same conditions, by settings."""
-    if not path.is_file():
+    before = read_object(path)
+    if not before or any(before.get(key) != value for key, value in conditions.items()):
         return {}
-    before = json.loads(path.read_text())
-    return before["trials"] if all(before.get(key) == value for key, value in conditions.items()) else {}
+    trials = before.get("trials")
+    names = {"settings", *TABLE_FIGURES} - SOMETIMES_ABSENT
+    if not isinstance(trials, dict) or not all(
+        isinstance(row, dict) and names <= row.keys() for row in trials.values()
+    ):
+        raise InputError(f"'{path}' is damaged (trials): remove it and repeat the sweep")
+    return trials
 
 
 def format_table(rows: list[dict[str, Any]], real: dict[str, float], count: int) -> str:
@@ -164,7 +188,9 @@ def format_table(rows: list[dict[str, Any]], real: dict[str, float], count: int)
     lines = ["| " + " | ".join([*heads, *TABLE_FIGURES]) + " |"]
     lines.append("|" + "---|" * (len(heads) + len(TABLE_FIGURES)))
     for row in rows:
-        cells = [str(value) for value in row["settings"].values()] + [f"{row[f]:.3f}" for f in TABLE_FIGURES]
+        cells = [str(value) for value in row["settings"].values()] + [
+            f"{row[f]:.3f}" if f in row else LEFT_OUT for f in TABLE_FIGURES
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     cells = [f"{count} real validation windows", *[""] * (len(heads) - 1)]
     lines.append("| " + " | ".join([*cells, *(f"{real[f]:.3f}" if f in real else "" for f in TABLE_FIGURES)]) + " |")

@@ -8,20 +8,25 @@ from mdiff_jax.config import to_plain_dict
 from mdiff_jax.inference import user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.sampling_jobs import SamplingJob
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import write_json
 
 Settings = dict[str, Any]  # JSON values; samples of one folder have all of them in common
 Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': names of tasks; 'enrolled': user → digest
 
+MAX_SUFFIX_BYTES = 120  # of the name of a folder, which may have 255
 KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
 KEYS_BESIDE_SETTINGS = {"complete", "files", "rejected", "share_rejected", "enrolled"}
 
 
 def default_folder(model: Model, parent: Path, seed: int, suffix: str = "") -> Path:
-    """Returns the folder named by the settings that change most often; `suffix` tells jobs other than plain samples."""
+    """Returns the folder named by the settings that change most often; `suffix`, any text, tells jobs other than plain
+    samples.
+    """
     s, steps = model.config.sample, model.config.decoder.sample_timesteps
+    suffix = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in suffix)
+    suffix = suffix.encode()[:MAX_SUFFIX_BYTES].decode(errors="ignore")
     return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{suffix}"
 
 
@@ -52,10 +57,9 @@ def read_provenance(folder: Path, settings: Settings, enrolled: dict[str, str]) 
 
     Raises InputError if the earlier samples have other settings, or a user was enrolled anew since.
     """
-    path = folder / "provenance.json"
-    if not path.is_file():
+    earlier = read_record(folder)
+    if earlier is None:
         return {"files": {}, "rejected": [], "enrolled": enrolled}
-    earlier = json.loads(path.read_text())
     for key in dict.fromkeys([*settings, *earlier]):
         if key not in KEYS_BESIDE_SETTINGS and earlier.get(key) != settings.get(key):
             raise InputError(
@@ -69,6 +73,28 @@ def read_provenance(folder: Path, settings: Settings, enrolled: dict[str, str]) 
     return {"files": earlier["files"], "rejected": earlier["rejected"], "enrolled": earlier_users | enrolled}
 
 
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Returns the contents of FOLDER/provenance.json, None where there is none; InputError if it is damaged."""
+    path = folder / "provenance.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+        kinds = [type(record[key]) for key in ("complete", "files", "rejected")] + [type(record.get("enrolled", {}))]
+        if kinds != [bool, dict, list, dict] or any(type(about) is not dict for about in record["files"].values()):
+            raise TypeError("fields have other types")
+        return record
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"'{path}' is damaged ({one_line(error)}): remove the folder and sample again, or give another folder"
+        ) from None
+
+
+def job_kind(record: dict[str, Any]) -> str:
+    """Returns 'interpolate', 'like', 'seconds' or 'filter' for samples of a job with this option, else 'plain'."""
+    return next((key for key in ("interpolate", "like", "seconds", "filter") if key in record), "plain")
+
+
 def write_provenance(folder: Path, settings: Settings, record: Record, *, complete: bool) -> None:
     """Writes FOLDER/provenance.json; `complete` says whether all the samples asked for are there."""
     rejected, kept = len(record["rejected"]), len(record["files"])
@@ -78,4 +104,4 @@ def write_provenance(folder: Path, settings: Settings, record: Record, *, comple
 
 def read_share_rejected(folder: Path) -> float:
     """Returns the share, 0 to 1, of all generated windows that a filter rejected."""
-    return json.loads((folder / "provenance.json").read_text())["share_rejected"]
+    return read_record(folder)["share_rejected"]

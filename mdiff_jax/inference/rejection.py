@@ -40,12 +40,14 @@ def plausibility_filter(model: Model) -> WindowFilter:
 
 
 def novelty_filter(model: Model) -> WindowFilter:
-    """Passes windows that are no nearer to a training window than the nearest validation window is.
+    """Passes windows that are no nearer to a training window, or one that a user was enrolled from, than the nearest
+    validation window is to a training window.
 
     Raises InputError if the split has no validation windows.
     """
-    train, validation = (to_grayscale(model.windows(name)[0]) for name in ("train", "validation"))
-    if not len(validation):
+    if not model.split["validation"]:
         raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: remove it")
+    train, validation = (to_grayscale(model.windows(name)[0]) for name in ("train", "validation"))
     most = memorization.nearest_training_window(validation, train)[0].max()
-    return lambda windows: memorization.nearest_training_window(windows, train)[0] <= most
+    originals = np.concatenate([train, *(to_grayscale(user.windows) for user in model.enrolled.values())])
+    return lambda windows: memorization.nearest_training_window(windows, originals)[0] <= most

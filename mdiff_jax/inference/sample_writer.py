@@ -1,19 +1,16 @@
 """Samples as a folder that training can read: an image for each sample, a sheet, and a record of what each is."""
 
-import hashlib
-import json
-import shutil
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from mdiff_jax.data import builders, export, render, sources
-from mdiff_jax.inference import rejection, sampling_jobs
+from mdiff_jax.data import export, images, render, sources
+from mdiff_jax.inference import rejection, sample_arrays, sampling_jobs
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.provenance import (
     Record,
@@ -25,8 +22,7 @@ from mdiff_jax.inference.provenance import (
 )
 from mdiff_jax.inference.sampling_jobs import SampleTask, SamplingJob
 from mdiff_jax.runtime import parallel
-from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.workdir import atomic_write
+from mdiff_jax.runtime.errors import InputError, one_line
 
 MAX_ATTEMPTS_PER_SAMPLE = 10  # windows generated for one that is to pass the filters, at most
 
@@ -83,31 +79,47 @@ def write_job(
 
     # ------------------------------------------------------------------- missing samples
     batch_size = None
-    while missing := select_missing(job.tasks, written, record["rejected"], count):
-        batch_size = batch_size or min(job.model.config.sample.batch_size, len(missing))  # of all rounds: one program
-        for tasks, windows, passed in sample_tasks(job, missing, seed, batch_size, passes):
-            kept = [(task, window) for task, window, keep in zip(tasks, windows, passed, strict=True) if keep]
-            if parallel.is_first():  # nothing is written before: settings that cannot work leave no folder
-                write_provenance(folder, settings, record, complete=False)
-                write_windows(job.model, target, kept)
-            written.update(task.name for task, _ in kept)
-            record["rejected"] += [task.name for task, keep in zip(tasks, passed, strict=True) if not keep]
+    with explain_failed_writes(folder, written):
+        while missing := select_missing(job.tasks, written, record["rejected"], count):
+            batch_size = batch_size or min(job.model.config.sample.batch_size, len(missing))  # of all rounds: a program
+            for tasks, windows, passed in sample_tasks(job, missing, seed, batch_size, passes):
+                kept = [(task, window) for task, window, keep in zip(tasks, windows, passed, strict=True) if keep]
+                if parallel.is_first():  # nothing is written before: settings that cannot work leave no folder
+                    write_provenance(folder, settings, record, complete=False)
+                    write_windows(job.model, target, kept)
+                written.update(task.name for task, _ in kept)
+                record["rejected"] += [task.name for task, keep in zip(tasks, passed, strict=True) if not keep]
 
-    # ------------------------------------------------------------------- the whole folder
-    finished = select_finished(job.tasks, written, count)
-    lacking = [user for user, number in count_missing(job.tasks, finished, count).items() if number]
-    if parallel.is_first():
-        record["files"] |= {target.image(task).relative_to(folder).as_posix(): task.about for task in finished}
-        write_provenance(folder, settings, record, complete=not lacking)
+        # --------------------------------------------------------------- the whole folder
+        finished = select_finished(job.tasks, written, count)
+        lacking = [user for user, number in count_missing(job.tasks, finished, count).items() if number]
+        if parallel.is_first():
+            record["files"] |= {target.image(task).relative_to(folder).as_posix(): task.about for task in finished}
+            if not lacking:
+                finish_folder(job, target, settings, record, finished)
+            write_provenance(folder, settings, record, complete=not lacking)
     if lacking:
         raise InputError(
             f"only {len(group_by_user(finished).get(lacking[0], ()))} of {count * MAX_ATTEMPTS_PER_SAMPLE} samples of "
             f"'{lacking[0]}' pass --filter={','.join(settings['filter'])}: ask for fewer or give fewer filters; "
             f"the others are in {folder}"
         )
-    if parallel.is_first():
-        finish_folder(job, target, settings, record, finished)
     return [target.image(task) for task in finished]
+
+
+@contextlib.contextmanager
+def explain_failed_writes(folder: Path, written: set[str]) -> Iterator[None]:
+    """Turns a full disk or a folder that cannot be written into an InputError that says what is there."""
+    try:
+        yield
+    except (OSError, InputError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise InputError(
+            f"'{folder}' cannot be written ({cause.strerror or one_line(cause)}): {len(written)} samples are "
+            "there; make room or give access, and the same command goes on"
+        ) from cause
 
 
 class SampleFolder(NamedTuple):
@@ -121,24 +133,39 @@ class SampleFolder(NamedTuple):
 
     def array(self, task: SampleTask) -> Path:
         """Returns where a scalar window lies until all are there and are packed into samples.npz."""
-        return array_file(self.path, task.name)
+        return sample_arrays.array_file(self.path, task.name)
 
 
 def find_existing(job: SamplingJob, target: SampleFolder, settings: Settings) -> tuple[list[str], Record]:
     """Returns the names of the job's tasks whose files are there, and the record of the folder."""
+    check_folder(job.model, target)
     record = read_provenance(target.path, settings, adapter_digests(job))
     arrays = target.options.keeps_arrays
     if arrays:
-        unpack_arrays(target.path)
+        sample_arrays.unpack_arrays(target.path)
     tasks = [t for t in job.tasks if target.image(t).is_file() and (not arrays or target.array(t).is_file())]
     return [t.name for t in tasks], record
+
+
+def check_folder(model: Model, target: SampleFolder) -> None:
+    """Raises InputError for a folder that is no place for samples: one with other files, or in the recordings."""
+    path, data = target.path, model.config.data.path
+    if data and path.resolve().is_relative_to(Path(data).resolve()):
+        raise InputError(f"'{path}' lies in the folder of the recordings: give another --output_dir")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"'{path}' is a file: give another --output_dir")
+    if not (path / "provenance.json").is_file() and path.is_dir() and sources.list_visible(path):
+        raise InputError(f"'{path}' holds other files than samples: give a new --output_dir")
+    prepared = sample_arrays.tfds_folder(path)
+    if target.options.tfds and prepared.exists() and not (prepared / "dataset.json").is_file():
+        raise InputError(f"'{prepared}', where --tfds writes, holds other files: give another --output_dir")
 
 
 def write_windows(model: Model, target: SampleFolder, samples: Sequence[tuple[SampleTask, np.ndarray]]) -> None:
     """Writes the image of each window and, where arrays are kept, first the window itself."""
     for task, window in samples:
         if target.options.keeps_arrays:
-            write_array(target.array(task), window)
+            sample_arrays.write_array(target.array(task), window)
         image = model.to_image(window)
         export.write_image(target.image(task), image, image_file_size(model, image))
 
@@ -148,9 +175,9 @@ def finish_folder(
 ) -> None:
     """Writes what is made of all samples together: arrays, data set, sheet."""
     if target.options.keeps_arrays:
-        pack_arrays(target.path, job, record)
+        sample_arrays.pack_arrays(target.path, job, record)
     if target.options.tfds:
-        write_tfds(target.path, job, settings)
+        sample_arrays.write_tfds(target.path, job, settings)
     write_sheet(target.path / job.sheet, job, [(task, target.image(task)) for task in finished])
 
 
@@ -208,65 +235,6 @@ def count_missing(tasks: Sequence[SampleTask], finished: Sequence[SampleTask], c
     return {user: (len(group) if count is None else count) - number.get(user, 0) for user, group in groups}
 
 
-# ----------------------------------------------------------------------------- scalar windows
-
-
-def array_file(folder: Path, name: str) -> Path:
-    """Returns the file of one scalar window: in folders as those of the images, but hidden."""
-    return folder / ".windows" / f"{name}.npy"
-
-
-def write_array(path: Path, window: np.ndarray) -> None:
-    with atomic_write(path) as temporary:
-        np.save(temporary, window.astype(np.float32), allow_pickle=False)
-
-
-def unpack_arrays(folder: Path) -> None:
-    """Writes the windows of samples.npz as single files again, unless an interrupted call has left these."""
-    packed = folder / "samples.npz"
-    if not packed.is_file() or (folder / ".windows").is_dir():
-        return
-    with np.load(packed, allow_pickle=False) as file:
-        for name, window in zip(file["name"], file["spectrogram"], strict=True):
-            write_array(array_file(folder, name), window)
-
-
-def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
-    """Moves the single windows into samples.npz.
-
-    It holds spectrogram (n, F, T) in [-1, 1], name, user, sample_id, and the axes where known: velocity of each row in
-    m/s, time of each column in s.
-    """
-    about = {str(Path(file).with_suffix("")): record["files"][file] for file in sorted(record["files"])}
-    names = [name for name in about if array_file(folder, name).is_file()]
-    windows = np.stack([np.load(array_file(folder, name), allow_pickle=False) for name in names])
-    columns = {"spectrogram": windows, "name": np.array(names)}
-    columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
-    if (velocity := job.model.dataset.metadata["velocity"]) is not None:
-        columns["velocity"] = np.array(velocity)
-    if job.seconds is not None:
-        columns["time"] = (np.arange(windows.shape[2]) + 0.5) * (job.seconds / windows.shape[2])
-    with atomic_write(folder / "samples.npz") as temporary:
-        np.savez_compressed(temporary, **columns)
-    shutil.rmtree(folder / ".windows")
-
-
-def write_tfds(folder: Path, job: SamplingJob, settings: Settings) -> None:
-    """Writes samples.npz as a prepared data set FOLDER_tfds, for `builders.open_prepared`."""
-    with np.load(folder / "samples.npz", allow_pickle=False) as file:
-        values = {name: file[name] for name in ("spectrogram", "user", "name")}
-    size = values["spectrogram"].shape[1:]
-    fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-    def examples() -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
-        for user, name, window in zip(values["user"], values["name"], values["spectrogram"], strict=True):
-            item = sources.WindowSource(str(name), str(user), f"{Path(str(name)).name}/1", -1)
-            yield item, window[..., None], job.model.dataset.metadata | {"window_seconds": job.seconds}
-
-    target = folder.with_name(f"{folder.name}_tfds")
-    builders.write_prepared(target, size, "scalar", fingerprint, len(values["name"]), examples)
-
-
 # ----------------------------------------------------------------------------- pictures
 
 
@@ -280,10 +248,22 @@ def write_sheet(path: Path, job: SamplingJob, files: list[tuple[SampleTask, Path
     """Writes the sheet: for each user (or what else the job shows) a row of real windows beside generated ones."""
     model, rows = job.model, {}
     columns = model.config.summary.grid_columns if job.real else None
-    for row in dict.fromkeys(task.row for task, _ in files):
+    every = list(dict.fromkeys(task.row for task, _ in files))
+    for row in render.spread_rows(every):
         paths = [path for task, path in files if task.row == row][:columns]
-        generated = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths])
+        generated = read_samples(paths)
         real = model.to_image(job.real[row]) if row in job.real else generated[:0]
         rows[row] = (real, generated)
     metadata = model.dataset.metadata
-    render.plot_grid(path, rows, metadata["zero_doppler"], velocity=metadata["velocity"], seconds=job.seconds)
+    render.plot_grid(
+        path, rows, metadata["zero_doppler"], velocity=metadata["velocity"], seconds=job.seconds, every=len(every)
+    )
+
+
+def read_samples(paths: list[Path]) -> np.ndarray:
+    """Reads images of one size, (n, rows, columns, 3) uint8; InputError for a damaged one."""
+    read = [images.to_rgb(images.read_image(path)) for path in paths]
+    for path, image in zip(paths, read, strict=True):
+        if image.shape != read[0].shape:
+            raise InputError(f"'{path}' has another size than {paths[0].name}: remove it and repeat the command")
+    return np.stack(read)

@@ -12,10 +12,14 @@ MIN_HALF_SIZE = 2  # windows
 
 def bootstrap_interval(
     values: Shaped[np.ndarray, " windows"], groups: Positions, seed: int, draws: int = 2000
-) -> Range:
-    """Returns 5 and 95 % of the mean over windows, whole groups drawn with replacement (Efron's percentiles)."""
+) -> Range | None:
+    """Returns 5 and 95 % of the mean over windows, whole groups drawn with replacement (Efron's percentiles); None for
+    fewer than two groups, which say nothing of how much groups differ.
+    """
     _, group = np.unique(groups, return_inverse=True)
     count = np.bincount(group)
+    if len(count) < 2:
+        return None
     total = np.bincount(group, weights=values)
     drawn = np.random.default_rng(seed).integers(len(count), size=(draws, len(count)))
     return percentile_interval(total[drawn].sum(1) / count[drawn].sum(1))

@@ -1,6 +1,6 @@
 """Compares generated windows with real ones: figures, their ranges, and the same of real windows among themselves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +18,8 @@ class Figure(NamedTuple):
 
     question: str
     metric: str
-    generated: float
-    real: float
+    generated: float | None  # None: left out, and the note says why
+    real: float | None
     note: str
     generated_range: Range | None = None  # 5 to 95 %
     real_range: Range | None = None
@@ -39,7 +39,42 @@ def compare_means(
     """Returns the means over windows of `sets`, generated and real, each with its interval over independent groups."""
     groups = [s.window_set.independent_groups() for s in sets]
     ranges = [bootstrap.bootstrap_interval(v, g, seed=0) for v, g in zip(values, groups, strict=True)]
-    return Figure(question, metric, *(float(np.mean(v)) for v in values), note, *ranges)
+    means = [float(np.mean(v)) if len(v) else None for v in values]
+    return Figure(question, metric, *means, note_of_values(note, means, "1 window"), *ranges)
+
+
+def compare_values(
+    question: str,
+    metric: str,
+    note: str,
+    measure: Callable[[MeasuredSet], float | None],
+    sets: tuple[MeasuredSet, MeasuredSet],
+    needs: str = "1 window",
+) -> Figure:
+    """Returns `measure` of generated and real windows, left out for a set that is empty or that it returns None for;
+    `needs` is what such a set lacks.
+    """
+    values = [measure(s) if s.count() else None for s in sets]
+    return Figure(question, metric, *values, note_of_values(note, values, needs))
+
+
+def note_of_values(note: str, values: Sequence[float | None], needs: str) -> str:
+    """Returns the note, or the reason why the generated or the real value is left out."""
+    missing = [name for name, value in zip(("generated", "real unseen"), values, strict=True) if value is None]
+    return f"left out: needs {needs}, {' and '.join(missing)} ones are too few" if missing else note
+
+
+def leave_out(question: str, metrics: Iterable[str], needed: int, found: int, judge: str | None = None) -> list[Figure]:
+    """Returns figures without values, of metrics that need more windows than the smallest set of a draw has."""
+    reason = f"left out: needs {needed} windows (generated, and in each half of the real ones), has {found}"
+    return [Figure(question, metric, None, None, reason, judge=judge) for metric in metrics]
+
+
+def smallest_draw(test: MeasuredSet, generated: MeasuredSet) -> int:
+    """Returns how many windows the smallest set of `paired_draws` has, 0 where a set is empty."""
+    if not min(test.count(), generated.count()):
+        return 0
+    return min(len(one) for _, one, _ in paired_draws(test, generated))
 
 
 def paired_draws(test: MeasuredSet, generated: MeasuredSet) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -1,6 +1,6 @@
 """Distances between two sets of windows, in the features of a judge or of the caller's own function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,28 +85,45 @@ def effective_dimensions(a: Features) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def make_distance_measure(full: bool, manifold: bool) -> tuple[DistanceMeasure, dict[str, str]]:
-    """Returns a measure of two sets of features, and for each of its values the metric's name and note.
+class MetricGroup(NamedTuple):
+    """Metrics that are computed together."""
 
-    The kernel distance alone, or with `full` all metrics, those of the manifold only with `manifold`: they need more
-    windows than neighbours.
+    compute: Callable[[Features, Others], Sequence[float]]
+    notes: dict[str, str]  # of each metric
+    windows: int  # needed in each of the two sets
+
+
+KERNEL = MetricGroup(
+    lambda x, y: [kernel_distance(x, y)], {"kernel distance": "squared, unbiased: about 0 where nothing differs"}, 2
+)
+SPREAD = MetricGroup(
+    lambda x, y: [frechet_distance(x, y), effective_dimensions(x)],
+    {
+        "Fréchet distance": "large at small numbers, so only beside the real value",
+        "effective dimensions": "directions over which windows are spread",
+    },
+    2,
+)
+MANIFOLD = MetricGroup(
+    manifold_metrics,
+    {
+        "precision": "share inside the real cloud",
+        "recall": "share of the real cloud that is reached",
+        "density": "how crowded around real ones; above 1: too typical",
+        "coverage": "share of real windows with one nearby",
+    },
+    MANIFOLD_NEIGHBOURS + 1,
+)
+
+
+def make_distance_measure(full: bool, windows: int) -> tuple[DistanceMeasure, dict[str, str], dict[str, int]]:
+    """Returns a measure of two sets of `windows` features each, for each of its values the metric's name and note, and
+    the metrics that need more windows: name → how many.
+
+    Of the kernel distance alone, or with `full` of all metrics.
     """
-    notes = {"kernel distance": "squared, unbiased: about 0 where nothing differs"}
-    if full:
-        notes["Fréchet distance"] = "large at small numbers, so only beside the real value"
-        notes["effective dimensions"] = "directions over which windows are spread"
-    if full and manifold:
-        notes |= {
-            "precision": "share inside the real cloud",
-            "recall": "share of the real cloud that is reached",
-            "density": "how crowded around real ones; above 1: too typical",
-            "coverage": "share of real windows with one nearby",
-        }
-
-    def measure(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        values = [kernel_distance(x, y)]
-        if full:
-            values += [frechet_distance(x, y), effective_dimensions(x)]
-        return np.array(values + (list(manifold_metrics(x, y)) if full and manifold else []))
-
-    return measure, notes
+    groups = (KERNEL, SPREAD, MANIFOLD) if full else (KERNEL,)
+    able = [group for group in groups if group.windows <= windows]
+    notes = {name: note for group in able for name, note in group.notes.items()}
+    lacking = {name: group.windows for group in groups if group not in able for name in group.notes}
+    return lambda x, y: np.array([value for group in able for value in group.compute(x, y)]), notes, lacking

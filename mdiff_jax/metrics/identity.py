@@ -98,9 +98,19 @@ def balanced_accuracy(p: Probabilities, users: Users) -> float:
     return float(np.mean(list(accuracy_by_user(p, users).values())))
 
 
+def worst_accuracy(p: Probabilities, users: Users) -> float:
+    """Returns the lowest accuracy of the users who have windows."""
+    return min(accuracy_by_user(p, users).values())
+
+
 def confusion_matrix(p: Probabilities, users: Users) -> Int[np.ndarray, "users users"]:
-    """Returns counts of windows: row the true user, column the user whom the judge names."""
-    return metrics.confusion_matrix(users, p.argmax(1), labels=np.arange(p.shape[1]))
+    """Returns counts of windows: row the true user, column the user whom the judge names. Users whom the judge does not
+    know have no row.
+    """
+    known = users < p.shape[1]
+    table = np.zeros((p.shape[1], p.shape[1]), int)
+    np.add.at(table, (users[known], p.argmax(1)[known]), 1)
+    return table
 
 
 def calibration_error(p: Probabilities, users: Users, bins: int = 10) -> float:

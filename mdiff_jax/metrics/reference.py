@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from mdiff_jax.data import splits
 from mdiff_jax.metrics import cnn_classifier, identity, kinematics, memorization
 from mdiff_jax.runtime.array_types import Windows
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.errors import InputError, one_line
 
 CHUNK_SIZE = 256  # windows
 INDEPENDENT_DISTANCE = 2**20  # on the time axis, between windows that share no pixels
@@ -99,14 +99,20 @@ class Reference(NamedTuple):
     """Training windows, and the judges and feature extractors made from them."""
 
     train: WindowSet
+    originals: WindowSet  # windows that can have been copied: these, and those that users were enrolled from
     zero_doppler: float
     judges: dict[str, identity.Judge]
     verdict_judge: str  # the one of them whose verdict counts
     extractors: dict[str, FeatureExtractor]
 
+    @property
+    def num_users(self) -> int:
+        """Returns the number of users whom the judges know; users enrolled later have higher indices."""
+        return int(self.train.users.max()) + 1
+
     def measure(self, windows: WindowSet, overlaps: bool = True) -> MeasuredSet:
         """Returns all measures; without `overlaps` copies of a part of a window are not looked for, to save time."""
-        x, training = windows.windows, self.train.windows
+        x, training = windows.windows, self.originals.windows
         return MeasuredSet(
             windows,
             self.verdict_judge,
@@ -130,29 +136,46 @@ def measure_in_chunks(measure: Callable[[Windows], kinematics.Measures], windows
 
 
 def make_reference(
-    train: WindowSet, zero_doppler: float | None, convolutional: bool = True, own: FeatureExtractor | None = None
+    train: WindowSet,
+    zero_doppler: float | None,
+    convolutional: bool = True,
+    own: FeatureExtractor | None = None,
+    enrolled: WindowSet | None = None,
 ) -> Reference:
     """Trains the judges on `train`: a second for the linear one, a quarter of a minute for the convolutional one.
 
-    `own` is a function of windows (N, F, T) in [-1, 1] to features (N, D), in which distances are then taken too.
+    `own` is a function of windows (N, F, T) in [-1, 1] to features (N, D), in which distances are then taken too, tried
+    before anything is trained; `enrolled` are windows of users whom the judges are not to know.
     """
+    extractors: dict[str, FeatureExtractor] = {}
+    if own is not None:
+        extractors[OWN_FEATURES] = check_features(own)
+        extractors[OWN_FEATURES](train.windows[:2])
     zero = kinematics.ZERO_DOPPLER if zero_doppler is None else zero_doppler
     judges: dict[str, identity.Judge] = {LINEAR_JUDGE: identity.fit_linear(train.windows, train.users, seed=0)}
     if convolutional:
         judges[CONVOLUTIONAL_JUDGE] = cnn_classifier.fit_cnn(
             train.windows, train.users, seed=1, steps=cnn_classifier.choose_training_steps(len(train.users))
         )
-    extractors: dict[str, FeatureExtractor] = {name: judge.features for name, judge in judges.items()}
-    if own is not None:
-        extractors[OWN_FEATURES] = check_features(own)
-    return Reference(train, zero, judges, CONVOLUTIONAL_JUDGE if convolutional else LINEAR_JUDGE, extractors)
+    extractors = {name: judge.features for name, judge in judges.items()} | extractors
+    originals = train if enrolled is None else join_sets(train, enrolled)
+    return Reference(train, originals, zero, judges, CONVOLUTIONAL_JUDGE if convolutional else LINEAR_JUDGE, extractors)
+
+
+def join_sets(first: WindowSet, second: WindowSet) -> WindowSet:
+    """Returns the windows, users and files of two sets as one."""
+    windows, users = (np.concatenate(pair) for pair in zip(first[:2], second[:2], strict=True))
+    return WindowSet(windows, users, files=None if first.files is None else np.concatenate([first.files, second.files]))
 
 
 def check_features(own: FeatureExtractor) -> FeatureExtractor:
     """Returns the caller's own function, with an InputError where it returns no features."""
 
     def extract(windows: Windows) -> np.ndarray:
-        out = np.asarray(own(windows), np.float32)
+        try:
+            out = np.asarray(own(windows), np.float32)
+        except Exception as error:  # of the caller's code: any
+            raise InputError(f"the feature function failed ({one_line(error)}): correct it") from error
         if out.ndim != 2 or len(out) != len(windows) or not np.isfinite(out).all():
             raise InputError(
                 f"the feature function returned {out.shape} for windows {windows.shape}: return finite numbers of "

@@ -13,6 +13,7 @@ from mdiff_jax.metrics import kinematics
 from mdiff_jax.simulator import gait, walkers
 
 PHASES_PER_CYCLE = 200
+MIN_USERS = 3  # of a correlation
 
 
 class SimulatorTruth(NamedTuple):
@@ -46,13 +47,18 @@ def torso_speed_error(
     return np.abs(measures["ridge"] * truth.velocity_span / truth.torso_speed[users] - 1)
 
 
-def truth_correlation(truth: SimulatorTruth, measures: kinematics.Measures, users: np.ndarray) -> dict[str, float]:
+def truth_correlation(
+    truth: SimulatorTruth, measures: kinematics.Measures, users: np.ndarray
+) -> dict[str, float | None]:
     """Returns the correlation over users of measured medians with the truth: 'torso' and 'ankle', whose speed exceeds
-    the highest return by a tenth. Needs three users.
+    the highest return by a tenth. None with fewer than MIN_USERS users, or where all of them measure the same.
     """
     present = np.unique(users)
     pairs = (("torso", "ridge", truth.torso_speed), ("ankle", "highest", truth.ankle_speed))
+    medians = {key: np.array([np.median(measures[key][users == u]) for u in present]) for _, key, _ in pairs}
     return {
-        name: float(np.corrcoef([np.median(measures[key][users == u]) for u in present], true[present])[0, 1])
+        name: float(np.corrcoef(medians[key], true[present])[0, 1])
+        if len(present) >= MIN_USERS and np.ptp(medians[key]) > 0
+        else None
         for name, key, true in pairs
     }

@@ -3,9 +3,11 @@
 import difflib
 import os
 import runpy
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -25,12 +27,24 @@ def run(main: Callable[[], None]) -> None:
             fail(str(error))
         except KeyboardInterrupt:
             print("\nstopped", file=sys.stderr)
-            sys.exit(130)
+            exit_immediately(130)
         except Stopped as stopped:
             print("\nstopped; the same command resumes here", file=sys.stderr)
             exit_immediately(128 + stopped.signum)
 
+    sys.unraisablehook = repeat_lost_signal
     app.run(guarded, flags_parser=parse_flags)
+
+
+def repeat_lost_signal(lost: Any) -> None:
+    """Sends a signal again whose exception was raised in a callback, as JAX has one at garbage collection, and ignored
+    there; reports other ignored exceptions as usual. `lost` is what `sys.unraisablehook` takes.
+    """
+    if not issubclass(lost.exc_type, (KeyboardInterrupt, Stopped)):
+        sys.__unraisablehook__(lost)
+        return
+    signum = getattr(lost.exc_value, "signum", signal.SIGINT)
+    threading.Timer(0.1, os.kill, (os.getpid(), signum)).start()
 
 
 def exit_immediately(status: int) -> NoReturn:

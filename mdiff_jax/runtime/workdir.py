@@ -141,8 +141,13 @@ def is_running(pid: int) -> bool:
 
 def write_json(path: Path, value: object) -> None:
     """Writes a JSON file atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        temporary.write_text(text)
 
 
 # ----------------------------------------------------------------------------- reading

@@ -51,3 +51,24 @@ def test_written_out_as_jpeg(tmp_path):
     assert np.abs(back.load(np.arange(4)) - data.load(np.arange(4))).mean() < 8 / 255
     with pytest.raises(InputError, match="image format 'gif'"):
         export.export_windows(data, np.arange(4), tmp_path / "other", "images", "gif")
+
+
+def test_an_interrupted_export_leaves_nothing_behind(dataset, tmp_path, monkeypatch):
+    """After Ctrl-C the same call starts anew, as if there had been none before."""
+    write_image, calls = export.write_image, []
+
+    def stop(*args) -> None:
+        calls.append(args)
+        if len(calls) % 3 == 0:
+            raise KeyboardInterrupt
+        write_image(*args)
+
+    monkeypatch.setattr(export, "write_image", stop)
+    few = dict(num_users=1, recordings_per_user=1, windows_per_recording=3, difficulty=1.0, seed=0)
+    for write in (
+        lambda: export.export_windows(dataset, np.arange(3), tmp_path / "new" / "out", "images"),
+        lambda: export.write_walkers(tmp_path / "new" / "out", "jpg", **few),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            write()
+        assert not list(tmp_path.iterdir())

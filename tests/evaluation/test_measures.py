@@ -120,9 +120,19 @@ def test_one_window_a_user_has_no_variety(sets, judged):
 def test_windows_of_some_users_only_can_be_judged(sets, judged):
     x, users = (field[sets[1].users == 1][:2] for field in sets[1][:2])
     f = judged(ALL, x, users)
-    assert "train on generated, test on real" not in f and 0 <= f[ACCURACY].generated <= 1
+    assert f["train on generated, test on real"].generated is None and 0 <= f[ACCURACY].generated <= 1
     sentences = report.state_verdict(list(f.values()), (), reference.LINEAR_JUDGE)
     assert len(sentences) == 6 and "some users" in sentences[4]
+
+
+def test_a_search_leaves_out_what_needs_more_windows(sets):
+    judges = reference.make_reference(sets[0], ZERO_DOPPLER, convolutional=False)
+    real = judges.measure(sets[1], overlaps=False)
+    first = np.array([np.flatnonzero(sets[1].users == u)[0] for u in range(3)])
+    assert measures.quick_figures(real, real).keys() >= {"variety", "kernel distance"}
+    one_each = measures.quick_figures(real.pick(first), real.pick(first)).keys()
+    assert "variety" not in one_each and "kernel distance" in one_each
+    assert "kernel distance" not in measures.quick_figures(real.pick(first[:1]), real.pick(first))
 
 
 def test_the_order_of_windows_does_not_matter(sets, judged):

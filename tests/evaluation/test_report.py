@@ -61,3 +61,16 @@ def test_long_tables_leave_details_out():
     detail = share("distance of a measure", 0.5, 0.5)._replace(detail=True)
     for rows, shown in (([*figures, detail], True), ([*figures, figures[0], detail], False)):
         assert ("distance of a measure" in "\n".join(report.format_table("?", rows))) == shown
+
+
+def test_without_an_interval_nothing_is_decided():
+    figure = share("plausible", 0.2, 0.9)._replace(generated_range=None)
+    assert report.compare_shares(figure).startswith("Undecided")
+
+
+def test_what_is_left_out_stands_as_a_dash_with_the_reason():
+    absent = Figure("?", "coverage", None, None, "left out: needs 6 windows, has 5")
+    assert report.format_table("?", [absent])[-1] == "| coverage | – | – | left out: needs 6 windows, has 5 |"
+    lines = report.format_user_table({"a": [absent], "b": [absent._replace(generated=0.5)]})
+    assert "| a | – / – |" in lines and "| b | 0.50 / – |" in lines
+    assert "Not measured, left out: needs 6" in report.fidelity_sentence(absent)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mdiff_jax.evaluation import run, summary
+from mdiff_jax.evaluation import sample_folders, summary
 from mdiff_jax.runtime.workdir import Workdir
 
 
@@ -17,9 +17,9 @@ def test_the_summary_measures_and_says_where_everything_is(writable_root):
 
 def test_a_leaking_split_is_marked(root, trained):
     """Windows of the training part put into the test part are found, and the summary says so."""
-    assert run.leaking_share(trained) == 0
+    assert sample_folders.leaking_share(trained) == 0
     leaking = trained._replace(split=trained.split | {"test": trained.split["train"][:3] + trained.split["test"]})
-    assert run.leaking_share(leaking) == pytest.approx(3 / len(leaking.split["test"]))
+    assert sample_folders.leaking_share(leaking) == pytest.approx(3 / len(leaking.split["test"]))
     names = ("identity_real_test", "identity_generated", "chance", "windows_train", "windows_test", "windows_generated")
     figures = dict.fromkeys((*names, "seconds_per_image", "decoder_sample_timesteps"), 0.5)
     for share, said in ((0.0, False), (0.25, True)):

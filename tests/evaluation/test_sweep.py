@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mdiff_jax.evaluation import sweep
+from mdiff_jax.evaluation import plots, sweep
 from mdiff_jax.inference import model
 from mdiff_jax.runtime.errors import InputError
 
@@ -48,3 +48,20 @@ def test_a_sweep_chooses_the_quickest_of_those_that_are_as_good():
         sweep.choose_settings([*rows, good | {"kernel distance": 0.0}], real, "kernel distance")["kernel distance"]
         == 0.0
     )
+
+
+def test_figures_that_are_not_measured_decide_nothing(tmp_path):
+    real = {"accuracy": 0.9, "plausible": 0.8, "copies": 0.0}
+    row = real | {"seconds per image": 1.0, "recognised": 0.8, "settings": {"sample.eta": 0.0}}
+    rows = [row | {"accuracy": 0.5}, row]
+    assert sweep.choose_settings(rows, real, "kernel distance") is row
+    assert "| – |" in sweep.format_table(rows, real, 1)
+    plots.plot_frontier(tmp_path / "a.png", rows, real)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"trials": 3}', '{"trials": {"a": {}}}'])
+def test_a_damaged_sweep_is_named(tmp_path, text):
+    path = tmp_path / "steps.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"steps.json' is damaged .*: remove it"):
+        sweep.read_finished_trials(path, {})

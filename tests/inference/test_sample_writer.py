@@ -1,7 +1,11 @@
 """Laws of the folder that samples are written to: images, arrays, resuming, filters, several processes."""
 
+import errno
+import functools
 import json
 import os
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -12,9 +16,10 @@ import pytest
 from PIL import Image
 
 from mdiff_jax import load
-from mdiff_jax.data import builders, export, sources
-from mdiff_jax.inference import rejection, sample_writer
+from mdiff_jax.data import builders, export, render, sources
+from mdiff_jax.inference import provenance, rejection, sample_arrays, sample_writer
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import atomic_write
 
 PHYSICS = sample_writer.SaveOptions(filters=["physics"])
 
@@ -166,3 +171,103 @@ def test_bad_requests_are_refused(trained, tmp_path, users, n, says):
     with pytest.raises(InputError, match=says):
         sample_writer.write_samples(trained, users, n, 0, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_ends_in_one_line_and_the_next_call_goes_on(trained, tmp_path, monkeypatch):
+    """The limit on the size of files stands for a full disk: the sheet is larger, the images are smaller."""
+    options = sample_writer.SaveOptions(npz=True)
+
+    def write() -> list[Path]:
+        return sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s", options)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(render, "save_figure", save_large_file)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+        with pytest.raises(InputError, match=r"cannot be written \(.*\): 4 samples are there; .* goes on") as caught:
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "\n" not in str(caught.value) and not (tmp_path / "s" / "grid.png").exists()
+    assert not [path for path in (tmp_path / "s").rglob(".*") if path.is_file()], "nothing is half-written"
+    assert not json.loads((tmp_path / "s" / "provenance.json").read_text())["complete"]
+    monkeypatch.undo()
+    images = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("walker*.png")}
+    assert len(write()) == len(images) == 4 and all(p.stat().st_mtime_ns == t for p, t in images.items())
+    assert (tmp_path / "s" / "grid.png").is_file() and (tmp_path / "s" / "samples.npz").is_file()
+
+
+def save_large_file(figure, path) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(bytes(2**21))
+
+
+def test_a_disk_that_is_full_after_some_images(trained, tmp_path, monkeypatch):
+    write_image, calls = export.write_image, []
+
+    def fill(*args) -> None:
+        calls.append(args)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_image(*args)
+
+    monkeypatch.setattr(export, "write_image", fill)
+    with pytest.raises(InputError, match=r"No space left on device.*2 samples are there"):
+        sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s")
+    assert len(sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s")) == 4 and len(calls) == 3 + 2
+
+
+def test_folders_of_other_things_are_refused(trained, root, tmp_path):
+    """A folder of recordings, the working directory itself, a file, a data set's place that is taken."""
+    config = trained.config.copy_and_resolve_references()
+    config.data.path = str(tmp_path / "recordings")
+    model = trained._replace(config=config)
+    (tmp_path / "recordings" / "walker_01").mkdir(parents=True)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "s_tfds").mkdir()
+    (tmp_path / "s_tfds" / "mine").write_text("mine")
+    tfds = sample_writer.SaveOptions(tfds=True)
+    for folder, says in (
+        (tmp_path / "recordings", "folder of the recordings"),
+        (tmp_path / "recordings" / "new", "folder of the recordings"),
+        (root, "holds other files"),
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "s", "where --tfds writes"),
+    ):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(InputError, match=says):
+            sample_writer.write_samples(model, model.users, 1, 0, folder, tfds)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_image_or_array_is_named(trained, tmp_path):
+    files = sample_writer.write_samples(trained, trained.users, 1, 0, tmp_path, sample_writer.SaveOptions(npz=True))
+    good = files[0].read_bytes()
+    files[0].write_bytes(good[:60])
+    with pytest.raises(InputError, match=f"{files[0].name}' cannot be read.*remove it"):
+        sample_writer.write_samples(trained, trained.users, 1, 0, tmp_path)
+    Image.new("RGB", (8, 8)).save(files[0])
+    write_more = functools.partial(sample_writer.write_samples, trained, trained.users, 2, 0, tmp_path)
+    with pytest.raises(InputError, match="has another size than"):
+        write_more()
+    files[0].unlink()
+    assert len(write_more()) == 4 and files[0].read_bytes() == good
+    (tmp_path / "samples.npz").write_bytes((tmp_path / "samples.npz").read_bytes()[:99])
+    with pytest.raises(InputError, match=r"samples.npz' is damaged .* remove it"):
+        write_more(sample_writer.SaveOptions(npz=True))
+
+
+def test_packed_names_of_other_places_are_refused(tmp_path):
+    np.savez(tmp_path / "samples.npz", name=np.array(["../../escaped"]), spectrogram=np.zeros((1, 4, 4)))
+    with pytest.raises(InputError, match="names of other files"):
+        sample_arrays.unpack_arrays(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.npz"]
+
+
+@pytest.mark.parametrize("suffix", ["_like_.._strength1.0", "_like_" + "é" * 300, "_like_a\nb/../c\udcff"])
+def test_any_file_gives_a_folder_a_name(trained, tmp_path, suffix):
+    folder = provenance.default_folder(trained, tmp_path, 0, suffix)
+    assert folder.parent == tmp_path and folder.name.isprintable()
+    folder.mkdir()

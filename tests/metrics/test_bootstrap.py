@@ -31,3 +31,7 @@ def test_halves_of_next_to_nothing_share_pixels():
     places = np.arange(4)
     a, b = bootstrap.split_halves(np.zeros(4, int), np.zeros(4, int), places, 3, np.random.default_rng(0))
     assert a.sum() == b.sum() == 2 and bootstrap.share_pixels(a, b, places, 3)
+
+
+def test_one_walk_has_no_interval():
+    assert bootstrap.bootstrap_interval(np.array([1.0, 0.0]), np.zeros(2, int), seed=0) is None

@@ -48,3 +48,15 @@ def test_kernel_distance_by_hand_and_without_bias():
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
     far = distances.kernel_distance(rng.normal(size=(20, 4)), rng.normal(size=(20, 4)) + 2)
     assert far > np.max(values)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_metrics_without_enough_windows_are_named_with_their_need(count):
+    x, y = RNG.normal(size=(2, count, 3))
+    for full in (False, True):
+        measure, notes, lacking = distances.make_distance_measure(full, count)
+        values = measure(x, y)
+        assert len(values) == len(notes) and np.isfinite(values).all()
+        assert len(notes) + len(lacking) == (7 if full else 1)
+        assert all(needed > count for needed in lacking.values())
+        assert ("coverage" in notes) == (full and count > 5) and ("kernel distance" in notes) == (count > 1)

@@ -1,0 +1,100 @@
+"""The windows that are judged: which folder of samples, what is in it, and the real ones to compare with."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mdiff_jax.data import sources, splits
+from mdiff_jax.data.examples import read_examples
+from mdiff_jax.inference import provenance, user_windows
+from mdiff_jax.inference.model import Model
+from mdiff_jax.metrics.reference import WindowSet, to_grayscale
+from mdiff_jax.runtime.array_types import Windows
+from mdiff_jax.runtime.errors import InputError
+
+
+def find_newest_samples(parent: Path) -> Path:
+    """Returns the folder of plain samples that was finished last; InputError if there is none."""
+    by_time = sorted(parent.glob("*/provenance.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in by_time:
+        record = provenance.read_record(path.parent)
+        if record["complete"] and provenance.job_kind(record) == "plain":
+            return path.parent
+    others = f" (folders of other kinds or unfinished: {len(by_time)})" if by_time else ""
+    raise InputError(f"{parent} holds no finished plain samples{others}: run sample.py, or give --samples=FOLDER")
+
+
+def is_own(model: Model, folder: Path, files: np.ndarray) -> bool:
+    """Returns whether a folder holds finished samples of this model of single windows of users, and nothing else."""
+    record = provenance.read_record(folder)
+    return (
+        record is not None
+        and record["complete"]
+        and provenance.job_kind(record) in ("plain", "filter")
+        and record.get("data_fingerprint") == model.dataset.fingerprint
+        and set(files.tolist()) == record["files"].keys()
+    )
+
+
+def read_windows(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
+    """Reads images as anybody would who has only the files: (N, F, T) in [-1, 1], and users' indices."""
+    return read_sample_set(model, folder)[:2]
+
+
+def read_sample_set(model: Model, folder: Path) -> WindowSet:
+    """Reads images as `read_windows` does, with the files' names; users enrolled since training follow the trained
+    ones. InputError where the folder holds anything but single windows of the model's users.
+    """
+    if not folder.is_dir():
+        raise InputError(f"'{folder}' is no folder: give one with a folder of images for each user")
+    record, users = provenance.read_record(folder), (*model.users, *model.enrolled)
+    if record and (kind := provenance.job_kind(record)) in ("interpolate", "seconds"):
+        raise InputError(f"'{folder}' was sampled with --{kind}, single windows of users are judged: give another one")
+    present = [path.name for path in sources.list_visible(folder) if path.is_dir()]
+    if strangers := sorted(set(present) - set(users)):
+        raise InputError(f"'{folder}' holds '{strangers[0]}', which is no user of this model: remove it")
+    # samples have a column or a block of equal columns for each frame of the model
+    options = user_windows.read_options(model)._replace(native_frames=False)
+    items = [item for u in users if u in present for item in sources.scan_user(folder, folder / u, options.stft)]
+    if not items:
+        raise InputError(f"'{folder}' holds no windows of a user of this model: {', '.join(users)}")
+    windows = np.stack([window.mean(-1) for _, window, _ in read_examples(folder, items, options)])
+    indices = np.array([users.index(item.user) for item in items])
+    return WindowSet(windows, indices, files=np.array([item.file for item in items]))
+
+
+# ----------------------------------------------------------------------------- real windows
+
+
+def real_windows(model: Model, name: str) -> tuple[Windows, np.ndarray]:
+    """Returns real windows of a split as one channel (N, F, T), and users' indices."""
+    windows, users = model.windows(name)
+    return to_grayscale(windows), users
+
+
+def real_window_set(model: Model, name: str) -> WindowSet:
+    """Returns the same windows with their recordings, indices, files, and the configured gap; InputError if there are
+    none.
+    """
+    if not model.split[name]:
+        raise InputError(f"the split has no {name} windows: they are needed, give a share in data.fractions")
+    rows = model.dataset.rows(model.split[name])
+    recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
+    files = np.array(model.split[name])
+    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap)
+
+
+def enrolled_window_set(model: Model) -> WindowSet | None:
+    """Returns the windows kept of users who were enrolled; None without any."""
+    kept = {name: to_grayscale(adapter.windows) for name, adapter in model.enrolled.items()}
+    if not any(map(len, kept.values())):
+        return None
+    users = np.repeat(np.arange(len(kept)) + len(model.users), [len(x) for x in kept.values()])
+    files = [f"enrolled/{name}.npz#{i}" for name, x in kept.items() for i in range(len(x))]
+    return WindowSet(np.concatenate([*kept.values()]), users, files=np.array(files))
+
+
+def leaking_share(model: Model) -> float | None:
+    """Returns the share of test windows that share pixels with a training window; None if their order is unknown."""
+    share = splits.leaking_share(model.dataset, model.split, model.config.data.gap)
+    return None if np.isnan(share) else share

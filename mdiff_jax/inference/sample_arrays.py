@@ -1,0 +1,97 @@
+"""Scalar windows beside the images of a folder of samples: single files until all are there, then samples.npz, and
+from that a prepared data set.
+"""
+
+import hashlib
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mdiff_jax.data import builders, sources
+from mdiff_jax.inference.provenance import Record, Settings
+from mdiff_jax.inference.sampling_jobs import SamplingJob
+from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.workdir import atomic_write
+
+
+def tfds_folder(folder: Path) -> Path:
+    """Returns where the data set lies: beside the folder of samples."""
+    return folder.with_name(f"{folder.name}_tfds")
+
+
+def array_file(folder: Path, name: str) -> Path:
+    """Returns the file of one scalar window: in folders as those of the images, but hidden."""
+    return folder / ".windows" / f"{name}.npy"
+
+
+def write_array(path: Path, window: np.ndarray) -> None:
+    """Writes one window, whole or not at all."""
+    with atomic_write(path) as temporary:
+        np.save(temporary, window.astype(np.float32), allow_pickle=False)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Reads one window of `write_array`; InputError for a damaged one."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"'{path}' is damaged ({one_line(error)}): remove it and repeat the command") from None
+
+
+def unpack_arrays(folder: Path) -> None:
+    """Writes the windows of samples.npz as single files again, unless an interrupted call has left these."""
+    packed = folder / "samples.npz"
+    if not packed.is_file() or (folder / ".windows").is_dir():
+        return
+    try:
+        with packed.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            names, windows = [str(name) for name in file["name"]], file["spectrogram"]
+        inside = [not Path(name).is_absolute() and ".." not in Path(name).parts for name in names]
+        if not all(inside) or len(names) != len(windows):
+            raise ValueError("names of other files")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"'{packed}' is damaged ({one_line(error)}): remove it, and the same command makes it anew"
+        ) from None
+    for name, window in zip(names, windows, strict=True):
+        write_array(array_file(folder, name), window)
+
+
+def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
+    """Moves the single windows into samples.npz.
+
+    It holds spectrogram (n, F, T) in [-1, 1], name, user, sample_id, and the axes where known: velocity of each row in
+    m/s, time of each column in s.
+    """
+    about = {str(Path(file).with_suffix("")): record["files"][file] for file in sorted(record["files"])}
+    names = [name for name in about if array_file(folder, name).is_file()]
+    windows = np.stack([read_array(array_file(folder, name)) for name in names])
+    columns = {"spectrogram": windows, "name": np.array(names)}
+    columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
+    if (velocity := job.model.dataset.metadata["velocity"]) is not None:
+        columns["velocity"] = np.array(velocity)
+    if job.seconds is not None:
+        columns["time"] = (np.arange(windows.shape[2]) + 0.5) * (job.seconds / windows.shape[2])
+    with atomic_write(folder / "samples.npz") as temporary:
+        np.savez_compressed(temporary, **columns)
+    shutil.rmtree(folder / ".windows")
+
+
+def write_tfds(folder: Path, job: SamplingJob, settings: Settings) -> None:
+    """Writes samples.npz as the prepared data set `tfds_folder`, for `builders.open_prepared`."""
+    with np.load(folder / "samples.npz", allow_pickle=False) as file:
+        values = {name: file[name] for name in ("spectrogram", "user", "name")}
+    size = values["spectrogram"].shape[1:]
+    fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    def examples() -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
+        for user, name, window in zip(values["user"], values["name"], values["spectrogram"], strict=True):
+            item = sources.WindowSource(str(name), str(user), f"{Path(str(name)).name}/1", -1)
+            yield item, window[..., None], job.model.dataset.metadata | {"window_seconds": job.seconds}
+
+    builders.write_prepared(tfds_folder(folder), size, "scalar", fingerprint, len(values["name"]), examples)

@@ -1,0 +1,40 @@
+"""How scripts end."""
+
+import subprocess
+import sys
+
+import pytest
+
+LOST = """
+import gc, os, signal, sys, time
+from mdiff_jax.runtime import cli, preemption
+
+def lose(phase, info):
+    gc.callbacks.clear()
+    os.kill(os.getpid(), signal.{name})
+    for _ in range(1000):
+        pass
+
+def main():
+    gc.callbacks.append(lose)
+    gc.collect()
+    time.sleep(30)
+    print("lost")
+
+sys.argv = ["script"]
+{start}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "status"),
+    [
+        ("SIGINT", "cli.run(main)", 130),
+        ("SIGINT", "with preemption.PreemptionHandler(): cli.run(main)", 130),
+        ("SIGTERM", "with preemption.PreemptionHandler(): cli.run(main)", 143),
+    ],
+)
+def test_a_signal_that_a_callback_ignores_is_not_lost(name, start, status):
+    done = subprocess.run([sys.executable, "-c", LOST.format(name=name, start=start)], capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "stopped" in done.stderr and not done.stdout
