@@ -15,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -54,8 +55,9 @@ def _load_cached(path: Path, modified_ns: int, size: int) -> dict[str, np.ndarra
     check_size(size, path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        array = np.lib.format.open_memmap(path, "r")
-        return {"array": np.array(array)}
+        with path.open("rb") as file:
+            check_size(claimed_size(file), path)
+        return {"array": np.array(np.lib.format.open_memmap(path, "r"))}
     if suffix == ".npz":
         return load_npz(path)
     return DECODER.load(path)
@@ -75,16 +77,21 @@ def check_size(size: int, path: Path) -> None:
         raise InputError(f"'{path}' claims {claim}: give at most {limit / 2**30:.3g} GiB in a file")
 
 
+def claimed_size(file: IO[bytes]) -> int:
+    """Bytes of the array that the header of .npy claims."""
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
+    return math.prod(map(int, shape)) * dtype.itemsize
+
+
 def load_npz(path: Path) -> dict[str, np.ndarray]:
     """Loads .npz; the sizes that its directory and headers claim are checked before anything is allocated."""
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     with zipfile.ZipFile(path) as archive:
         check_size(sum(info.file_size for info in archive.infolist()), path)
         claimed = 0
         for name in archive.namelist():
             with archive.open(name) as member:
-                shape, _, dtype = headers[np.lib.format.read_magic(member)](member)
-                claimed += math.prod(map(int, shape)) * dtype.itemsize
+                claimed += claimed_size(member)
         check_size(claimed, path)
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -9,6 +9,7 @@ numbering starts a new recording. Where no name ends in a number, the order is u
 
 import contextlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -176,6 +177,8 @@ def parse_listed_window(root: Path, listing: Path, entry: dict[str, Any]) -> Win
     if not isinstance(name, str) or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"'{listing}' names {shorten(name)}, which is no file below 'images': correct the entry")
     path = root / "images" / name
+    if not os.path.lexists(path):
+        raise InputError(f"'{listing}' names {shorten(name)}, which is not there: restore it or remove the entry")
     if check_file(root, path).is_dir():
         raise InputError(f"'{listing}' names {shorten(name)}, which is a folder: correct the entry")
     for key in ("user_id", "recording"):
@@ -231,7 +234,8 @@ def check_users(items: list[WindowSource], root: Path) -> None:
     counts = Counter(item.user for item in items)
     listed = root.is_file() or (root / "metadata.json").exists()
     users = [*counts] if listed else [folder.name for folder in user_folders(root)]
-    check_user_names(users, root)
+    listing = root / "metadata.json"
+    check_user_names(users, listing if listing.is_file() else root)
     for user in users:
         if counts[user] < MIN_WINDOWS:
             raise InputError(f"user '{user}' has too few windows ({counts[user]}): give at least {MIN_WINDOWS}")
