@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import EnrollmentSettings, flatten, from_plain_dict, to_plain_dict, validate
+from mdiff_jax.config import EnrollmentSettings, flatten, from_plain_dict, to_plain_dict
 from mdiff_jax.data import arrays
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.validation import validate
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params, from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict, validate
+from mdiff_jax.config import Params, from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.runtime import parallel
@@ -19,6 +19,7 @@ from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.validation import validate
 
 
 class Model(NamedTuple):
