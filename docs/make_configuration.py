@@ -20,6 +20,23 @@ can be given on the command line as `--config.KEY=VALUE`; an unknown key is an e
 
 def text() -> str:
     """Returns docs/configuration.md."""
+    lines, section = [HEAD], None
+    for key, value, comment in default_rows():
+        first = key.split(".")[0] if "." in key else "General"
+        if first != section:
+            section = first
+            lines += [f"\n## {section}\n", "| key | default | |", "|---|---|---|"]
+        lines.append(f"| `{key}` | `{value}` | {comment.replace('|', ',')} |")
+    return "\n".join(lines) + "\n"
+
+
+def key_comments() -> dict[str, str]:
+    """Returns the comment of each dotted key."""
+    return {key: comment for key, _, comment in default_rows()}
+
+
+def default_rows() -> Iterator[tuple[str, str, str]]:
+    """Yields (dotted key, default, comment) of configs/default.py."""
     source = SOURCE.read_text()
     comments = {
         token.start[0]: token.string.removeprefix("# ")
@@ -27,14 +44,7 @@ def text() -> str:
         if token.type == tokenize.COMMENT
     }
     functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
-    lines, section = [HEAD], None
-    for key, value, comment in rows(functions, "get_config", "", comments):
-        first = key.split(".")[0] if "." in key else "General"
-        if first != section:
-            section = first
-            lines += [f"\n## {section}\n", "| key | default | |", "|---|---|---|"]
-        lines.append(f"| `{key}` | `{value}` | {comment.replace('|', ',')} |")
-    return "\n".join(lines) + "\n"
+    yield from rows(functions, "get_config", "", comments)
 
 
 def rows(functions: dict, name: str, prefix: str, comments: dict[int, str]) -> Iterator[tuple[str, str, str]]:

@@ -4,7 +4,6 @@ Upper bounds are generous: they keep a slip of the finger from taking all memory
 """
 
 import difflib
-import math
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,6 +13,7 @@ from mdiff_jax.models import layers
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.ranges import COUNT, SEED, Range
+from mdiff_jax.simulator import walkers
 
 STAGES = ("encoder", "prior", "decoder")
 CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES} | {
@@ -34,8 +34,6 @@ CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAG
     "sample.checkpoint": ("latest", "best"),
 }
 MAX_POSITIONS = 2**14  # that attend to each other: 1 GB of float32 for each head and example
-WALKER_COUNTS = ("num_users", "recordings_per_user", "windows_per_recording")
-MAX_WALKER_WINDOWS = 10**6
 
 # ----------------------------------------------------------------------------- ranges
 
@@ -110,12 +108,7 @@ DATA = {
     "stft.hop_frames": Range(int, 1, SIDE.high),
     "stft.span_db": Range(float, 1, 200),
     "stft.zero_row": Range(float, 0, 1, below=True),
-    "walkers.num_users": Range(int, 1, 1000),
-    "walkers.recordings_per_user": Range(int, 1, 1000),
-    "walkers.windows_per_recording": Range(int, 1, 1000),
-    "walkers.difficulty": Range(float, 0, 3),
-    "walkers.seed": SEED,
-}
+} | prefixed("walkers", walkers.RANGES)
 ENCODER = TRAINING | {
     "embedding_dim": WIDTH,
     "channels": WIDTHS,
@@ -189,8 +182,6 @@ def validate(config: ConfigDict) -> None:
         raise InputError(f"data.fractions is {tuple(data.fractions)}: give three shares that add up to 1")
     if data.fold >= data.folds:
         raise InputError(f"data.fold is {data.fold}: give 0 to {data.folds - 1}, below data.folds")
-    if math.prod(data.walkers[key] for key in WALKER_COUNTS) > MAX_WALKER_WINDOWS:
-        raise InputError(f"data.walkers are more than {MAX_WALKER_WINDOWS} windows in all: give smaller numbers")
     if len({str(decay) for decay in config.ema_decays}) < len(config.ema_decays):
         raise InputError(f"ema_decays is {tuple(config.ema_decays)}: give each decay once")
     if sample.ema_decay not in config.ema_decays:

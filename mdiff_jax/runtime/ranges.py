@@ -58,6 +58,7 @@ class Range(NamedTuple):
 
 SEED = Range(int, 0, 2**32 - 1)  # what a key of JAX distinguishes
 COUNT = Range(int, 1, 10**6)
+PROCESSES, PROCESS = Range(int, 1, 10**4), Range(int, 0, 10**4 - 1)  # number of processes, index of one
 
 
 def show(value: Any) -> str:
