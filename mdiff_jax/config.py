@@ -148,7 +148,7 @@ def to_plain_dict(config: ConfigDict) -> dict:
     return json.loads(config.to_json_best_effort())
 
 
-def from_plain_dict(values: dict) -> ConfigDict:
+def from_plain_dict(values: Any) -> ConfigDict:
     """The inverse of `to_plain_dict`, locked. InputError for anything else than the known keys, each in its range."""
     if not isinstance(values, dict):
         raise InputError(f"the configuration is {ranges.show(values)}: give keys and values")

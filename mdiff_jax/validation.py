@@ -169,8 +169,6 @@ def validate(config: ConfigDict) -> None:
 
     In this order: the keys, each value by itself (`CHOICES`, `RANGES`), values that have to agree.
     """
-    if not isinstance(config, ConfigDict):
-        raise InputError(f"the configuration is a {type(config).__name__}: let get_config() return a ConfigDict")
     check_values(config.to_dict())
     for name in ("encoder", "decoder"):
         check_levels(config, name)
@@ -200,16 +198,22 @@ def check_values(values: dict[str, Any]) -> None:
     """Raises InputError for the first key of a nested dict that is unknown or missing, or has a value out of range."""
     values = flatten(values)
     known = RANGES.keys() | CHOICES.keys()
-    for key in sorted(values.keys() - known):
-        near = difflib.get_close_matches(key, known, 1, cutoff=0.0)[0]
-        raise InputError(f"'{key}' is not a key of the configuration: remove it, or did you mean '{near}'?")
+    for key, value in values.items():
+        check_value(key, value)
     for key in sorted(known - values.keys()):
         raise InputError(f"the configuration has no value for '{key}': take it over from configs/default.py")
-    for key, allowed in CHOICES.items():
-        if values[key] not in allowed:
-            raise InputError(f"{key} is {ranges.show(values[key])}: give one of {', '.join(allowed)}")
-    for key, allowed in RANGES.items():
-        allowed.check(key, values[key])
+
+
+def check_value(key: str, value: Any) -> None:
+    """Raises InputError for a dotted key that is unknown, or has a value that it cannot have."""
+    if key in CHOICES:
+        if value not in CHOICES[key]:
+            raise InputError(f"{key} is {ranges.show(value)}: give one of {', '.join(CHOICES[key])}")
+    elif key in RANGES:
+        RANGES[key].check(key, value)
+    else:
+        near = difflib.get_close_matches(key, RANGES.keys() | CHOICES.keys(), 1, cutoff=0.0)
+        raise InputError(f"'{key}' is not a key of the configuration: remove it, or did you mean '{near[0]}'?")
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

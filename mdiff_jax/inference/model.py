@@ -11,15 +11,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params, from_plain_dict, lists_to_tuples, parameter_shapes, to_plain_dict
+from mdiff_jax.config import Params, from_plain_dict, parameter_shapes, to_plain_dict
 from mdiff_jax.data import builders, export, splits
-from mdiff_jax.inference import denoisers, pipeline, user_adapters
+from mdiff_jax.inference import chosen_settings, denoisers, pipeline, user_adapters
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.validation import validate
+from mdiff_jax.validation import check_value, validate
 
 
 class Model(NamedTuple):
@@ -144,9 +144,10 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     workdir = Workdir(root)
     config = from_plain_dict(workdir.read_config())
     encoder_decay = config.sample.ema_decay  # of the encoder that prior and decoder were trained with
-    if workdir.chosen.is_file():  # by a sweep, as defaults of sampling
-        config.update_from_flattened_dict(lists_to_tuples(json.loads(workdir.chosen.read_text())))
-    config.update_from_flattened_dict(settings or {})
+    config.update_from_flattened_dict(chosen_settings.read_chosen(workdir.chosen, to_plain_dict(config)))
+    for key, value in (settings or {}).items():
+        check_value(key, value)
+        config.update_from_flattened_dict({key: value})
     validate(config)
 
     # ------------------------------------------------------------------- checkpoints

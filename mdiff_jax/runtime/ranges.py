@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mdiff_jax.runtime.errors import InputError
 
-NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", tuple: "list"}
+NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", tuple: "pair"}
 TYPES = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str, tuple: tuple | list}
 
 
