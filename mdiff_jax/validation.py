@@ -187,6 +187,8 @@ def validate(config: ConfigDict) -> None:
     interval = tuple(sample.guidance_interval)
     if interval and not (len(interval) == 2 and interval[0] < interval[1]):
         raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
+    if sample.eta and sample.sampler != "ddim":
+        raise InputError(f"sample.eta is {sample.eta}: with sample.sampler {sample.sampler} give 0, it is for ddim")
     if enrollment.min_windows > enrollment.max_windows:
         raise InputError(
             f"enrollment.min_windows is {enrollment.min_windows}: give at most {enrollment.max_windows} "
