@@ -29,16 +29,13 @@ def run(main: Callable[[], None], list_keys: Callable[[], str] | None = None) ->
         argv = find_config_file(sys.argv)
         wants_help = any(argument in HELP for argument in argv)
         logging.set_verbosity(logging.FATAL)  # of libraries; what matters is raised
-        rest = parse_flags([argument for argument in argv if argument not in HELP])
+        parse_flags([argument for argument in argv if argument not in HELP])
         logging.set_verbosity(logging.FATAL)
-        if wants_help:
-            print(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
-            if list_keys is not None and config_option(argv)[1]:
-                print(f"\n{list_keys()}")
-        elif len(rest) > 1:
-            raise InputError(f"'{rest[1]}' is not a flag: flags are written --name=value")
-        else:
-            main()
+        if not wants_help:
+            return main()
+        print(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
+        if list_keys is not None and config_option(argv)[1]:
+            print(f"\n{list_keys()}")
 
     guard(start)
 
@@ -189,8 +186,8 @@ def add_check(holder: flags.FlagHolder, check: Callable[[str, Any], None]) -> No
     flags.register_validator(holder.name, passes)
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the flags; returns the other arguments. InputError if a flag, or the configuration file, is wrong."""
+def parse_flags(argv: list[str]) -> None:
+    """Parses the flags. InputError if a flag or the configuration file is wrong, or something is no flag."""
     try:
         rest = flags.FLAGS(argv)
     except InputError:
@@ -203,7 +200,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         raise InputError(explain_configuration(argv, str(error).strip().partition("\n")[0])) from None
     if config_option(argv)[1] is not None and is_broken(flags.FLAGS["config"].value):
         raise InputError(explain_configuration(argv, "--config cannot be read"))
-    return rest
+    if len(rest) > 1:
+        raise InputError(f"'{rest[1]}' is not a flag: flags are written --name=value")
 
 
 # ----------------------------------------------------------------------------- configuration files
