@@ -126,7 +126,7 @@ def parse(monkeypatch):
         ("sample", ["--batch_size=-3"], "--batch_size is -3"),
         ("sample", ["--num_samples_per_user=0"], "--num_samples_per_user is 0"),
         ("sample", ["--sample_timesteps=1000000000"], "--sample_timesteps is 1000000000"),
-        ("sample", ["--seconds=1e5"], "--seconds is 100000.0: give a number above 0 to 600"),
+        ("sample", ["--seconds=1e5"], "--seconds is 100000.0: give a number above 0, at most 600"),
         ("sample", ["--seconds=nan"], "--seconds is nan"),
         ("sample", ["--interpolate=a,b", "--interpolate_steps=1000000"], "--interpolate_steps is 1000000"),
         ("sample", ["--interpolate=a,b", "--user_ids=c"], "--user_ids does not go with --interpolate"),

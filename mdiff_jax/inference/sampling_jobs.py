@@ -184,7 +184,9 @@ def long_walks(
     (`editing.overlapping_windows`). `window_duration` [s] is for data sets that do not say how long a window is.
     """
     SECONDS.check("seconds", seconds)
-    duration = window_seconds(model) if window_duration is None else window_duration
+    if window_duration is not None:
+        SECONDS.check("window_seconds", window_duration)
+    duration = window_duration or window_seconds(model)
     if duration is None:
         raise InputError(
             "the recordings do not say how long a window is: give --window_seconds, about 2.1 at four steps"

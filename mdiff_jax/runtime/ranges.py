@@ -42,18 +42,18 @@ class Range(NamedTuple):
 
     def describe(self) -> str:
         """Returns the range in words: 'a whole number from 1 to 100'."""
-        bounds = []
+        bounds = ""
         if math.isfinite(self.low):
-            bounds.append(f"above {self.low:.15g}" if self.above else f"from {self.low:.15g}")
+            bounds += f" {'above' if self.above else 'from'} {self.low:.15g}"
         if math.isfinite(self.high):
-            bounds.append(f"below {self.high:.15g}" if self.below else f"to {self.high:.15g}")
+            bounds += f"{', below' if self.below else ', at most' if self.above else ' to'} {self.high:.15g}"
         kind = NAMES[self.kind]
         if self.length is None:
-            return " ".join([kind if self.kind in (bool, str) else f"a {kind}", *bounds])
+            return kind if self.kind in (bool, str) else f"a {kind}{bounds}"
         least, most = self.length
         count = f"{least}" if least == most else f"{least} to {most}"
         each = f"values, each {kind}" if self.kind in (bool, str) else f"{kind}s"
-        return " ".join([count, each, *bounds])
+        return f"{count} {each}{bounds}"
 
 
 SEED = Range(int, 0, 2**32 - 1)  # what a key of JAX distinguishes
