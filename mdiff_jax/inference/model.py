@@ -142,7 +142,11 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     """
     # ------------------------------------------------------------------- configuration
     workdir = Workdir(root)
-    config = from_plain_dict(workdir.read_config())
+    values = workdir.read_config()
+    try:
+        config = from_plain_dict(values)
+    except InputError as error:
+        raise InputError(f"{workdir.config}: {error}") from None
     encoder_decay = config.sample.ema_decay  # of the encoder that prior and decoder were trained with
     config.update_from_flattened_dict(chosen_settings.read_chosen(workdir.chosen, to_plain_dict(config)))
     for key, value in (settings or {}).items():

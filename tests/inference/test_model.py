@@ -1,5 +1,6 @@
 """Laws of a trained model as one object: cheap to import, compiled once, its settings changed by the caller."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_settings_go_over_those_of_the_working_directory(root, trained):
     assert load(root, {"decoder.sample_timesteps": 5}).config.decoder.sample_timesteps == 5
     with pytest.raises(InputError, match="is not among ema_decays"):
         load(root, {"sample.ema_decay": 0.5})
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"decoder": None}, {"decoder": {"timesteps": 10**9}}, {"unknown": 1}])
+def test_a_configuration_that_cannot_be_is_refused_by_file_and_key(writable_root, change):
+    path = writable_root / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=rf"config\.json: .*{next(iter(change))}") as error:
+        load(writable_root)
+    assert "\n" not in str(error.value)
 
 
 def test_given_windows_are_embedded_as_training_standardised_them(trained):

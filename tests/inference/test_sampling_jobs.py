@@ -87,9 +87,9 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
 
 def test_a_strength_that_cannot_be_leaves_nothing_behind(trained, windows, tmp_path):
     job = sampling_jobs.variations(
-        trained, user_windows.read_user_windows(trained, next(windows.glob("*.png")), "walker_01"), 0.0, 1, 0
+        trained, user_windows.read_user_windows(trained, next(windows.glob("*.png")), "walker_01"), 1e-6, 1, 0
     )
-    with pytest.raises(InputError, match="strength = 0"):
+    with pytest.raises(InputError, match="strength = 1e-06"):
         sample_writer.write_job(job, 0, tmp_path)
     assert not list(tmp_path.iterdir())
 
