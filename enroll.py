@@ -15,6 +15,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. R
 NAME = flags.DEFINE_string("name", None, "Name of the new user. Required.")
 PATH = flags.DEFINE_string("path", None, "Folder or file with windows of that user, plotted as the recordings are.")
 
+cli.require_paths(WORKDIR, folders=True)
+cli.require_paths(PATH)
+
 
 def main() -> None:
     for flag in (WORKDIR, NAME, PATH):

@@ -15,6 +15,7 @@ from mdiff_jax.diffusion import samplers
 from mdiff_jax.evaluation import run, sweep
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.validation import SAMPLES_PER_USER, SAMPLING_STEPS, SCALE
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py.")
 SWEEP = flags.DEFINE_enum("sweep", None, list(sweep.SWEEP_KINDS), "Compares sampling settings on validation windows.")
@@ -34,12 +35,26 @@ FEATURES = flags.DEFINE_string(
     "features", None, "module:function of your own, windows (N, F, T) in [-1, 1] to features (N, D), for distances."
 )
 
+SWEEP_FLAGS = (SWEEP_STEPS, SWEEP_SAMPLERS, SWEEP_SCALES, SWEEP_COUNT)
+
+cli.limit(SAMPLES_PER_USER, SWEEP_COUNT)
+cli.require_paths(WORKDIR, folders=True)
+cli.require_paths(SAMPLES)
+
 
 def main() -> None:
     if WORKDIR.value is None:
         raise InputError("give --workdir=DIR, the working directory of train.py")
+    cli.require_together(*((flag, SWEEP) for flag in SWEEP_FLAGS))
     if SWEEP.value is not None:
-        steps, scales = [int(n) for n in SWEEP_STEPS.value], [float(s) for s in SWEEP_SCALES.value]
+        for flag in (SAMPLES, AUGMENTATION, FEATURES):
+            if flag.present:
+                raise InputError(f"--sweep and --{flag.name} do not go together: give one of them")
+        steps = cli.parse_numbers(SWEEP_STEPS, SAMPLING_STEPS._replace(length=(1, 100)))
+        scales = cli.parse_numbers(SWEEP_SCALES, SCALE._replace(length=(1, 100)))
+        if not SWEEP_SAMPLERS.value or set(SWEEP_SAMPLERS.value) - set(samplers.METHODS):
+            given = ",".join(SWEEP_SAMPLERS.value)
+            raise InputError(f"--sweep_samplers={given}: give any of {', '.join(samplers.METHODS)}")
         print(sweep.run_sweep(WORKDIR.value, SWEEP.value, steps, SWEEP_SAMPLERS.value, scales, SWEEP_COUNT.value))
         return
     samples = None if SAMPLES.value is None else Path(SAMPLES.value)
@@ -52,9 +67,12 @@ def import_function(name: str) -> Callable:
     module, _, attribute = name.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        function = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the module is the user's own
         raise InputError(f"--features={name}: {error}; give module:function, a file module.py here") from None
+    if not callable(function):
+        raise InputError(f"--features={name} is a {type(function).__name__}: give a function of windows (N, F, T)")
+    return function
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from absl import flags
 from mdiff_jax import load
 from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
-from mdiff_jax.runtime import cli, parallel
+from mdiff_jax.runtime import cli, parallel, ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.validation import RANGES
 
 # --- users and number of samples
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. Required.")
@@ -59,15 +60,44 @@ FORMAT = flags.DEFINE_string("format", "png", "Format of the images: png or jpg.
 NPZ = flags.DEFINE_bool("npz", False, "Also write samples.npz: scalar windows, users, axes.")
 TFDS = flags.DEFINE_bool("tfds", False, "Also write samples.npz and, beside the folder, the data set FOLDER_tfds.")
 
+KEYS = {  # that flags change in the configuration of the working directory
+    "sample.num_samples_per_user": COUNT,
+    "prior.sample_timesteps": STEPS,
+    "decoder.sample_timesteps": STEPS,
+    "sample.cond_scale": COND_SCALE,
+    "sample.prior_cond_scale": PRIOR_COND_SCALE,
+    "sample.guidance_rescale": GUIDANCE_RESCALE,
+    "sample.sampler": SAMPLER,
+    "sample.eta": ETA,
+    "sample.spacing": SPACING,
+    "sample.ema_decay": EMA_DECAY,
+    "sample.batch_size": BATCH_SIZE,
+    "precision": PRECISION,
+}
+
+for key in RANGES.keys() & (KEYS.keys() - {"prior.sample_timesteps"}):
+    cli.limit(RANGES[key], KEYS[key])
+cli.limit(ranges.SEED, SEED)
+cli.limit(ranges.PROCESSES, PROCESSES)
+cli.limit(ranges.PROCESS, PROCESS)
+cli.limit(sampling_jobs.STRIP_WINDOWS, INTERPOLATE_STEPS)
+cli.limit(sampling_jobs.STRENGTHS, STRENGTH)
+cli.limit(sampling_jobs.SECONDS, SECONDS, WINDOW_SECONDS)
+cli.require_paths(WORKDIR, OUTPUT_DIR, folders=True)
+cli.require_paths(LIKE)
+
 
 def main() -> None:
     if WORKDIR.value is None:
         raise InputError("give --workdir=DIR, the working directory of train.py")
+    cli.require_together((INTERPOLATE_STEPS, INTERPOLATE), (STRENGTH, LIKE), (WINDOW_SECONDS, SECONDS))
+    if INTERPOLATE.value and USER_IDS.present:
+        raise InputError("--user_ids does not go with --interpolate, which names its users itself: remove one of them")
     modes = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
     if len(modes) > 1:
         raise InputError(f"{modes[0]} and {modes[1]} do not go together: give one of them")
     parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    model = load(WORKDIR.value, {key: value for key, value in settings().items() if value is not None})
+    model = load(WORKDIR.value, settings())
 
     # ------------------------------------------------------------------- sample
     count, seed = model.config.sample.num_samples_per_user, SEED.value
@@ -91,34 +121,12 @@ def main() -> None:
 
 
 def settings() -> dict[str, Any]:
-    """Returns the keys that the flags change in the configuration of the working directory; None: unchanged."""
-    return {
-        "sample.num_samples_per_user": COUNT.value,
-        "prior.sample_timesteps": STEPS.value,
-        "decoder.sample_timesteps": STEPS.value,
-        "sample.cond_scale": COND_SCALE.value,
-        "sample.prior_cond_scale": PRIOR_COND_SCALE.value,
-        "sample.guidance_interval": parse_guidance_interval(),
-        "sample.guidance_rescale": GUIDANCE_RESCALE.value,
-        "sample.sampler": SAMPLER.value,
-        "sample.eta": ETA.value,
-        "sample.spacing": SPACING.value,
-        "sample.ema_decay": EMA_DECAY.value,
-        "sample.batch_size": BATCH_SIZE.value,
-        "precision": PRECISION.value,
-    }
-
-
-def parse_guidance_interval() -> tuple[float, ...] | None:
-    """Returns the log-SNRs of --guidance_interval; empty: guidance everywhere."""
-    if GUIDANCE_INTERVAL.value is None:
-        return None
-    try:
-        return tuple(float(x) for x in GUIDANCE_INTERVAL.value)
-    except ValueError:
-        raise InputError(
-            f"--guidance_interval={','.join(GUIDANCE_INTERVAL.value)}: give LOW,HIGH, as in -3,5"
-        ) from None
+    """Returns the keys that the given flags change, with their values."""
+    given = {key: flag.value for key, flag in KEYS.items() if flag.value is not None}
+    if GUIDANCE_INTERVAL.value is not None:  # empty: guidance everywhere
+        interval = cli.parse_numbers(GUIDANCE_INTERVAL, RANGES["sample.guidance_interval"])
+        given["sample.guidance_interval"] = tuple(interval)
+    return given
 
 
 def make_job(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:

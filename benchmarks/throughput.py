@@ -21,11 +21,12 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mdiff_jax.config import init_parameters, spectrogram_shape, validate
+from mdiff_jax.config import init_parameters, spectrogram_shape
 from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import cli, parallel, prng
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import stages
+from mdiff_jax.validation import validate
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Any of float32, bfloat16, float16.")

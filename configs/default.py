@@ -1,6 +1,7 @@
 """The complete configuration: every key with its default. The other configurations change only what differs.
 
-`data.path` must be given. Sizes are those of `gait.py` (256x256, one 16 GB GPU).
+`data.path` must be given. Sizes are those of `gait.py` (256x256, one 16 GB GPU). The values that a key can have are in
+`mdiff_jax/validation.py`, and beside these comments in `docs/configuration.md`.
 """
 
 from ml_collections import ConfigDict
@@ -158,7 +159,7 @@ def sample() -> dict:
         "threshold": "clip",  # of the decoder's estimates: clip, or dynamic (Saharia et al. 2022)
         "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
-        "eta": 0.0,  # noise of DDIM: 0: none; 1: as much as DDPM
+        "eta": 0.0,  # noise of the sampler ddim, no other: 0: none; 1: as much as DDPM
         "batch_size": 32,  # samples per batch, over all devices
         "ema_decay": 0.999,  # of the average to sample with, one of ema_decays; the first time also the encoder's
         "checkpoint": "best",  # of prior and decoder: best (lowest validation loss) or latest

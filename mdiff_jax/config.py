@@ -1,42 +1,28 @@
-"""Configuration → networks, noise schedules, parameter shapes; its validation and its form as JSON.
+"""Configuration → networks, noise schedules, parameter shapes; its form as JSON.
 
 The only reader of the model's part of a configuration that builds networks.
 """
 
 import functools
 import json
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
 from ml_collections import ConfigDict
 
-from mdiff_jax.diffusion import gaussian, samplers, schedules
-from mdiff_jax.models import layers
+from mdiff_jax.diffusion import schedules
 from mdiff_jax.models.encoder import CosineClassifier, Encoder
 from mdiff_jax.models.prior import PriorTransformer
 from mdiff_jax.models.unet import UNet
+from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.array_types import Key
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.validation import STAGES, check_values, flatten
 
-STAGES = ("encoder", "prior", "decoder")
-CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES} | {
-    "precision": ("float32", "bfloat16", "float16"),
-    "stage": ("all", *STAGES),
-    "attention": ("einsum", "cudnn"),
-    "remat": layers.REMAT,
-    "data.kind": ("folder", "walkers"),
-    "data.channels": ("scalar", "rgb"),
-    "prior.schedule": ("cosine", "linear"),
-    "decoder.schedule": ("cosine", "linear"),
-    "decoder.prediction": gaussian.PREDICTIONS,
-    "decoder.weighting": gaussian.WEIGHTINGS,
-    "sample.sampler": samplers.METHODS,
-    "sample.spacing": schedules.SPACINGS,
-    "sample.threshold": ("clip", "dynamic"),
-    "sample.checkpoint": ("latest", "best"),
-}
+MAX_PARAMETERS = 2 * 10**9  # of a network: 8 GB, and four times as much to train it
+MAX_BATCH_VALUES = 4 * 10**9
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
 Params = dict[str, Any]  # a tree of parameters, by Flax module names
@@ -137,62 +123,24 @@ def decoder_schedule(config: ConfigDict, timesteps: int | None = None) -> schedu
     )
 
 
-# ----------------------------------------------------------------------------- validation
+# ----------------------------------------------------------------------------- size and form
 
 
-def validate(config: ConfigDict) -> None:
-    """Raises InputError for the first value that cannot work, before anything is made."""
-    for key, allowed in CHOICES.items():
-        value = functools.reduce(lambda node, k: node[k], key.split("."), config)
-        if value not in allowed:
-            raise InputError(f"{key} is {value!r}: give one of {', '.join(allowed)}")
-    if len(config.data.image_size) != 2:
-        raise InputError(f"data.image_size is {tuple(config.data.image_size)}: give two numbers, (rows, frames)")
-    fractions = config.data.fractions
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise InputError(f"data.fractions is {tuple(fractions)}: give three shares above 0 that add up to 1")
-    rows, frames = config.data.image_size
-    for name in ("encoder", "decoder"):
-        c = config[name]
-        unit = c.patch * 2 ** (len(c.channels) - 1)
-        if rows % unit or frames % unit:
-            raise InputError(
-                f"data.image_size is {(rows, frames)}: with {name}.patch {c.patch} and {len(c.channels)} levels both "
-                f"must be multiples of {unit}"
-            )
-    if len(config.decoder.attention) != len(config.decoder.channels):
-        raise InputError("decoder.attention needs one true or false for each of decoder.channels")
-    if config.prior.width % config.prior.heads:
-        raise InputError(f"prior.width {config.prior.width} must be a multiple of prior.heads {config.prior.heads}")
-    if config.sample.ema_decay not in config.ema_decays:
-        raise InputError(f"sample.ema_decay {config.sample.ema_decay} is not among ema_decays {config.ema_decays}")
-    for name in ("prior", "decoder"):
-        steps, most = config[name].sample_timesteps, config[name].timesteps
-        if not 1 <= steps <= most:
-            raise InputError(f"{name}.sample_timesteps is {steps}: give 1 to {most} ({name}.timesteps)")
-        if not 0.0 <= config[name].cond_drop_prob < 1.0:
-            raise InputError(f"{name}.cond_drop_prob is {config[name].cond_drop_prob}: give 0 to less than 1")
-        for pair in config[name].curriculum:
-            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] >= 2 and pair[1] >= 1):
-                raise InputError(
-                    f"{name}.curriculum holds {pair!r}: give pairs of (timesteps, epochs), ((250, 10), (1000, 50))"
-                )
-        if config[name].accumulate < 1:
-            raise InputError(f"{name}.accumulate is {config[name].accumulate}: give at least 1")
-    if config.decoder.zero_terminal_snr and config.decoder.prediction == "eps":
-        raise InputError("decoder.prediction is 'eps': with decoder.zero_terminal_snr give v or x0")
-    interval, rescale = config.sample.guidance_interval, config.sample.guidance_rescale
-    if interval and not (len(interval) == 2 and interval[0] < interval[1]):
-        raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
-    if not 0 <= rescale <= 1:
-        raise InputError(f"sample.guidance_rescale is {rescale}: give 0 to 1")
+def check_size(config: ConfigDict) -> None:
+    """Raises InputError for networks or batches that no machine holds; traces the networks, in about a second."""
+    values = math.prod(spectrogram_shape(config))
     for name in STAGES:
-        for key in ("epochs", "batch_size"):
-            if config[name][key] < 1:
-                raise InputError(f"{name}.{key} is {config[name][key]}: give at least 1")
-    for key in ("min_windows", "max_windows", "steps", "prior_batch_size", "decoder_batch_size"):
-        if config.enrollment[key] < 1:
-            raise InputError(f"enrollment.{key} is {config.enrollment[key]}: give at least 1")
+        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameter_shapes(config, name, 2)))
+        if count > MAX_PARAMETERS:
+            raise InputError(
+                f"{name} has {count:.2g} parameters: give at most {MAX_PARAMETERS:.2g}, by smaller widths in {name}"
+            )
+    for name in ("encoder", "decoder", "sample"):
+        if config[name].batch_size * values > MAX_BATCH_VALUES:
+            raise InputError(
+                f"{name}.batch_size is {config[name].batch_size}: a batch of windows of this data.image_size has "
+                f"{config[name].batch_size * values:.2g} values, give at most {MAX_BATCH_VALUES:.2g}"
+            )
 
 
 def to_plain_dict(config: ConfigDict) -> dict:
@@ -200,9 +148,13 @@ def to_plain_dict(config: ConfigDict) -> dict:
     return json.loads(config.to_json_best_effort())
 
 
-def from_plain_dict(values: dict) -> ConfigDict:
-    """The inverse of `to_plain_dict`, locked: an unknown key raises."""
-    return ConfigDict(lists_to_tuples({"enrollment": EnrollmentSettings()._asdict()} | values)).lock()
+def from_plain_dict(values: Any) -> ConfigDict:
+    """The inverse of `to_plain_dict`, locked. InputError for anything else than the known keys, each in its range."""
+    if not isinstance(values, dict):
+        raise InputError(f"the configuration is {ranges.show(values)}: give keys and values")
+    defaults = {"enrollment": EnrollmentSettings()._asdict()}
+    check_values(defaults | values)
+    return ConfigDict(lists_to_tuples(defaults | values)).lock()
 
 
 def lists_to_tuples(value: Any) -> Any:
@@ -210,11 +162,6 @@ def lists_to_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: lists_to_tuples(v) for k, v in value.items()}
     return tuple(map(lists_to_tuples, value)) if isinstance(value, list) else value
-
-
-def flatten(values: dict) -> dict[str, Any]:
-    """{'a': {'b': 1}} → {'a.b': 1}."""
-    return traverse_util.flatten_dict(values, sep=".")
 
 
 # ----------------------------------------------------------------------------- two runs in one working directory

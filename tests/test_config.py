@@ -1,25 +1,24 @@
 """Every configuration loads, has the default's keys, and is valid; a typo is refused with the nearest key."""
 
 import importlib
-import os
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
+from mdiff_jax import validation
 from mdiff_jax.config import (
     EnrollmentSettings,
     check_same_configuration,
+    check_size,
     flatten,
     from_plain_dict,
     to_plain_dict,
-    validate,
 )
-from mdiff_jax.data import arrays
-from mdiff_jax.runtime import cli
+from mdiff_jax.data import arrays, splits
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.validation import check_value, validate
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
@@ -81,36 +80,103 @@ def test_every_key_of_the_default_has_a_comment():
         ("encoder.optimizer.schedule", "cos", "encoder.optimizer.schedule"),
         ("attention", "flash", "attention"),
         ("data.fractions", (0.9, 0.2, 0.1), "data.fractions"),
+        ("seed", 2**32, "0 to 4294967295"),
+        ("seed", -1, "seed"),
+        ("seed", True, "seed is True"),
+        ("decoder.timesteps", 10**9, "2 to 100000"),
+        ("sample.cond_scale", float("inf"), "sample.cond_scale"),
+        ("sample.cond_scale", float("nan"), "sample.cond_scale"),
+        ("sample.batch_size", -3, "sample.batch_size"),
+        ("encoder.temperature", 0.0, "encoder.temperature"),
+        ("encoder.augment.mask", -0.1, "encoder.augment.mask"),
+        ("prior.optimizer.learning_rate", -1.0, "prior.optimizer.learning_rate"),
+        ("ema_decays", (), "1 to 8 numbers"),
+        ("ema_decays", (0.999, 1.0), "below 1"),
+        ("ema_decays", (0.999, 0.999), "once"),
+        ("data.folds", 0, "data.folds"),
+        ("data.fold", 1, "0 to 0"),
+        ("data.stft.hop_frames", 0, "data.stft.hop_frames"),
+        ("data.walkers.difficulty", 1e9, "data.walkers.difficulty"),
+        ("data.split_by", "luck", "data.split_by"),
+        ("decoder.channels", (16, 10**6), "decoder.channels"),
+        ("decoder.head_width", 0, "decoder.head_width"),
+        ("decoder.curriculum", ((250, 0),), "epochs is 0"),
+        ("decoder.curriculum", (250, 10), "pairs"),
+        ("enrollment.min_windows", 21, "at most 20"),
+        ("summary.grid_columns", 10**6, "summary.grid_columns"),
+        ("attention", "cudnn", "precision float16 or bfloat16"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_its_key(key, value, says):
-    values = config().unlock()
+    values = config()
     values.update_from_flattened_dict({key: value})
     with pytest.raises(InputError, match=says) as error:
         validate(values)
     assert "\n" not in str(error.value)
 
 
+def test_every_key_has_a_range_or_choices_and_a_default_inside():
+    keys = flatten(config("default").to_dict()).keys()
+    assert keys == validation.RANGES.keys() | validation.CHOICES.keys()
+    assert not validation.RANGES.keys() & validation.CHOICES.keys()
+    for key, value in flatten(config("default").to_dict()).items():
+        check_value(key, value)
+    assert validation.CHOICES["data.split_by"] == splits.SPLIT_RULES
+
+
+def test_heads_divide_the_channels_of_their_level():
+    values = config()
+    values.decoder.update(channels=(70, 48), head_width=20)
+    validate(values)  # attention at the second level alone, 24 a head
+    values.decoder.attention = (True, False)
+    with pytest.raises(InputError, match=r"decoder\.head_width 20"):
+        validate(values)
+
+
+def test_attention_over_too_many_positions_is_refused():
+    values = config()
+    values.data.image_size = (512, 512)
+    values.decoder.patch = 1
+    with pytest.raises(InputError, match="of 65536 positions"):
+        validate(values)
+
+
+def test_networks_and_batches_that_no_machine_holds_are_refused():
+    values = config()
+    values.decoder.update(channels=(4096, 4096), blocks=8)
+    with pytest.raises(InputError, match=r"decoder has .* parameters"):
+        check_size(values)
+    values = config()
+    values.data.image_size, values.sample.batch_size = (4096, 4096), 2**16
+    values.encoder.update(patch=64, channels=(8,), embedding_dim=8)
+    values.decoder.update(patch=64, channels=(8,), attention=(False,))
+    with pytest.raises(InputError, match=r"sample\.batch_size"):
+        check_size(values)
+
+
 @pytest.mark.parametrize(
-    ("argument", "says"),
+    ("change", "says"),
     [
-        ("--config.decoder.epoch=3", "unknown configuration key 'decoder.epoch': did you mean 'decoder.epochs'?"),
-        ("--config.data.walkers.users=3", "did you mean 'data.walkers.num_users'"),
-        ("--config.decoder.epochs=many", "decoder.epochs"),
-        ("--worksdir=x", "did you mean --workdir?"),
-        ("stray", "is not a flag"),
+        (lambda values: [1], "keys and values"),
+        (lambda values: None, "keys and values"),
+        (lambda values: {}, "no value for"),
+        (lambda values: {k: v for k, v in values.items() if k != "prior"}, "no value for 'prior"),
+        (lambda values: values | {"prior": 3}, "'prior' is not a key"),
+        (lambda values: values | {"prior": None}, "'prior' is not a key"),
+        (lambda values: values | {"seed": {"a": 1}}, "'seed.a' is not a key"),
+        (lambda values: values | {"sede": 1}, "did you mean 'seed'"),
+        (lambda values: values | {"seed": None}, "seed is None"),
+        (lambda values: values | {"seed": "1"}, "seed is '1'"),
+        (lambda values: values | {"precision": [1]}, "precision is"),
+        (lambda values: values | {"dry_run": 1}, "true or false"),
+        (lambda values: values | {"ema_decays": 0.999}, "ema_decays is 0.999"),
+        (lambda values: values | {"max_skipped": 10**9000}, "too long a number"),
     ],
 )
-def test_a_wrong_argument_is_one_line_and_exit_status_2(argument, says, tmp_path):
-    command = [sys.executable, "train.py", "--config=configs/tiny.py", f"--workdir={tmp_path / 'run'}", argument]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
-    assert done.returncode == 2, done.stderr
-    assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "run").exists()
-
-
-def test_all_dotted_keys():
-    assert cli.dotted_keys({"a": {"b": 1}, "c": 2}) == ["a", "a.b", "c"]
+def test_a_config_json_of_another_form_is_one_line(change, says):
+    with pytest.raises(InputError, match=re.escape(says)) as error:
+        from_plain_dict(change(to_plain_dict(config())))
+    assert "\n" not in str(error.value)
 
 
 def test_the_recordings_may_move():

@@ -4,7 +4,6 @@ As a command it writes a folder of synthetic walkers as images like those of rea
 python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--seed=0]
 """
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from PIL import Image
 from mdiff_jax.data import builders, colormap, simulated, sources
 from mdiff_jax.data.builders import Dataset
 from mdiff_jax.data.examples import Example
+from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_write, write_json
 
@@ -127,9 +127,9 @@ def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
     return len(truth)
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="Write a folder of synthetic walkers, laid out as real recordings.")
-    parser.add_argument("--output", type=Path, required=True, help="new folder")
+def main(arguments: list[str]) -> None:
+    parser = cli.ArgumentParser(description="Write a folder of synthetic walkers, laid out as real recordings.")
+    parser.add_argument("--output", type=cli.given_path, required=True, help="new folder")
     parser.add_argument("--walkers", type=int, required=True, help="number of users")
     parser.add_argument("--recordings", type=int, default=14, help="recordings per user")
     parser.add_argument("--windows", type=int, default=8, help="windows per recording, overlapping by three quarters")
@@ -139,14 +139,9 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     counts = {"num_users": given.walkers, "recordings_per_user": given.recordings}
     counts |= {"windows_per_recording": given.windows}
-    try:
-        count = write_walkers(given.output, given.format, **counts, difficulty=given.difficulty, seed=given.seed)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    count = write_walkers(given.output, given.format, **counts, difficulty=given.difficulty, seed=given.seed)
     sys.stdout.write(f"{count} windows of {given.walkers} walkers in {given.output}\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    cli.guard(lambda: main(sys.argv[1:]))

@@ -3,7 +3,6 @@
 python -m mdiff_jax.data.inspect --path=FOLDER [--json=report.json] [--figures=report.png]
 """
 
-import argparse
 import json
 import math
 import sys
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 
 from mdiff_jax.data import colormap, images, sources, spectrogram, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
+from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 
 COMPARISON_SIZE = (32, 256)  # rows, frames at which windows are compared
@@ -263,24 +263,21 @@ def plot_report(path: Path, report: Report, data: InspectedData) -> None:
     figure.savefig(path, dpi=100)
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="Report the contents of a data set and a safe split of it.")
-    parser.add_argument("--path", type=Path, required=True, help="folder or file of recordings")
-    parser.add_argument("--json", type=Path, help="file for the report (.json)")
-    parser.add_argument("--figures", type=Path, help="file for a page of figures (.png, .pdf)")
+def main(arguments: list[str]) -> None:
+    parser = cli.ArgumentParser(description="Report the contents of a data set and a safe split of it.")
+    parser.add_argument("--path", type=cli.given_path, required=True, help="folder or file of recordings")
+    parser.add_argument("--json", type=cli.given_path, help="file for the report (.json)")
+    parser.add_argument("--figures", type=cli.given_path, help="file for a page of figures (.png, .pdf)")
     given = parser.parse_args(arguments)
-    try:
-        report, data = inspect(given.path)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    if given.figures and given.figures.suffix not in (".png", ".pdf"):
+        raise InputError(f"--figures={given.figures}: give a file that ends in .png or .pdf")
+    report, data = inspect(given.path)
     sys.stdout.write(format_report(report) + "\n")
     if given.json:
         given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     if given.figures:
         plot_report(given.figures, report, data)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    cli.guard(lambda: main(sys.argv[1:]))

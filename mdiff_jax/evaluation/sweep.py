@@ -2,7 +2,7 @@
 
 Each trial samples with the same seed and other settings. Table, plot and figures lie in WORKDIR/sweeps; an interrupted
 sweep resumes. The best settings go into WORKDIR/chosen.json, the defaults of sampling; each sweep starts from the
-settings chosen before.
+settings chosen before, as far as they still hold (`inference.chosen_settings`).
 """
 
 import itertools
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mdiff_jax.config import lists_to_tuples
+from mdiff_jax.config import from_plain_dict, lists_to_tuples, to_plain_dict
 from mdiff_jax.evaluation import measures, plots, sample_folders
 from mdiff_jax.evaluation.report import LEFT_OUT
+from mdiff_jax.inference import chosen_settings
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet, make_reference, to_grayscale
 from mdiff_jax.runtime.errors import InputError, one_line
@@ -43,7 +44,8 @@ def run_sweep(
     makers = {"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}
     if not (trials := list((makers | {"weights": weight_trials(model)})[kind])):
         raise InputError(f"the sweep of {kind} has nothing to try: give steps and samplers, or scales")
-    chosen_before = read_object(workdir.chosen)
+    values = to_plain_dict(from_plain_dict(workdir.read_config()))
+    chosen_before = chosen_settings.read_chosen(workdir.chosen, values)
     conditions = {
         "count": count,
         "checkpoint_steps": [model.prior_step, model.step],
@@ -65,7 +67,7 @@ def run_sweep(
     rows = sorted(finished.values(), key=lambda row: list(row["settings"].values()))
     text = format_table(rows, real, validation.count())
     chosen = choose_settings(rows, real, "seconds per image" if kind == "steps" else "kernel distance")
-    write_json(workdir.chosen, chosen_before | chosen["settings"])
+    chosen_settings.write_chosen(workdir.chosen, values, chosen_before | chosen["settings"])
     settings = ", ".join(f"{key}={value}" for key, value in chosen["settings"].items())
     if absent := [name for name in TABLE_FIGURES if any(name not in row for row in rows)]:
         text += f"\n{LEFT_OUT}: {', '.join(absent)} left out, two windows (of a user) are needed, there are fewer\n"

@@ -16,20 +16,19 @@ from mdiff_jax.config import (
     Params,
     check_same_configuration,
     from_plain_dict,
-    lists_to_tuples,
     parameter_shapes,
     spectrogram_shape,
     to_plain_dict,
-    validate,
 )
 from mdiff_jax.data import builders, export, splits
-from mdiff_jax.inference import denoisers, pipeline, user_adapters
+from mdiff_jax.inference import chosen_settings, denoisers, pipeline, user_adapters
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
-from mdiff_jax.runtime.workdir import Workdir, read_json, refuse_damage
+from mdiff_jax.runtime.workdir import Workdir, refuse_damage
+from mdiff_jax.validation import check_value, validate
 
 ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
 META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
@@ -156,11 +155,14 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     # ------------------------------------------------------------------- configuration
     workdir = Workdir(root)
     values = workdir.read_config()
-    config = from_plain_dict(values)
-    if workdir.chosen.exists():  # by a sweep, as defaults of sampling
-        with refuse_damage(workdir.chosen, "remove it, or choose again with evaluate.py --sweep"):
-            config.update_from_flattened_dict(lists_to_tuples(read_json(workdir.chosen, "")))
-    config.update_from_flattened_dict(settings or {})
+    try:
+        config = from_plain_dict(values)
+    except InputError as error:
+        raise InputError(f"{workdir.config}: {error}") from None
+    config.update_from_flattened_dict(chosen_settings.read_chosen(workdir.chosen, to_plain_dict(config)))
+    for key, value in (settings or {}).items():
+        check_value(key, value)
+        config.update_from_flattened_dict({key: value})
     validate(config)
 
     # ------------------------------------------------------------------- data

@@ -17,6 +17,12 @@ from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_windows import UserWindows
 from mdiff_jax.runtime.array_types import Array
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import Range
+
+STRIP_WINDOWS = Range(int, 2, 100)  # of an interpolation, the two users' own among them
+STRENGTHS = Range(float, 0, 1, above=True)
+SECONDS = Range(float, 0, 600, above=True)
+MAX_WALK_WINDOWS = 1000  # of one long walk, which are in memory together
 
 
 class SampleTask(NamedTuple):
@@ -83,8 +89,7 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
 
     The embeddings of both ends come from the same noise too. The networks' rows of the two users are mixed likewise.
     """
-    if steps < 2:
-        raise InputError(f"interpolate_steps is {steps}: give at least 2, the two users themselves")
+    STRIP_WINDOWS.check("interpolate_steps", steps)
     name = "_to_".join(users)
     ends = model.requests(users, range(count))
     first, last = sample_end_embeddings(model, [r._replace(user=name) for r in ends], seed).reshape(2, count, -1)
@@ -107,11 +112,12 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
 
 
 def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleRequest], seed: int) -> np.ndarray:
-    """(n, D) unit embeddings by the prior."""
+    """(n, D) unit embeddings by the prior, in chunks of `sample.batch_size`."""
     function = pipeline.make_embedding_sampler(denoisers.prior_sampler(model.config, len(model.users)))
-    chunks = pipeline.run_requests(function, model.variables, requests, seed=seed, batch_size=len(requests))
-    ((_, out),) = chunks
-    return out["embedding"] * model.constants["embedding_deviation"] + model.constants["embedding_mean"]
+    size = min(model.config.sample.batch_size, len(requests))
+    chunks = pipeline.run_requests(function, model.variables, requests, seed=seed, batch_size=size)
+    embeddings = np.concatenate([out["embedding"] for _, out in chunks])
+    return embeddings * model.constants["embedding_deviation"] + model.constants["embedding_mean"]
 
 
 def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: float) -> Float[np.ndarray, "n dim"]:
@@ -148,6 +154,7 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
     """`count` variations of each given window: its own embedding in place of the prior's, and the window itself noised
     up to `strength` of the schedule; at 1 nothing but the embedding is left of it.
     """
+    STRENGTHS.check("strength", strength)
     embeddings = model.embed(given.windows)
     tasks = [
         SampleTask(
@@ -176,6 +183,9 @@ def long_walks(
     """`count` walks of `seconds`, of windows that overlap by half and are denoised together
     (`editing.overlapping_windows`). `window_duration` [s] is for data sets that do not say how long a window is.
     """
+    SECONDS.check("seconds", seconds)
+    if window_duration is not None:
+        SECONDS.check("window_seconds", window_duration)
     duration = window_duration or window_seconds(model)
     if duration is None:
         raise InputError(
@@ -186,6 +196,8 @@ def long_walks(
         raise InputError(f"seconds is {seconds:g}: give more than {duration:.2f}, the duration of one window")
     longer = round(seconds / duration * frames)
     windows = count_overlapping_windows(longer, frames)
+    if windows > MAX_WALK_WINDOWS:
+        raise InputError(f"seconds is {seconds:g}, {windows} windows: give a walk of at most {MAX_WALK_WINDOWS}")
     config = model.config.copy_and_resolve_references()
     config.sample.batch_size = max(1, config.sample.batch_size // windows)  # a walk takes the memory of so many
     specs = (

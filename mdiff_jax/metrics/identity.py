@@ -53,10 +53,10 @@ class LinearJudge(NamedTuple):
 
 def linear_features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
     """Returns |FFT| over time of pooled Doppler rows, on a logarithmic scale."""
-    n, rows, frames = windows.shape
-    bands = windows.reshape(n, min(DOPPLER_BANDS, rows), -1, frames).mean(2)
-    spectrum = np.abs(np.fft.rfft(bands, axis=2))[:, :, :TIME_FREQUENCIES]
-    return np.log1p(spectrum).reshape(n, -1).astype(np.float32)
+    bands = np.array_split(windows, min(DOPPLER_BANDS, windows.shape[1]), axis=1)
+    pooled = np.stack([band.mean(1) for band in bands], axis=1)
+    spectrum = np.abs(np.fft.rfft(pooled, axis=2))[:, :, :TIME_FREQUENCIES]
+    return np.log1p(spectrum).reshape(len(windows), -1).astype(np.float32)
 
 
 def fit_linear(windows: Windows, users: Users, seed: int = 0) -> LinearJudge:

@@ -8,13 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.array_types import Key, Keys
 
 PURPOSES = ("init", "data", "train", "eval", "sample")
 
 
 def purpose_key(seed: int, purpose: Literal["init", "data", "train", "eval", "sample"], name: str = "") -> Key:
-    """Returns the key of one purpose; `name` tells stages apart (by its CRC, the same in every run)."""
+    """Returns the key of one purpose; `name` tells stages apart (by its CRC, the same in every run).
+
+    InputError for a seed that JAX would cut to 32 bits.
+    """
+    ranges.SEED.check("seed", seed)
     key = jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 

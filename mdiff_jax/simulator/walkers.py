@@ -14,6 +14,7 @@ from jaxtyping import Complex, Float
 
 from mdiff_jax.runtime.array_types import Window
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import SEED, Range
 from mdiff_jax.simulator import doppler, gait, radar
 
 ROWS, ZERO_ROW = 128, 104  # of a window; zero Doppler
@@ -26,6 +27,14 @@ CLUTTER_DB = 34.0  # of what stands still, below the top
 FADING_DB = 4.0  # deviation; the columns of real windows differ in strength by that much more than steady returns
 DETECTION_LEVEL = -0.6  # in model space; real recordings show nothing fainter
 BODY_PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as in real recordings
+MAX_WINDOWS = 10**6
+RANGES = {
+    "num_users": Range(int, 1, 1000),
+    "recordings_per_user": Range(int, 1, 1000),
+    "windows_per_recording": Range(int, 1, 1000),
+    "difficulty": Range(float, 0, 3),
+    "seed": SEED,
+}
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
 
 
@@ -54,12 +63,10 @@ class SimulatedWindow:
 
 
 def make_users(num_users: int, seed: int) -> list[User]:
-    """Makes people spread evenly over the ranges of `make_user`; InputError for less than one.
+    """Makes people spread evenly over the ranges of `make_user`.
 
     Parameters are fractions of k √prime, shifted by the seed (Richtmyer's sequence).
     """
-    if num_users < 1:
-        raise InputError(f"num_users={num_users}: give at least 1")
     shift = np.random.default_rng([seed, 1]).uniform(size=len(PRIMES))
     return [make_user((shift + k * np.sqrt(PRIMES)) % 1.0) for k in range(num_users)]
 
@@ -157,13 +164,13 @@ def make_windows(
     """Yields all windows, user by user and recording by recording.
 
     `difficulty` scales how much the recordings of a person differ; unwrapped, speeds off the axis are lost rather than
-    folded back. InputError for a count below 1 or a negative difficulty.
+    folded back. InputError for a value outside RANGES.
     """
-    if min(recordings_per_user, windows_per_recording) < 1 or difficulty < 0:
-        raise InputError(
-            f"recordings_per_user={recordings_per_user}, windows_per_recording={windows_per_recording}, "
-            f"difficulty={difficulty}: give counts of at least 1 and a difficulty of at least 0"
-        )
+    given = (num_users, recordings_per_user, windows_per_recording, difficulty, seed)
+    for (name, allowed), value in zip(RANGES.items(), given, strict=True):
+        allowed.check(name, value)
+    if num_users * recordings_per_user * windows_per_recording > MAX_WINDOWS:
+        raise InputError(f"walkers of more than {MAX_WINDOWS} windows in all: give smaller numbers")
     axis = doppler.row_velocities(ROWS, PRF, radar.WAVELENGTH, ZERO_ROW)
     for u, user in enumerate(make_users(num_users, seed)):
         for r in range(recordings_per_user):

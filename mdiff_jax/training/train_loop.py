@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import STAGES, Params, check_same_configuration, to_plain_dict, validate
+from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, to_plain_dict
 from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
@@ -32,6 +32,7 @@ from mdiff_jax.training.training_data import (
     make_batches,
     prepare_data,
 )
+from mdiff_jax.validation import validate
 
 WARM_UP_STEPS = 10  # before the pace is reported
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -60,6 +61,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
     """Runs the stages that are not finished yet, in order, in the working directory `root`."""
     # ------------------------------------------------------------------- check, before anything is written
     validate(config)
+    check_size(config)
     for name in STAGES:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)

@@ -4,14 +4,16 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from mdiff_jax.data import inspect, sources
+from mdiff_jax.runtime.errors import InputError
 
 
 def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(inspect, "FRACTIONS", (0.5, 0.25, 0.25))  # 20 windows a user are few
     found = tmp_path / "r.json"
-    assert inspect.main([f"--path={folder}", f"--json={found}", f"--figures={tmp_path / 'r.png'}"]) == 0
+    inspect.main([f"--path={folder}", f"--json={found}", f"--figures={tmp_path / 'r.png'}"])
     report = json.loads(found.read_text())
     assert report["overlap"]["hop"] == 0.25 and report["overlap"]["disjoint_at"] == 4
     assert report["native_frames"] == [16, 16, 16] and report["colormap"] == "jet"
@@ -30,9 +32,9 @@ def test_inspect_finds_a_window_that_two_users_share(dataset, folder):
     assert inspect.find_near_duplicates(data)[0]["files"] == [data.files[3], data.files[25]]
 
 
-def test_inspect_refuses_in_one_line(tmp_path, capsys):
-    assert inspect.main([f"--path={tmp_path / 'none'}"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_inspect_refuses_what_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="none"):
+        inspect.main([f"--path={tmp_path / 'none'}"])
 
 
 def test_inspect_counts_what_it_leaves_out(folder, tmp_path, capsys):

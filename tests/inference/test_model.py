@@ -121,6 +121,15 @@ def test_hostile_values_in_json_files_are_one_line_that_names_the_file(writable_
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("change", [{"seed": -1}, {"decoder": None}, {"decoder": {"timesteps": 10**9}}, {"unknown": 1}])
+def test_a_configuration_that_cannot_be_is_refused_by_file_and_key(writable_root, change):
+    path = writable_root / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=rf"config\.json: .*{next(iter(change))}") as error:
+        load(writable_root)
+    assert "\n" not in str(error.value)
+
+
 def test_given_windows_are_embedded_as_training_standardised_them(trained):
     x = trained.dataset.load(np.arange(2))
     unit = trained.embed(x) * 0.4 + 0.1

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -35,6 +36,28 @@ def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_pat
     assert shares[0] == 0 and shares[-1] == 1
 
 
+def test_many_strips_are_drawn_in_batches_as_one_by_one(trained):
+    """`sample.batch_size` is 2."""
+    many = sampling_jobs.interpolate(trained, trained.users, 2, 3, 0)
+    one = sampling_jobs.interpolate(trained, trained.users, 2, 1, 0)
+    for few, all_ in zip(one.tasks, many.tasks, strict=False):
+        np.testing.assert_allclose(few.request.inputs["embedding"], all_.request.inputs["embedding"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"seconds": 1e5}, "seconds is 100000.0: give a number above 0, at most 600"),
+        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"seconds": 500.0, "window_duration": 1e-3}, "windows: give a walk of at most 1000"),
+        ({"seconds": 5.0, "window_duration": 0.0}, "window_seconds is 0.0"),
+    ],
+)
+def test_a_walk_that_memory_does_not_hold_is_refused(trained, arguments, says):
+    with pytest.raises(InputError, match=re.escape(says)):
+        sampling_jobs.long_walks(trained, trained.users, 1, 0, **({"window_duration": None} | arguments))
+
+
 def test_a_strip_between_a_user_and_a_new_person_ends_at_both(enrolled, tmp_path):
     """The decoder hears of the last window of the strip what it hears of the person."""
     job = sampling_jobs.interpolate(enrolled, ("walker_01", "NEW"), 3, 1, 0)
@@ -64,9 +87,9 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
 
 def test_a_strength_that_cannot_be_leaves_nothing_behind(trained, windows, tmp_path):
     job = sampling_jobs.variations(
-        trained, user_windows.read_user_windows(trained, next(windows.glob("*.png")), "walker_01"), 0.0, 1, 0
+        trained, user_windows.read_user_windows(trained, next(windows.glob("*.png")), "walker_01"), 1e-6, 1, 0
     )
-    with pytest.raises(InputError, match="strength = 0"):
+    with pytest.raises(InputError, match="strength = 1e-06"):
         sample_writer.write_job(job, 0, tmp_path)
     assert not list(tmp_path.iterdir())
 

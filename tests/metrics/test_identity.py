@@ -37,3 +37,10 @@ def test_the_judge_does_not_mind_a_shift_in_time():
     judge = identity.fit_linear(train.windows, train.users)
     a, b = judge.probabilities(test.windows), judge.probabilities(np.roll(test.windows, 9, axis=2))
     np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (48, 20), (40, 72)])
+def test_windows_of_any_size_have_features(size):
+    windows = np.random.default_rng(0).uniform(-1, 1, (3, *size)).astype(np.float32)
+    features = identity.linear_features(windows)
+    assert features.shape == (3, min(size[0], 32) * min(size[1] // 2 + 1, 16)) and np.isfinite(features).all()

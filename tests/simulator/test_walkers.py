@@ -65,8 +65,15 @@ def test_an_unwrapped_axis_loses_what_is_too_fast() -> None:
     assert bottom[0] > bottom[1] + 0.05
 
 
-@pytest.mark.parametrize("key", ["num_users", "recordings_per_user", "windows_per_recording", "difficulty"])
-def test_bad_numbers_are_refused_by_name(key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [(key, (-1, 0, True, 2**32)) for key in ("num_users", "recordings_per_user", "windows_per_recording")]
+    + [("seed", (-1, True, 2**32)), ("difficulty", (-1.0, 1e9, float("nan"), float("inf")))],
+)
+def test_bad_numbers_are_refused_by_name(key: str, values: tuple) -> None:
     options = dict(num_users=1, recordings_per_user=1, windows_per_recording=1, seed=0, difficulty=1.0)
-    with pytest.raises(InputError, match=f"{key}=-1"):
-        list(walkers.make_windows(**(options | {key: type(options[key])(-1)})))
+    for value in values:
+        with pytest.raises(InputError, match=f"{key} is {value}"):
+            next(walkers.make_windows(**(options | {key: value})))
+    with pytest.raises(InputError, match="in all"):
+        next(walkers.make_windows(num_users=1000, recordings_per_user=1000, windows_per_recording=2, seed=0))

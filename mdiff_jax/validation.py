@@ -1,0 +1,285 @@
+"""The values that a configuration can have: a range or a list of choices for each key, and what has to agree.
+
+Upper bounds are generous: they keep a slip of the finger from taking all memory, or forever.
+"""
+
+import difflib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mdiff_jax.diffusion import gaussian, samplers, schedules
+from mdiff_jax.models import layers
+from mdiff_jax.runtime import ranges
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import COUNT, SEED, Range
+from mdiff_jax.simulator import walkers
+
+STAGES = ("encoder", "prior", "decoder")
+CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES} | {
+    "precision": ("float32", "bfloat16", "float16"),
+    "stage": ("all", *STAGES),
+    "attention": ("einsum", "cudnn"),
+    "remat": layers.REMAT,
+    "data.kind": ("folder", "walkers"),
+    "data.channels": ("scalar", "rgb"),
+    "data.split_by": ("auto", "recording", "block", "random_that_leaks"),
+    "prior.schedule": ("cosine", "linear"),
+    "decoder.schedule": ("cosine", "linear"),
+    "decoder.prediction": gaussian.PREDICTIONS,
+    "decoder.weighting": gaussian.WEIGHTINGS,
+    "sample.sampler": samplers.METHODS,
+    "sample.spacing": schedules.SPACINGS,
+    "sample.threshold": ("clip", "dynamic"),
+    "sample.checkpoint": ("latest", "best"),
+}
+MAX_POSITIONS = 2**14  # that attend to each other: 1 GB of float32 for each head and example
+
+# ----------------------------------------------------------------------------- ranges
+
+SWITCH, TEXT = Range(bool), Range(str)
+COUNT_OR_NONE = Range(int, 0, 10**6)
+SHARE = Range(float, 0, 1)
+POSITIVE = Range(float, 0, 10**6, above=True)
+WEIGHT = Range(float, 0, 10**6)
+BATCH_SIZE = Range(int, 1, 2**16)
+TIMESTEPS = Range(int, 2, 10**5)
+SAMPLING_STEPS = Range(int, 1, TIMESTEPS.high)
+WIDTH = Range(int, 1, 2**13)
+WIDTHS = Range(int, 1, 2**12, length=(1, 6))
+SCALE = Range(float, 0, 100)  # of guidance
+SIDE = Range(int, 8, 2**12)  # of a window
+DECAY = Range(float, 0, 1, below=True)
+INTERVAL = Range(float, -100, 100, length=(0, 2))
+SAMPLES_PER_USER = Range(int, 1, 10**5)
+
+
+def prefixed(name: str, keys: dict[str, Range]) -> dict[str, Range]:
+    return {f"{name}.{key}": value for key, value in keys.items()}
+
+
+OPTIMIZER = prefixed(
+    "optimizer",
+    {
+        "learning_rate": Range(float, 0, 10, above=True),
+        "warmup_steps": COUNT_OR_NONE,
+        "weight_decay": Range(float, 0, 10),
+        "clip_norm": POSITIVE,
+        "b2": Range(float, 0, 1, above=True, below=True),
+    },
+)
+TRAINING = {"epochs": COUNT, "batch_size": BATCH_SIZE} | OPTIMIZER  # of each stage
+DENOISING = TRAINING | {  # of prior and decoder
+    "timesteps": TIMESTEPS,
+    "sample_timesteps": SAMPLING_STEPS,
+    "cond_drop_prob": Range(float, 0, 1, below=True),
+    "curriculum": Range(tuple, length=(0, 100)),
+    "accumulate": Range(int, 1, 2**12),
+}
+GENERAL = {
+    "seed": SEED,
+    "log_every": COUNT,
+    "dry_run": SWITCH,
+    "checkpoint_every": COUNT,
+    "keep_checkpoints": COUNT,
+    "keep_every": COUNT_OR_NONE,
+    "validation_passes": Range(int, 0, 1000),
+    "patience": COUNT_OR_NONE,
+    "sheet_every": COUNT_OR_NONE,
+    "tensorboard": SWITCH,
+    "compilation_cache": SWITCH,
+    "max_skipped": COUNT,
+    "ema_decays": DECAY._replace(length=(1, 8)),
+}
+DATA = {
+    "path": TEXT,
+    "image_size": SIDE._replace(length=(2, 2)),
+    "colormap": TEXT,
+    "native_frames": SWITCH,
+    "fractions": Range(float, 0, 1, above=True, below=True, length=(3, 3)),
+    "folds": Range(int, 1, 1000),
+    "fold": Range(int, 0, 999),
+    "windows_per_user": COUNT_OR_NONE,
+    "gap": COUNT_OR_NONE,
+    "balanced": SWITCH,
+    "stft.window_seconds": Range(float, 1e-4, 10),
+    "stft.hop_seconds": Range(float, 1e-5, 10),
+    "stft.frames": SIDE,
+    "stft.hop_frames": Range(int, 1, SIDE.high),
+    "stft.span_db": Range(float, 1, 200),
+    "stft.zero_row": Range(float, 0, 1, below=True),
+} | prefixed("walkers", walkers.RANGES)
+ENCODER = TRAINING | {
+    "embedding_dim": WIDTH,
+    "channels": WIDTHS,
+    "blocks": Range(int, 0, 8),
+    "patch": Range(int, 1, 64),
+    "temperature": Range(float, 1e-3, 100),
+    "contrastive_weight": WEIGHT,
+    "classification_weight": WEIGHT,
+    "augment.shift": SHARE,
+    "augment.gain": SHARE,
+    "augment.noise": Range(float, 0, 10),
+    "augment.mask": SHARE,
+}
+PRIOR = DENOISING | {"width": WIDTH, "depth": Range(int, 1, 128), "heads": Range(int, 1, 256), "self_condition": SWITCH}
+DECODER = DENOISING | {
+    "log_snr_shift": Range(float, -20, 20),
+    "zero_terminal_snr": SWITCH,
+    "channels": WIDTHS,
+    "blocks": ENCODER["blocks"],
+    "attention": SWITCH._replace(length=WIDTHS.length),
+    "head_width": WIDTH,
+    "patch": ENCODER["patch"],
+    "cond_width": WIDTH,
+    "user_conditioning": SWITCH,
+    "conditioning_noise": Range(float, 0, 10),
+    "floor_margin": Range(float, 0, 10),
+}
+SAMPLE = {
+    "num_samples_per_user": SAMPLES_PER_USER,
+    "cond_scale": SCALE,
+    "prior_cond_scale": SCALE,
+    "guidance_interval": INTERVAL,
+    "guidance_rescale": SHARE,
+    "eta": SHARE,
+    "batch_size": BATCH_SIZE,
+    "ema_decay": DECAY,
+}
+ENROLLMENT = {
+    "min_windows": Range(int, 1, 1000),
+    "max_windows": Range(int, 1, 1000),
+    "steps": COUNT,
+    "learning_rate": OPTIMIZER["optimizer.learning_rate"],
+    "deviation_penalty": WEIGHT,
+    "prior_batch_size": BATCH_SIZE,
+    "decoder_batch_size": BATCH_SIZE,
+    "seed": SEED,
+}
+PARTS = {"data": DATA, "encoder": ENCODER, "prior": PRIOR, "decoder": DECODER}
+PARTS |= {"sample": SAMPLE, "enrollment": ENROLLMENT, "summary": {"grid_columns": Range(int, 1, 64)}}
+RANGES = GENERAL | {key: value for name, part in PARTS.items() for key, value in prefixed(name, part).items()}
+
+
+# ----------------------------------------------------------------------------- checks
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises InputError for the first value that cannot work, before anything is made.
+
+    In this order: the keys, each value by itself (`CHOICES`, `RANGES`), values that have to agree.
+    """
+    check_values(config.to_dict())
+    for name in ("encoder", "decoder"):
+        check_levels(config, name)
+    for name in ("prior", "decoder"):
+        check_timesteps(config, name)
+    check_attention(config)
+    data, sample, enrollment = config.data, config.sample, config.enrollment
+    if abs(sum(data.fractions) - 1) > 1e-6:
+        raise InputError(f"data.fractions is {tuple(data.fractions)}: give three shares that add up to 1")
+    if data.fold >= data.folds:
+        raise InputError(f"data.fold is {data.fold}: give 0 to {data.folds - 1}, below data.folds")
+    if len({str(decay) for decay in config.ema_decays}) < len(config.ema_decays):
+        raise InputError(f"ema_decays is {tuple(config.ema_decays)}: give each decay once")
+    if sample.ema_decay not in config.ema_decays:
+        raise InputError(f"sample.ema_decay {sample.ema_decay} is not among ema_decays {config.ema_decays}")
+    interval = tuple(sample.guidance_interval)
+    if interval and not (len(interval) == 2 and interval[0] < interval[1]):
+        raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
+    if sample.eta and sample.sampler != "ddim":
+        raise InputError(f"sample.eta is {sample.eta}: with sample.sampler {sample.sampler} give 0, it is for ddim")
+    if enrollment.min_windows > enrollment.max_windows:
+        raise InputError(
+            f"enrollment.min_windows is {enrollment.min_windows}: give at most {enrollment.max_windows} "
+            "(enrollment.max_windows)"
+        )
+
+
+def check_values(values: dict[str, Any]) -> None:
+    """Raises InputError for the first key of a nested dict that is unknown or missing, or has a value out of range."""
+    values = flatten(values)
+    known = RANGES.keys() | CHOICES.keys()
+    for key, value in values.items():
+        check_value(key, value)
+    for key in sorted(known - values.keys()):
+        raise InputError(f"the configuration has no value for '{key}': take it over from configs/default.py")
+
+
+def check_value(key: str, value: Any) -> None:
+    """Raises InputError for a dotted key that is unknown, or has a value that it cannot have."""
+    if key in CHOICES:
+        if value not in CHOICES[key]:
+            raise InputError(f"{key} is {ranges.show(value)}: give one of {', '.join(CHOICES[key])}")
+    elif key in RANGES:
+        RANGES[key].check(key, value)
+    else:
+        near = difflib.get_close_matches(key, RANGES.keys() | CHOICES.keys(), 1, cutoff=0.0)
+        raise InputError(f"'{key}' is not a key of the configuration: remove it, or did you mean '{near[0]}'?")
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} → {'a.b': 1}."""
+    flat = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def check_levels(config: ConfigDict, name: str) -> None:
+    """Raises InputError unless windows divide into the patches and levels of encoder or decoder."""
+    c, size = config[name], tuple(config.data.image_size)
+    unit = c.patch * 2 ** (len(c.channels) - 1)
+    if size[0] % unit or size[1] % unit:
+        raise InputError(
+            f"data.image_size is {size}: with {name}.patch {c.patch} and {len(c.channels)} levels both must be "
+            f"multiples of {unit}"
+        )
+
+
+def check_timesteps(config: ConfigDict, name: str) -> None:
+    """Raises InputError unless sampling steps, curriculum and noise schedule of prior or decoder go together."""
+    c = config[name]
+    if c.sample_timesteps > c.timesteps:
+        raise InputError(f"{name}.sample_timesteps is {c.sample_timesteps}: give 1 to {c.timesteps} ({name}.timesteps)")
+    for pair in c.curriculum:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise InputError(
+                f"{name}.curriculum holds {ranges.show(pair)}: give pairs of (timesteps, epochs), "
+                "((250, 10), (1000, 50))"
+            )
+        for part, value, allowed in zip(("timesteps", "epochs"), pair, (TIMESTEPS, COUNT), strict=True):
+            allowed.check(f"{name}.curriculum: {part}", value)
+    if name == "decoder" and c.zero_terminal_snr and c.prediction == "eps":
+        raise InputError("decoder.prediction is 'eps': with decoder.zero_terminal_snr give v or x0")
+
+
+def check_attention(config: ConfigDict) -> None:
+    """Raises InputError unless channels divide into heads, and the fused attention can take them."""
+    c, prior = config.decoder, config.prior
+    if len(c.attention) != len(c.channels):
+        raise InputError("decoder.attention needs one true or false for each of decoder.channels")
+    if prior.width % prior.heads:
+        raise InputError(f"prior.width {prior.width} must be a multiple of prior.heads {prior.heads}")
+    widths = {"prior.width / prior.heads": prior.width // prior.heads}
+    rows, frames = (side // c.patch for side in config.data.image_size)
+    for level in (i for i, attends in enumerate(c.attention) if attends):
+        heads, positions = max(1, c.channels[level] // c.head_width), (rows >> level) * (frames >> level)
+        if c.channels[level] % heads:
+            raise InputError(
+                f"decoder.channels has {c.channels[level]} at a level with attention: give a multiple of "
+                f"decoder.head_width {c.head_width}"
+            )
+        if positions > MAX_POSITIONS:
+            raise InputError(
+                f"decoder.attention is true at level {level}, of {positions} positions: give at most {MAX_POSITIONS}, "
+                "by a larger decoder.patch or attention at later levels only"
+            )
+        widths["decoder.channels / heads"] = c.channels[level] // heads
+    if config.attention == "cudnn":
+        if config.precision == "float32":
+            raise InputError("attention is 'cudnn': with it give precision float16 or bfloat16, or einsum")
+        for name, width in widths.items():
+            if width % 8 or width > 128:
+                raise InputError(f"attention is 'cudnn' and {name} {width}: give a multiple of 8, at most 128")

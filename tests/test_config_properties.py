@@ -1,0 +1,160 @@
+"""Whatever a configuration says, it is refused in one line or the run starts: networks, losses and samplers are traced.
+
+More draws: HYPOTHESIS_EXAMPLES=500 python -m pytest tests/test_config_properties.py
+"""
+
+import functools
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from configs import tiny
+from mdiff_jax.config import STAGES, flatten, from_plain_dict, parameter_shapes, spectrogram_shape
+from mdiff_jax.diffusion import samplers, schedules
+from mdiff_jax.inference import denoisers, pipeline
+from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.training import stages
+from mdiff_jax.training.training_data import FIELDS
+from mdiff_jax.validation import CHOICES, RANGES, check_value, validate
+
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "5"))
+OPTIONS = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}
+OPTIONS |= {"phases": (Phase.explicit, Phase.generate)}  # a draw that fails is small enough
+USERS, BATCH = 2, 4
+
+
+def sizes(*values: int) -> st.SearchStrategy[int]:
+    return st.sampled_from(values)
+
+
+def widths(levels: int) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*[sizes(8, 12, 16, 20, 33)] * levels)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> dict[str, Any]:
+    """Keys that decide the shapes of the networks; most draws fit together, not all."""
+    levels, down = draw(sizes(1, 2, 3)), draw(sizes(1, 2))
+    return {
+        "data.image_size": draw(st.tuples(sizes(16, 24, 32, 48), sizes(16, 32, 40))),
+        "data.channels": draw(st.sampled_from(CHOICES["data.channels"])),
+        "encoder.channels": draw(widths(down)),
+        "encoder.patch": draw(sizes(1, 2, 4)),
+        "encoder.blocks": draw(sizes(0, 1)),
+        "encoder.embedding_dim": draw(sizes(1, 5, 16)),
+        "prior.width": draw(sizes(6, 12, 16)),
+        "prior.heads": draw(sizes(1, 2, 3)),
+        "prior.self_condition": draw(st.booleans()),
+        "decoder.channels": draw(widths(levels)),
+        "decoder.attention": tuple(draw(st.booleans()) for _ in range(levels)),
+        "decoder.blocks": draw(sizes(0, 1)),
+        "decoder.patch": draw(sizes(1, 2, 4)),
+        "decoder.head_width": draw(sizes(1, 8, 11, 64)),
+        "decoder.cond_width": draw(sizes(1, 7, 16)),
+        "decoder.user_conditioning": draw(st.booleans()),
+    }
+
+
+@st.composite
+def procedures(draw: st.DrawFn) -> dict[str, Any]:
+    """Keys that decide losses, schedules and samplers."""
+    timesteps = draw(sizes(2, 3, 10, 1000, 100_000))
+    chosen = ("precision", "remat", "decoder.schedule", "decoder.prediction", "decoder.weighting", "prior.schedule")
+    chosen += ("sample.sampler", "sample.spacing", "sample.threshold")
+    return {key: draw(st.sampled_from(CHOICES[key])) for key in chosen} | {
+        "decoder.timesteps": timesteps,
+        "prior.timesteps": timesteps,
+        "decoder.sample_timesteps": draw(sizes(1, 2, 3)),
+        "prior.sample_timesteps": draw(sizes(1, 2)),
+        "decoder.log_snr_shift": draw(st.sampled_from([-20.0, 0.0, 20.0])),
+        "decoder.zero_terminal_snr": draw(st.booleans()),
+        "sample.cond_scale": draw(st.sampled_from([0.0, 1.0, 100.0])),
+        "sample.guidance_interval": draw(st.sampled_from([(), (-3.0, 3.0), (3.0, -3.0)])),
+        "sample.guidance_rescale": draw(st.sampled_from([0.0, 1.0])),
+        "sample.eta": draw(st.sampled_from([0.0, 1.0])),
+        "encoder.augment.mask": draw(st.sampled_from([0.0, 1.0])),
+        "encoder.augment.shift": draw(st.sampled_from([0.0, 1.0])),
+    }
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "seed", "."]), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+def start_stage(config: ConfigDict, name: str) -> None:
+    """Traces the loss of a stage."""
+    batch = {"embedding": jnp.zeros((BATCH, config.encoder.embedding_dim)), "user": jnp.zeros(BATCH, int)}
+    batch |= {"spectrogram": jnp.zeros((BATCH, *spectrogram_shape(config))), "example": jnp.arange(BATCH)}
+    batch = {field: batch[field] for field in ("user", "example", *FIELDS[name])}
+    loss = stages.make_parameter_loss(config, name, USERS)
+    params = parameter_shapes(config, name, USERS)
+    value, _ = jax.eval_shape(lambda p, b: loss(p, b, jax.random.key(0), parallel.SINGLE_DEVICE), params, batch)
+    assert value.shape == ()
+
+
+def start_sampling(config: ConfigDict) -> None:
+    """Traces the sampler of windows, whose tables of coefficients are computed."""
+    specs = denoisers.prior_sampler(config, USERS), denoisers.decoder_sampler(config, USERS)
+    keys = jax.random.split(jax.random.key(0), BATCH)
+    batch = {"user": jnp.zeros(BATCH, int), "prior_key": keys, "decoder_key": keys}
+    params = {name: {"params": parameter_shapes(config, name, USERS)} for name in ("prior", "decoder")}
+    out = jax.eval_shape(pipeline.make_window_sampler(*specs), params, batch)
+    assert out["spectrogram"].shape == (BATCH, *spectrogram_shape(config))
+    for spec in specs:
+        schedule, method, count, spacing, eta = spec.settings
+        steps = schedules.sampling_timesteps(schedule.timesteps, count, spacing, schedule.log_snr)
+        table = samplers.coefficient_table(schedule, steps, method, eta=eta)
+        assert all(np.isfinite(column).all() for column in (*table, schedule.log_snr))
+
+
+@pytest.mark.parametrize("part", [*STAGES, "sample"])
+@settings(max_examples=EXAMPLES, **OPTIONS)
+@given(shapes(), procedures())
+def test_a_configuration_is_refused_in_one_line_or_starts(part, shape, procedure):
+    config = tiny.get_config()
+    config.update_from_flattened_dict(shape | procedure)
+    try:
+        validate(config)
+    except InputError as error:
+        event("refused")
+        assert "\n" not in str(error) and any(key in str(error) for key in shape | procedure)
+        return
+    event("started")
+    start_sampling(config) if part == "sample" else start_stage(config, part)
+
+
+@settings(max_examples=300, **OPTIONS)
+@given(st.sampled_from(sorted(RANGES.keys() | CHOICES.keys())), ANYTHING)
+def test_any_value_of_any_key_is_accepted_or_refused_by_its_name(key, value):
+    try:
+        check_value(key, value)
+    except InputError as error:
+        assert str(error).startswith(f"{key} is ") and "\n" not in str(error)
+
+
+@settings(max_examples=200, **OPTIONS)
+@given(st.sampled_from(["", *sorted({key.split(".")[0] for key in RANGES}), "data.stft", "prior.optimizer"]), ANYTHING)
+def test_any_part_of_a_config_json_is_accepted_or_refused_in_one_line(place, value):
+    values = tiny.get_config().to_dict()
+    if place:
+        *above, last = place.split(".")
+        functools.reduce(lambda node, name: node[name], above, values)[last] = value
+    else:
+        values = value
+    try:
+        config = from_plain_dict(values)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        assert flatten(config.to_dict()).keys() == RANGES.keys() | CHOICES.keys()
