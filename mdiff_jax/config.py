@@ -186,6 +186,8 @@ def validate(config: ConfigDict) -> None:
         raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
     if not 0 <= rescale <= 1:
         raise InputError(f"sample.guidance_rescale is {rescale}: give 0 to 1")
+    if not 0 < config.grace_seconds < float("inf"):
+        raise InputError(f"grace_seconds is {config.grace_seconds}: give a number of seconds above 0")
     for name in STAGES:
         for key in ("epochs", "batch_size"):
             if config[name][key] < 1:
@@ -202,7 +204,8 @@ def to_plain_dict(config: ConfigDict) -> dict:
 
 def from_plain_dict(values: dict) -> ConfigDict:
     """The inverse of `to_plain_dict`, locked: an unknown key raises."""
-    return ConfigDict(lists_to_tuples({"enrollment": EnrollmentSettings()._asdict()} | values)).lock()
+    older = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0}  # what had no keys in older versions
+    return ConfigDict(lists_to_tuples(older | values)).lock()
 
 
 def lists_to_tuples(value: Any) -> Any:
@@ -222,7 +225,7 @@ def flatten(values: dict) -> dict[str, Any]:
 # Keys that may change between two runs: they do not touch what was trained.
 FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_every", "compilation_cache")
 FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
-FREE_KEYS += ("prior.sample_timesteps", "decoder.sample_timesteps")
+FREE_KEYS += ("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps")
 FREE_PREFIXES = ("sample.", "enrollment.", "summary.")
 
 

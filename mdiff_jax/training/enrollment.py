@@ -114,7 +114,7 @@ def adapter_loss(
     which = jax.random.randint(jax.random.fold_in(key, 1), (count,), 0, len(data["embedding"]))
     batch = {field: data[field][which] for field in FIELDS[name]}
     batch |= {"user": jnp.full(count, new), "example": jnp.arange(count)}
-    loss = stages.make_loss(model.config, name, new)
+    loss = stages.make_loss(model.config, name, new, batch_size=count)
     return loss({"params": params, "user_adapters": adapters}, batch, key, parallel.SINGLE_DEVICE)[0]
 
 

@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from mdiff_jax import load
-from mdiff_jax.config import EnrollmentSettings, from_plain_dict
+from mdiff_jax.config import EnrollmentSettings, from_plain_dict, to_plain_dict
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json
-from mdiff_jax.training import enrollment
+from mdiff_jax.training import enrollment, losses
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,19 @@ def test_every_block_of_the_decoder_has_modulations_for_a_new_user(enrolled):
     modulations = enrolled.enrolled["NEW"].modulations
     assert modulations.keys() == {name for name, p in enrolled.params["decoder"].items() if "modulation" in p}
     assert max(np.abs(x).max() for x in modulations.values()) > 1e-3
+
+
+@pytest.mark.parametrize("trained_with", [4, 256])
+def test_noise_levels_spread_over_the_batch_of_enrollment_whatever_that_of_training(trained, monkeypatch, trained_with):
+    config = from_plain_dict(to_plain_dict(trained.config))
+    config.prior.batch_size, config.enrollment.prior_batch_size = trained_with, 16
+    seen = []
+    monkeypatch.setattr(losses.gaussian, "q_sample", lambda schedule, x0, t, noise: seen.append(t) or x0)
+    model = trained._replace(config=config)
+    data = {"embedding": jnp.zeros((5, config.encoder.embedding_dim))}
+    enrollment.adapter_loss(model, "prior", model.params["prior"], {}, data, jax.random.key(0))
+    sixteenths = np.sort(16 * np.asarray(seen[0]) // config.prior.timesteps)
+    np.testing.assert_array_equal(sixteenths, np.arange(16))
 
 
 def test_the_optimum_is_found_from_the_mean_of_the_users():
