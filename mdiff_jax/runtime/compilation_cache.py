@@ -2,6 +2,7 @@
 
 import os
 import stat
+import warnings
 from pathlib import Path
 
 import jax
@@ -22,6 +23,7 @@ def enable(folder: Path) -> str | None:
         return f"others can write to {folder}: remove it"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(stat.S_IRWXU)
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")  # it is compiled
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
     return None

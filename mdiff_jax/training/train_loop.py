@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import STAGES, Params, check_same_configuration, to_plain_dict, validate
 from mdiff_jax.runtime import compilation_cache, parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
-from mdiff_jax.runtime.errors import InputError, Stopped
+from mdiff_jax.runtime.errors import InputError, Stopped, explain_disk_errors
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
@@ -68,6 +68,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
         return dry_run(config, workdir)
 
     with (
+        explain_disk_errors(workdir.root),
         PreemptionHandler(config.grace_seconds) as preemption,
         workdir.locked() if parallel.is_first() else contextlib.nullcontext(),
     ):
