@@ -1,4 +1,6 @@
-"""The smallest training, for tests. As a program, one of several processes of it, with a fault in the sixth batch:
+"""The smallest training, for tests; `train.py` takes this file as a configuration.
+
+As a program, one of several processes of it, with a fault in the sixth batch:
 
 python small_run.py WORKDIR FAULT COORDINATOR PROCESSES PROCESS
 """
@@ -23,15 +25,15 @@ from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import train_loop
 
 
-def small() -> ConfigDict:
+def get_config() -> ConfigDict:
     config = tiny.get_config()
     config.log_every, config.checkpoint_every, config.compilation_cache = 1, 2, False
     config.data.image_size = (16, 16)
     config.data.walkers.update(num_users=2, recordings_per_user=6, windows_per_recording=2)
-    config.encoder.update(embedding_dim=4, channels=(8, 8), patch=2, epochs=2, batch_size=4)
+    config.encoder.update(embedding_dim=4, channels=(8,), patch=2, epochs=2, batch_size=4)
     config.prior.update(width=8, depth=1, heads=2, epochs=2, batch_size=4, sample_timesteps=2)
-    config.decoder.update(channels=(8, 8), patch=2, cond_width=8, head_width=8, epochs=2, batch_size=4)
-    config.decoder.sample_timesteps = 2
+    config.decoder.update(channels=(8,), attention=(False,), patch=2, cond_width=8, head_width=8, epochs=2)
+    config.decoder.update(batch_size=4, sample_timesteps=2)
     config.sample.update(num_samples_per_user=2, batch_size=3)
     return config
 
@@ -71,7 +73,7 @@ FAULTS |= {
 def main() -> None:
     root, fault, address, count, process = sys.argv[1:]
     jax.config.update("jax_disable_most_optimizations", True)
-    config = small()
+    config = get_config()
     config.stage, config.dry_run = "encoder", fault == "dry"
     loader.train_batches = interrupt(FAULTS[fault], loader.train_batches)
     with processes.connect(address, int(count), int(process)):

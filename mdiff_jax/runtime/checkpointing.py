@@ -1,5 +1,6 @@
 """Checkpoints of one stage, by Orbax: written atomically and in the background, restored strictly."""
 
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,7 @@ class Checkpoints:
         try:
             write()
         except (OSError, ValueError) as error:  # tensorstore raises ValueError for a full disk
+            _silence_closed_loop()
             known = [step for step in self._manager.all_steps(read=True) if step is not None]
             last = f"step {max(known)} is the last that is safe" if known else "none is safe yet"
             text = str(error).strip()
@@ -158,6 +160,13 @@ class Checkpoints:
         extra = sorted(saved.keys() - expected.keys()) if whole else []
         if extra:
             raise InputError(f"checkpoint {self.directory}/{step} has an unknown leaf '{extra[0]}': {REMEDY}")
+
+
+def _silence_closed_loop() -> None:
+    """Hides the tracebacks of tensorstore's threads that report to an event loop which a failed save has closed."""
+    show = sys.excepthook
+    closed = lambda error: isinstance(error, RuntimeError) and str(error) == "Event loop is closed"  # noqa: E731
+    sys.excepthook = lambda kind, error, trace: None if closed(error) else show(kind, error, trace)
 
 
 def _leaf_checksums(tree: Tree) -> dict[str, int]:

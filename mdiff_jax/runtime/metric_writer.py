@@ -61,7 +61,8 @@ class StageMetricWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._closing.close()
+        with contextlib.suppress(OSError if error else ()):  # the first error counts
+            self._closing.close()
 
     def advance(self) -> None:
         """Moves the progress bar by one step."""
