@@ -12,7 +12,7 @@ from PIL import Image
 
 from mdiff_jax import load
 from mdiff_jax.config import EnrollmentSettings, from_plain_dict, to_plain_dict
-from mdiff_jax.inference import sample_writer
+from mdiff_jax.inference import sample_writer, user_adapters
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json
 from mdiff_jax.training import enrollment, losses
@@ -91,6 +91,20 @@ def test_enrollment_refuses_names_that_are_taken_and_too_few_windows(enrolled_ro
     Image.new("RGB", (64, 32), (0, 0, 143)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="is 64x32"):
         enrollment.enroll(enrolled_root, "OTHER", tmp_path)
+
+
+def test_ctrl_c_while_the_adapter_is_written_leaves_nothing(writable_root, windows, monkeypatch):
+    adapter = user_adapters.UserAdapter(np.zeros(8), np.zeros(8), {}, np.zeros((1, 16, 16, 1)), (3, 3))
+
+    def interrupted(path, **arrays):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(enrollment, "fit_adapter", lambda *_: adapter)
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        enrollment.enroll(writable_root, "NEW", windows)
+    assert not list((writable_root / "enrolled").iterdir()) and not load(writable_root).enrolled
 
 
 def test_a_working_directory_from_before_these_keys_is_enrolled_in_with_their_defaults(root):
