@@ -30,17 +30,19 @@ def disk(tmp_path):
 
 
 def train(workdir: Path) -> tuple[int, list[str]]:
-    """(exit status, lines of standard error other than progress bars)."""
+    """(exit status, lines of standard error other than progress bars and XLA's notes on programs in the cache)."""
     command = ["train.py", "--config=tests/small_run.py", f"--workdir={workdir}", "--config.stage=encoder"]
     command += ["--config.compilation_cache=true"]
     env = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     lines = done.stderr.replace("\r", "\n").splitlines()
-    return done.returncode, [line for line in lines if line.strip() and "%|" not in line]
+    return done.returncode, [
+        line for line in lines if line.strip() and "%|" not in line and "cpu_aot_loader" not in line
+    ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [16, 60, 120, 200, 300, 500])
+@pytest.mark.parametrize("size", [16, 120, 200, 300, 400])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(disk, size):
     workdir = disk(size) / "run"
     status, lines = train(workdir)
