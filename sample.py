@@ -16,7 +16,7 @@ from absl import flags
 from mdiff_jax import load
 from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
-from mdiff_jax.runtime import cli, parallel, ranges
+from mdiff_jax.runtime import cli, processes, ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.validation import RANGES
@@ -96,7 +96,12 @@ def main() -> None:
     modes = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
     if len(modes) > 1:
         raise InputError(f"{modes[0]} and {modes[1]} do not go together: give one of them")
-    parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
+        draw_samples()
+
+
+def draw_samples() -> None:
+    """Draws and writes what the flags ask for."""
     model = load(WORKDIR.value, settings())
 
     # ------------------------------------------------------------------- sample

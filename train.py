@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from mdiff_jax.evaluation import summary
-from mdiff_jax.runtime import cli, parallel, ranges
+from mdiff_jax.runtime import cli, parallel, processes, ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import train_loop
 from mdiff_jax.validation import flatten
@@ -35,12 +35,12 @@ cli.limit(ranges.PROCESS, PROCESS)
 def main() -> None:
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
-    parallel.initialize_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    train_loop.train(CONFIG.value, WORKDIR.value)
-    if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run:
-        text = summary.summarize_run(WORKDIR.value)
-        if parallel.is_first():
-            print(text, flush=True)
+    with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
+        train_loop.train(CONFIG.value, WORKDIR.value)
+        if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run:
+            text = summary.summarize_run(WORKDIR.value)
+            if parallel.is_first():
+                print(text, flush=True)
 
 
 def list_keys() -> str:

@@ -152,7 +152,7 @@ def from_plain_dict(values: Any) -> ConfigDict:
     """The inverse of `to_plain_dict`, locked. InputError for anything else than the known keys, each in its range."""
     if not isinstance(values, dict):
         raise InputError(f"the configuration is {ranges.show(values)}: give keys and values")
-    defaults = {"enrollment": EnrollmentSettings()._asdict()}
+    defaults = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0}  # older versions had no such keys
     check_values(defaults | values)
     return ConfigDict(lists_to_tuples(defaults | values)).lock()
 
@@ -169,7 +169,7 @@ def lists_to_tuples(value: Any) -> Any:
 # Keys that may change between two runs: they do not touch what was trained.
 FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_every", "compilation_cache")
 FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
-FREE_KEYS += ("prior.sample_timesteps", "decoder.sample_timesteps")
+FREE_KEYS += ("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps")
 FREE_KEYS += ("data.path",)  # the recordings' contents decide, not where they are
 FREE_PREFIXES = ("sample.", "enrollment.", "summary.")
 

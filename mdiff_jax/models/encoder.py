@@ -35,7 +35,8 @@ class Encoder(nn.Module):
             for i in range(self.blocks):
                 h = block(width, self.dtype, name=f"block_{level}_{i}")(h)
         h = nn.silu(layers.GroupNorm(self.dtype, name="norm_out")(h)).astype(jnp.float32)
-        pooled = jnp.concatenate([h.mean(2), h.std(2)], axis=-1).reshape(h.shape[0], -1)
+        deviation = jnp.sqrt(jnp.maximum(h.var(2), 1e-12))  # the square root has no gradient at 0
+        pooled = jnp.concatenate([h.mean(2), deviation], axis=-1).reshape(h.shape[0], -1)
         z = nn.Dense(self.embedding_dim, name="embedding")(pooled)
         return z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-6)
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -215,6 +216,7 @@ class Checkpoints(CheckpointReader):
         except InputError:
             raise
         except (OSError, ValueError) as error:  # tensorstore raises ValueError for a full disk
+            _silence_closed_loop()
             last = f"step {max(known)} is the last that is safe" if (known := self.steps()) else "none is safe yet"
             text = str(error).strip()
             reason = DISK_FULL if DISK_FULL in text else text.splitlines()[0][:200]
@@ -255,6 +257,13 @@ def _this_process_alone() -> ocp.options.MultiprocessingOptions:
     return ocp.options.MultiprocessingOptions(
         primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"
     )
+
+
+def _silence_closed_loop() -> None:
+    """Hides the tracebacks of tensorstore's threads that report to an event loop which a failed save has closed."""
+    show = sys.excepthook
+    closed = lambda error: isinstance(error, RuntimeError) and str(error) == "Event loop is closed"  # noqa: E731
+    sys.excepthook = lambda kind, error, trace: None if closed(error) else show(kind, error, trace)
 
 
 def _leaf_checksums(tree: Tree) -> dict[str, int]:

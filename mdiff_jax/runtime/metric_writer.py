@@ -3,7 +3,9 @@
 Several processes train one model; only the first of them writes.
 """
 
+import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import TextIO
 
 import numpy as np
 from jaxtyping import UInt8
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
 from tqdm import tqdm
 
-from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.runtime.workdir import Workdir, atomic_write
 
 
 class RunLog:
@@ -42,19 +47,22 @@ class StageMetricWriter:
         interval = 1 if sys.stderr.isatty() else 15  # seconds between updates of the bar
         hidden = not run_log.writes
         self._bar = tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=interval, disable=hidden)
+        self._closing = contextlib.ExitStack()
+        self._closing.callback(self._bar.close)
         self._file = self._events = None
         if run_log.writes:
-            self._file = open_metrics_file(run_log.workdir.metrics(stage), start)
+            self._file = self._closing.enter_context(open_metrics_file(run_log.workdir.metrics(stage), start))
         if run_log.writes and tensorboard:
-            self._events = SummaryWriter(str(run_log.workdir.tensorboard / stage), purge_step=start + 1)
+            self._events = self._closing.enter_context(
+                contextlib.closing(EventFile(run_log.workdir.tensorboard / stage, start))
+            )
 
     def __enter__(self) -> "StageMetricWriter":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for opened in (self._bar, self._file, self._events):
-            if opened is not None:
-                opened.close()
+        with contextlib.suppress(OSError if error else ()):  # the first error counts
+            self._closing.close()
 
     def advance(self) -> None:
         """Moves the progress bar by one step."""
@@ -68,20 +76,45 @@ class StageMetricWriter:
             self._file.write(json.dumps({"step": step} | {k: float(f"{v:.6g}") for k, v in values.items()}) + "\n")
             self._file.flush()
         if self._events:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            self._events.write(step, *(summary.scalar(name, value) for name, value in values.items()))
 
     def write_image(self, step: int, name: str, pixels: UInt8[np.ndarray, "height width 3"]) -> None:
         """Writes an image to TensorBoard."""
         if self._events:
-            self._events.add_image(name, pixels, step, dataformats="HWC")
+            self._events.write(step, summary.image(name, pixels, dataformats="HWC"))
+
+
+class EventFile:
+    """Writes summaries to a TensorBoard event file in `folder`; hides those of steps after `start` in earlier files.
+
+    In this thread: tensorboardX's own writer loses errors in another, and waits for ever once that has ended.
+    """
+
+    def __init__(self, folder: Path, start: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._records = RecordWriter(str(folder / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"))
+        self._write(Event(file_version="brain.Event:2"))
+        self._write(Event(step=start + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, step: int, *summaries: Summary) -> None:
+        for each in summaries:
+            self._write(Event(step=step, summary=each))
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
 
 
 def open_metrics_file(path: Path, start: int) -> TextIO:
     """Drops the lines of steps after `start` from metrics.jsonl; returns the file, opened to append."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    path.write_text("".join(line + "\n" for line in lines if parse_step(line) <= start))
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(line + "\n" for line in lines if parse_step(line) <= start))
     return path.open("a")
 
 

@@ -7,7 +7,6 @@ Batches arrive flat and are split into one piece for each device here.
 import collections
 import functools
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -37,17 +36,6 @@ ALL_DEVICES = Collectives(
     mean=functools.partial(jax.lax.pmean, axis_name=DEVICE_AXIS),
     gather=functools.partial(jax.lax.all_gather, axis_name=DEVICE_AXIS, tiled=True),
 )
-
-
-def initialize_processes(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Connects the processes of a run on several hosts: without arguments on a TPU pod, by these three elsewhere."""
-    given = (coordinator_address, num_processes, process_id)
-    if any(value is not None for value in given):
-        if None in given:
-            raise InputError("give all three of --coordinator_address, --num_processes and --process_id, or none")
-        jax.distributed.initialize(*given)
-    elif "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
-        jax.distributed.initialize()
 
 
 def is_first() -> bool:

@@ -7,22 +7,24 @@ import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
+from mdiff_jax.runtime import processes
 from mdiff_jax.runtime.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_SECONDS = 8.0  # from SIGTERM to the end of the process; a save that takes longer is lost, the last one stays
 
 
 class PreemptionHandler:
     """Receives SIGINT and SIGTERM during training; entered in the main thread.
 
-    While `deferred` is true the first signal is only recorded in `signum`, which the loop reads between two steps. At
-    any other time, and on a second signal, Stopped is raised. Python handles no signal while XLA compiles, so a thread
-    enforces the time limit.
+    While `deferred` is true the first signal is only recorded, until the loop asks `stop_signal` between two steps. At
+    any other time, and on a second signal, Stopped is raised. Where several processes train, the first signal always
+    waits for `stop_signal`, so that all stop at the same step. Python handles no signal while XLA compiles, so a thread
+    ends the process `grace_seconds` after SIGTERM: a save that takes longer is lost, the last one stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float) -> None:
         self.signum: int | None = None
+        self._grace_seconds, self._peers = grace_seconds, processes.current()
         self.deferred = False
         self._ended = threading.Event()
 
@@ -46,21 +48,27 @@ class PreemptionHandler:
 
     @contextlib.contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Inside, the first signal waits until the loop looks at `signum`."""
+        """Inside, the first signal waits until the loop asks `stop_signal`."""
         self.deferred = True
         try:
             yield
         finally:
             self.deferred = False
 
+    def stop_signal(self) -> int | None:
+        """Returns the signal to stop for now, or None. All processes call it the same number of times."""
+        return self._peers.stop_signal() if self._peers else self.signum
+
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         again, self.signum = self.signum is not None, signum
-        if again or not self.deferred:
+        if again or not (self.deferred or self._peers):
             raise Stopped(signum)
+        if self._peers:
+            self._peers.request_stop(signum)
 
     def _enforce_time_limit(self) -> None:
         """Reads the signals from the wake-up pipe; ends the process when SIGTERM was not obeyed in time."""
         while byte := os.read(self._read, 1):
-            if byte[0] == signal.SIGTERM and not self._ended.wait(GRACE_SECONDS):
+            if byte[0] == signal.SIGTERM and not self._ended.wait(self._grace_seconds):
                 os._exit(128 + signal.SIGTERM)
         os.close(self._read)

@@ -1,6 +1,7 @@
-"""The cost of a stage, reported before it is trained: parameters, operations, memory."""
+"""The cost of a stage: parameters, operations, memory, reported before it is trained, and the time of its steps."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -47,6 +48,23 @@ def plan_stage(
         cost,
         parallel.device_memory(),
     )
+
+
+class StepTimer:
+    """Measures the time of finished steps alone; `restart` leaves out what was done since the last of them."""
+
+    def __init__(self, step: int):
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Begins anew after `step`."""
+        self._step, self._began = step, time.perf_counter()
+
+    def seconds_per_step(self, step: int) -> float:
+        """Returns the mean time of the steps up to `step`, just finished, since the last call or restart."""
+        seconds = (time.perf_counter() - self._began) / (step - self._step)
+        self.restart(step)
+        return seconds
 
 
 def count_parameters(params: Params) -> dict[str, int]:

@@ -16,14 +16,17 @@ from mdiff_jax.training.augmentation import Augmentation
 from mdiff_jax.training.train_state import Loss, TrainState, create_train_state, train_step
 
 
-def make_loss(config: ConfigDict, name: str, num_users: int, timesteps: int | None = None) -> Loss:
+def make_loss(
+    config: ConfigDict, name: str, num_users: int, timesteps: int | None = None, batch_size: int | None = None
+) -> Loss:
     """The loss of the named stage, (variables, batch, key, collectives) → (loss, metrics).
 
     `variables` are the network's collections, {'params': …}; of the encoder {'params': {'encoder', 'classifier'}}.
-    Prior and decoder are noised over `timesteps` timesteps if not over their own number.
+    Prior and decoder are noised over `timesteps` timesteps if not over their own number, spread evenly over batches of
+    `batch_size` examples if not of the stage's.
     """
     makers = {"encoder": _encoder_loss, "prior": _prior_loss, "decoder": _decoder_loss}
-    return makers[name](config, num_users, timesteps)
+    return makers[name](config, num_users, timesteps, batch_size or config[name].batch_size)
 
 
 def make_parameter_loss(config: ConfigDict, name: str, num_users: int, timesteps: int | None = None) -> Loss:
@@ -32,7 +35,7 @@ def make_parameter_loss(config: ConfigDict, name: str, num_users: int, timesteps
     return lambda params, *rest: loss({"params": params}, *rest)
 
 
-def _encoder_loss(config: ConfigDict, num_users: int, _: int | None) -> Loss:
+def _encoder_loss(config: ConfigDict, num_users: int, timesteps: int | None, batch_size: int) -> Loss:
     c, network, classifier = config.encoder, build_encoder(config), CosineClassifier(num_users)
     return functools.partial(
         losses.encoder_loss,
@@ -44,21 +47,21 @@ def _encoder_loss(config: ConfigDict, num_users: int, _: int | None) -> Loss:
     )
 
 
-def _prior_loss(config: ConfigDict, num_users: int, timesteps: int | None) -> Loss:
+def _prior_loss(config: ConfigDict, num_users: int, timesteps: int | None, batch_size: int) -> Loss:
     c = config.prior
     return functools.partial(
         losses.prior_loss,
         denoiser=prior_denoiser(config, num_users, timesteps),
-        settings=losses.DenoisingLossSettings(c.batch_size, c.cond_drop_prob),
+        settings=losses.DenoisingLossSettings(batch_size, c.cond_drop_prob),
     )
 
 
-def _decoder_loss(config: ConfigDict, num_users: int, timesteps: int | None) -> Loss:
+def _decoder_loss(config: ConfigDict, num_users: int, timesteps: int | None, batch_size: int) -> Loss:
     c = config.decoder
     return functools.partial(
         losses.decoder_loss,
         denoiser=decoder_denoiser(config, num_users, timesteps),
-        settings=losses.DenoisingLossSettings(c.batch_size, c.cond_drop_prob, c.conditioning_noise, c.weighting),
+        settings=losses.DenoisingLossSettings(batch_size, c.cond_drop_prob, c.conditioning_noise, c.weighting),
     )
 
 

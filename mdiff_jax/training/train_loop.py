@@ -4,7 +4,6 @@ import contextlib
 import functools
 import itertools
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +14,9 @@ from ml_collections import ConfigDict
 
 from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, to_plain_dict
 from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
-from mdiff_jax.runtime import parallel, prng
+from mdiff_jax.runtime import compilation_cache, parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
-from mdiff_jax.runtime.errors import InputError, Stopped
+from mdiff_jax.runtime.errors import InputError, Stopped, explain_disk_errors
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
@@ -73,17 +72,20 @@ def train(config: ConfigDict, root: str | Path) -> None:
     if config.dry_run:
         return dry_run(config, workdir)
 
-    with PreemptionHandler() as preemption, workdir.locked() if parallel.is_first() else contextlib.nullcontext():
+    with (
+        explain_disk_errors(workdir.root),
+        PreemptionHandler(config.grace_seconds) as preemption,
+        workdir.locked() if parallel.is_first() else contextlib.nullcontext(),
+    ):
         # --------------------------------------------------------------- data
         data = prepare_data(config, workdir)
         if parallel.is_first():
             write_json(workdir.config, values)
-        if config.compilation_cache:
-            jax.config.update("jax_compilation_cache_dir", str(workdir.cache))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        run = TrainingRun(config, workdir, data, RunLog(workdir, parallel.is_first()), preemption)
+        if config.compilation_cache and (reason := compilation_cache.enable(workdir.cache)):
+            run.log.log(f"compiled programs are not kept: {reason}")
 
         # --------------------------------------------------------------- stages
-        run = TrainingRun(config, workdir, data, RunLog(workdir, parallel.is_first()), preemption)
         chosen = STAGES if config.stage == "all" else (config.stage,)
         embeddings = NO_EMBEDDINGS
         for name in STAGES[: STAGES.index(chosen[-1]) + 1]:
@@ -132,6 +134,8 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
     devices}.
     """
     config, data, workdir, log = run.config, run.data, run.workdir, run.log.log
+    if stop := run.preemption.stop_signal():
+        raise Stopped(stop)
     setup = set_up_stage(run, name, embeddings)
     total, decay = setup.total_steps, str(config.sample.ema_decay)
 
@@ -163,7 +167,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         # --------------------------------------------------------------- loop
         writer = stack.enter_context(StageMetricWriter(run.log, name, start, total, config.tensorboard))
         stack.enter_context(run.preemption.defer_signals())
-        pending, began, counted = None, time.perf_counter(), start
+        pending, timer = None, cost_analysis.StepTimer(start)
         for step, batch in zip(range(start + 1, total + 1), itertools.chain([first], batches), strict=False):
             # ----------------------------------------------------------- step
             timesteps = setup.timesteps_at(step)
@@ -173,22 +177,20 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
 
             # ----------------------------------------------------------- log, a step late: the device never waits
             if pending is not None:
-                jax.block_until_ready(pending[1])
-                pace = (time.perf_counter() - began) / (step - counted)
-                speed = {"images_per_second": config[name].batch_size / pace}
-                write_metrics(writer, pending, speed, name, config.max_skipped)
-                began, counted, pending = time.perf_counter(), step, None
+                pace = write_metrics(writer, pending, timer, config, name)
+                pending = None
                 if start + WARM_UP_STEPS < step <= start + WARM_UP_STEPS + config.log_every:
-                    log(f"{name}: {pace:.3f} s a step after warm-up, {(total - step) * pace / 60:.0f} min left")
+                    left = (total - step) * pace / 60
+                    log(f"{name}: {pace:.3f} s a step after warm-up, {left:.0f} min left, beside validation and saving")
             if step % config.log_every == 0 or step == total:
                 pending = (step, metrics, timesteps)
 
             # ----------------------------------------------------------- validate, save
-            stop = run.preemption.signum is not None
+            stop = run.preemption.stop_signal()
             due = step % config.checkpoint_every == 0 or step == total
             if due or stop:
                 if pending is not None:
-                    write_metrics(writer, pending, {}, name, config.max_skipped)
+                    write_metrics(writer, pending, timer, config, name)
                     pending = None
                 figures = validate_params(state.ema[decay]) if due else {}
                 if figures:
@@ -203,9 +205,10 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                     writer.write_scalars(step, figures)
                 if stop:
                     log(f"{name}: stopped and saved at step {step} of {total}")
-                    raise Stopped(run.preemption.signum)
+                    raise Stopped(stop)
                 if progress.finished:
                     break
+                timer.restart(step)
     if step < total:
         best = f"{progress.best_validation_loss:.4f}"
         log(f"{name}: ended early, {progress.since_best} checkpoints since the least validation loss {best}")
@@ -287,29 +290,35 @@ def make_validation(run: TrainingRun, name: str, embeddings: Embeddings) -> Call
 def write_metrics(
     writer: StageMetricWriter,
     pending: tuple[int, dict[str, jax.Array], int],
-    more: dict[str, float],
+    timer: cost_analysis.StepTimer,
+    config: ConfigDict,
     name: str,
-    max_skipped: int,
-) -> None:
-    """Writes a step's metrics, (step, metrics, timesteps), fetched from the device. InputError after `max_skipped`
-    updates in a row that were left out for non-finite gradients.
+) -> float:
+    """Writes a step's metrics, (step, metrics, timesteps), fetched from the device; returns the seconds a step takes.
+
+    InputError after `max_skipped` updates in a row that were left out for non-finite gradients.
     """
     step, metrics, timesteps = pending
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    writer.write_scalars(step, values | ({"timesteps": timesteps} if timesteps else {}) | more)
-    if values["skipped_in_a_row"] >= max_skipped:
+    pace = timer.seconds_per_step(step)
+    values |= {"images_per_second": config[name].batch_size / pace} | ({"timesteps": timesteps} if timesteps else {})
+    writer.write_scalars(step, values)
+    if values["skipped_in_a_row"] >= config.max_skipped:
         raise InputError(
             f"{name}: {values['skipped_in_a_row']:.0f} updates in a row had non-finite gradients at step {step}: "
             f"lower {name}.optimizer.learning_rate, or train with --config.precision=float32"
         )
+    return pace
 
 
 def dry_run(config: ConfigDict, workdir: Workdir) -> None:
     """Prints what each stage would take; compiles, trains nothing, leaves nothing behind."""
-    with tempfile.TemporaryDirectory() as empty:
-        place = workdir if workdir.config.is_file() else Workdir(empty)
+    with contextlib.ExitStack() as stack:
+        make = lambda: stack.enter_context(tempfile.TemporaryDirectory(dir=shared_folder(workdir)))  # noqa: E731
+        empty = Workdir(parallel.broadcast_from_first(make))
+        place = workdir if workdir.config.is_file() else empty
         data = prepare_data(config, place)
-        run = TrainingRun(config, place, data, RunLog(Workdir(empty), parallel.is_first()), PreemptionHandler())
+        run = TrainingRun(config, place, data, RunLog(empty, parallel.is_first()), PreemptionHandler(0.0))
         dim = config.encoder.embedding_dim
         constants = {"embedding_mean": np.zeros(dim, np.float32), "embedding_deviation": np.float32(1)}
         zeros = Embeddings(np.zeros((len(data.dataset), dim), np.float32), constants, "", 0.0)
@@ -322,3 +331,9 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
             size, windows = config[name].batch_size, len(data.rows["train"])
             plan = cost_analysis.plan_stage(name, size, windows, shapes, setup.total_steps, cost)
             run.log.log(cost_analysis.format_plan(plan))
+        parallel.wait_for_all("dry run")  # before the first removes the folder
+
+
+def shared_folder(workdir: Workdir) -> Path | None:
+    """A folder for temporary files that all processes reach, as they reach the working directory; None: any will do."""
+    return next(p for p in workdir.root.parents if p.is_dir()) if jax.process_count() > 1 else None

@@ -14,7 +14,7 @@ import numpy as np
 from mdiff_jax.diffusion import schedules
 from mdiff_jax.inference import pipeline
 from mdiff_jax.inference.denoisers import DenoiserSpec
-from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime import parallel, processes
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import losses, optimizers, train_state
 from mdiff_jax.training.augmentation import Augmentation
@@ -67,8 +67,6 @@ def refused() -> str:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        parallel.initialize_processes(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     encoder = functools.partial(
         losses.encoder_loss,
         embed=embed,
@@ -96,4 +94,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    given = (sys.argv[1], int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 1 else (None, None, None)
+    with processes.connect(*given):
+        main()

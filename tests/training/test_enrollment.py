@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from mdiff_jax import load
-from mdiff_jax.config import EnrollmentSettings, from_plain_dict
-from mdiff_jax.inference import sample_writer
+from mdiff_jax.config import EnrollmentSettings, from_plain_dict, to_plain_dict
+from mdiff_jax.inference import sample_writer, user_adapters
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json
-from mdiff_jax.training import enrollment
+from mdiff_jax.training import enrollment, losses
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,19 @@ def test_every_block_of_the_decoder_has_modulations_for_a_new_user(enrolled):
     assert max(np.abs(x).max() for x in modulations.values()) > 1e-3
 
 
+@pytest.mark.parametrize("trained_with", [4, 256])
+def test_noise_levels_spread_over_the_batch_of_enrollment_whatever_that_of_training(trained, monkeypatch, trained_with):
+    config = from_plain_dict(to_plain_dict(trained.config))
+    config.prior.batch_size, config.enrollment.prior_batch_size = trained_with, 16
+    seen = []
+    monkeypatch.setattr(losses.gaussian, "q_sample", lambda schedule, x0, t, noise: seen.append(t) or x0)
+    model = trained._replace(config=config)
+    data = {"embedding": jnp.zeros((5, config.encoder.embedding_dim))}
+    enrollment.adapter_loss(model, "prior", model.params["prior"], {}, data, jax.random.key(0))
+    sixteenths = np.sort(16 * np.asarray(seen[0]) // config.prior.timesteps)
+    np.testing.assert_array_equal(sixteenths, np.arange(16))
+
+
 def test_the_optimum_is_found_from_the_mean_of_the_users():
     """Where the loss is least at one of the rows."""
     table = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -78,6 +91,20 @@ def test_enrollment_refuses_names_that_are_taken_and_too_few_windows(enrolled_ro
     Image.new("RGB", (64, 32), (0, 0, 143)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="is 64x32"):
         enrollment.enroll(enrolled_root, "OTHER", tmp_path)
+
+
+def test_ctrl_c_while_the_adapter_is_written_leaves_nothing(writable_root, windows, monkeypatch):
+    adapter = user_adapters.UserAdapter(np.zeros(8), np.zeros(8), {}, np.zeros((1, 16, 16, 1)), (3, 3))
+
+    def interrupted(path, **arrays):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(enrollment, "fit_adapter", lambda *_: adapter)
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        enrollment.enroll(writable_root, "NEW", windows)
+    assert not list((writable_root / "enrolled").iterdir()) and not load(writable_root).enrolled
 
 
 def test_a_working_directory_from_before_these_keys_is_enrolled_in_with_their_defaults(root):

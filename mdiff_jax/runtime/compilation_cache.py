@@ -1,0 +1,29 @@
+"""The cache of compiled programs in a working directory: machine code that training loads and runs."""
+
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import jax
+
+MIN_COMPILE_SECONDS = 1.0  # programs that compile faster are not kept
+
+
+def enable(folder: Path) -> str | None:
+    """Keeps compiled programs in `folder`, of a working directory; returns None, or the reason why not.
+
+    Whoever can write there can have any code run by this user: both folders must be this user's, and no one else may
+    write to `folder`.
+    """
+    for path in (folder.parent, folder):
+        if path.exists() and path.stat().st_uid != os.geteuid():
+            return f"{path} belongs to another user"
+    if folder.exists() and folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others can write to {folder}: remove it"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(stat.S_IRWXU)
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")  # it is compiled
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+    return None

@@ -1,0 +1,42 @@
+"""Compiled programs are kept where no one else could have put them."""
+
+import os
+import stat
+
+import jax
+import pytest
+
+from mdiff_jax.runtime import compilation_cache
+
+
+@pytest.fixture(autouse=True)
+def settings():
+    """Those of the tests, restored at the end."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield before
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_the_folder_is_made_for_this_user_alone(tmp_path):
+    assert compilation_cache.enable(tmp_path / "cache") is None
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache")
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, settings):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o775)
+    assert "others can write to" in compilation_cache.enable(tmp_path / "cache")
+    assert jax.config.jax_compilation_cache_dir == settings["jax_compilation_cache_dir"]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_working_directory_of_another_user_is_not_used(tmp_path, monkeypatch, settings, made):
+    if made:
+        (tmp_path / "cache").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert compilation_cache.enable(tmp_path / "cache") == f"{tmp_path} belongs to another user"
+    assert jax.config.jax_compilation_cache_dir == settings["jax_compilation_cache_dir"]
+    assert (tmp_path / "cache").exists() == made

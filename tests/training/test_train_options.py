@@ -1,0 +1,98 @@
+"""What a configuration changes in training, and what is refused."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from small_run import get_config, losses
+
+from mdiff_jax.config import STAGES, flatten, to_plain_dict
+from mdiff_jax.data import export
+from mdiff_jax.evaluation import summary
+from mdiff_jax.inference import model, provenance
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.training import enrollment, train_loop
+
+
+def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, monkeypatch):
+    """The time that validation takes is not counted in the pace of the steps."""
+
+    def validate_slowly(params):
+        time.sleep(1.0)
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(train_loop, "make_validation", lambda *_: validate_slowly)
+    config = get_config()
+    config.stage, config.patience, config.encoder.epochs = "encoder", 2, 9
+    train_loop.train(config, tmp_path)
+    steps = [step for step, _ in losses(tmp_path, ("encoder",))["encoder"]]
+    assert steps[-1] == 6, "the first at 2, then two that are not better"
+    lines = map(json.loads, Workdir(tmp_path).metrics("encoder").read_text().splitlines())
+    paces = [line["images_per_second"] for line in lines if "images_per_second" in line]
+    assert len(paces) == 6 and min(paces[2:]) > 4.0, "4 windows a step, which takes much less than a second"
+    train_loop.train(config, tmp_path)
+    assert "encoder: finished at step 6" in (tmp_path / "train.log").read_text()
+
+
+def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tmp_path, capsys):
+    config = get_config()
+    config.dry_run = True
+    train_loop.train(config, tmp_path / "new")
+    said = capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+    for stage in STAGES:
+        assert f"{stage}\n  parameters" in said
+    assert said.count("GFLOP a window") == said.count("by the compiler's plan") == 3
+
+
+def test_a_stage_needs_those_before_it(tmp_path):
+    config = get_config()
+    config.stage = "decoder"
+    with pytest.raises(InputError, match=r"stage encoder .* is not finished"):
+        train_loop.train(config, tmp_path)
+    with pytest.raises(InputError, match="stage encoder is at step 0"):
+        model.load(tmp_path)
+
+
+def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
+    """A key that nothing reads is an option that does nothing."""
+    config = get_config()
+    config.enrollment.steps = 1
+    names, read = {}, set()
+
+    def label(node, prefix=""):
+        names[id(node)] = prefix
+        for key, value in node.items():
+            if isinstance(value, ConfigDict):
+                label(value, f"{prefix}{key}.")
+
+    label(config)
+    keys = flatten(to_plain_dict(config)).keys()
+    getitem, plain = ConfigDict.__getitem__, to_plain_dict
+
+    def recorded(self, key):
+        if id(self) in names:
+            read.add(names[id(self)] + key)
+        return getitem(self, key)
+
+    def unrecorded(values):
+        with monkeypatch.context() as pause:
+            pause.setattr(ConfigDict, "__getitem__", getitem)
+            return plain(values)
+
+    monkeypatch.setattr(model, "from_plain_dict", lambda values: config)
+    for module in (train_loop, model, provenance):
+        monkeypatch.setattr(module, "to_plain_dict", unrecorded)
+    for module in (train_loop, model):
+        monkeypatch.setattr(module, "validate", lambda values: None)
+    monkeypatch.setattr(ConfigDict, "__getitem__", recorded)
+    model.cached_window_sampler.cache_clear()
+    train_loop.train(config, tmp_path)
+    summary.summarize_run(tmp_path)
+    for i, x in enumerate(model.load(tmp_path).dataset.load(np.arange(5))):
+        export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
+    enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
+    assert keys - read - {"data.colormap", "data.path"} == set()
