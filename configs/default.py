@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
             "sheet_every": 0,  # checkpoints between sheets of real windows and their decoded embeddings; 0: none
             "tensorboard": True,  # event files in WORKDIR/tensorboard
             "compilation_cache": True,  # keep compiled programs in WORKDIR/cache, so that resuming starts at once
-            "grace_seconds": 8.0,  # from SIGTERM to the end of the process: a save that takes longer is lost; above 0
+            "grace_seconds": 8.0,  # from SIGTERM to the end of the process: a save that takes longer is lost
             "max_skipped": 20,  # consecutive updates with non-finite gradients after which training stops
             "ema_decays": (0.999,),  # decays of the parameter averages to keep; at update n at most (1+n)/(10+n)
             "data": data(),

@@ -88,6 +88,7 @@ GENERAL = {
     "sheet_every": COUNT_OR_NONE,
     "tensorboard": SWITCH,
     "compilation_cache": SWITCH,
+    "grace_seconds": Range(float, 0, 3600, above=True),
     "max_skipped": COUNT,
     "ema_decays": DECAY._replace(length=(1, 8)),
 }
