@@ -84,6 +84,15 @@ def replicate(tree: Tree) -> Tree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def lowering_arguments(shapes: Tree) -> Tree:
+    """Returns what a step is lowered with in place of a state: its shapes, or zeros, which pmap needs where several
+    processes run.
+    """
+    if jax.process_count() == 1:
+        return shapes
+    return replicate(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
+
+
 def check_batch_size(batch_size: int, key: str, accumulate: int = 1) -> None:
     """Raises InputError unless all devices of all processes get equal shares of `accumulate` parts of a batch."""
     unit = jax.device_count() * accumulate

@@ -26,6 +26,7 @@ from mdiff_jax.runtime.errors import InputError, Stopped, one_line
 HEARTBEAT_SECONDS = 20  # without a sign of life of a process, after which the others end
 POLL_SECONDS = 0.5
 CLEAN_UP_SECONDS = 2.0  # for a process to end by itself once another has failed
+LOST_WORDS = ("Gloo", "NCCL", "UNAVAILABLE", "ABORTED")  # of errors of collectives that another process has left
 NO_LOGS = 4  # a level of the C++ log above fatal
 LOST = (
     "another process of this run has ended without a word (killed, or its machine is gone), or XLA has aborted: "
@@ -66,7 +67,7 @@ class Peers:
 
     def fail(self, error: BaseException) -> NoReturn:
         """Prints `error`, tells the others, and ends this process."""
-        if "Gloo" in str(error) or isinstance(error, jax.errors.JaxRuntimeError):
+        if any(word in str(error) for word in LOST_WORDS):
             time.sleep(HEARTBEAT_SECONDS + 5)  # if another process is the cause, this one is ended with that cause
         agreed = isinstance(error, Stopped) and self._points >= self._stop_at
         if agreed:
