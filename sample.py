@@ -16,7 +16,7 @@ from absl import flags
 from mdiff_jax import load
 from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
-from mdiff_jax.runtime import cli, processes, ranges
+from mdiff_jax.runtime import cli, parallel, processes, ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.validation import RANGES

@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ install_import_hook("mdiff_jax", "typecheck.check")
 import jax  # noqa: E402
 import pytest  # noqa: E402 - after the hook
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background, and so would children
 CACHE = tempfile.TemporaryDirectory(prefix="mdiff_jax_cache_")  # programs compiled twice in one run are taken from here
 jax.config.update("jax_compilation_cache_dir", CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

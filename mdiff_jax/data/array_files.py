@@ -6,6 +6,7 @@ Nothing is unpickled, no other file is read, and what the arrays take is known b
 import atexit
 import contextlib
 import functools
+import io
 import json
 import math
 import os
@@ -15,7 +16,6 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def check_size(size: int, path: Path) -> None:
         raise InputError(f"'{path}' claims {claim}: give at most {limit / 2**30:.3g} GiB in a file")
 
 
-def claimed_size(file: IO[bytes]) -> int:
+def claimed_size(file: io.BufferedIOBase) -> int:
     """Bytes of the array that the header of .npy claims."""
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, _, dtype = headers[np.lib.format.read_magic(file)](file)

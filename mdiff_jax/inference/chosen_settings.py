@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mdiff_jax.config import lists_to_tuples
-from mdiff_jax.runtime.workdir import read_json, refuse_damage, write_json
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import read_json, write_json
 from mdiff_jax.validation import check_value, flatten
 
 
@@ -22,10 +23,12 @@ def read_chosen(path: Path, values: dict[str, Any]) -> dict[str, Any]:
         return {}
     now, remedy = flatten(values), "remove it, evaluate.py --sweep makes another"
     entries = read_json(path, remedy)
-    with refuse_damage(path, remedy):
+    try:
         for key, entry in entries.items():
             check_value(key, entry["chosen"])
         return {k: lists_to_tuples(entry["chosen"]) for k, entry in entries.items() if now[k] == entry["instead_of"]}
+    except (ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
+        raise InputError(f"{path} is damaged: {remedy}") from None
 
 
 def write_chosen(path: Path, values: dict[str, Any], chosen: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def given(root: Path, workdirs, tmp_path_factory) -> Path:
     """A working directory with everything that sampling reads."""
     given = tmp_path_factory.mktemp("given") / "run"
     workdirs.load_with_new_user(root, given)
-    write_json(Workdir(given).chosen, {"sample.cond_scale": 1.5})
+    write_json(Workdir(given).chosen, {"sample.cond_scale": {"chosen": 1.5, "instead_of": 2.0}})
     return given
 
 
