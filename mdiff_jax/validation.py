@@ -220,9 +220,11 @@ def check_value(key: str, value: Any) -> None:
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} → {'a.b': 1}."""
+    """{'a': {'b': 1}} → {'a.b': 1}. InputError for a key that has a dot itself."""
     flat = {}
     for key, value in values.items():
+        if "." in key:
+            raise InputError(f"'{key}' is not a key: give {key.partition('.')[0]} as an object that holds the rest")
         name = f"{prefix}{key}"
         flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat

@@ -116,6 +116,9 @@ class CheckpointReader:
         if whole and (extra := sorted(written.keys() - expected.keys())):
             raise InputError(f"checkpoint {self._path(step)} has an unknown leaf '{extra[0]}': {REMEDY}")
         with self._refuse_damage(step):
+            for path in (self._path(step) / "state").rglob("*"):
+                if not (path.is_file() or path.is_dir()):  # a pipe is waited for without end
+                    raise ValueError(f"{path.name} is not a file")
             base, context = {"driver": "file", "path": f"{self._path(step)}/state/"}, ts.Context()
             specs = (
                 {**ARRAY_FORMAT, "kvstore": {**STORE_FORMAT, "base": base, "path": f"{name}/"}} for name in expected

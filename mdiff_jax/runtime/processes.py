@@ -9,6 +9,7 @@ import ctypes
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -142,6 +143,10 @@ def connect(coordinator_address: str | None, num_processes: int | None, process_
     if None in given and "," not in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
         yield
         return
+    if coordinator_address is not None and not re.fullmatch(r".+:\d+", coordinator_address):
+        raise InputError(f"--coordinator_address is {coordinator_address!r}: give HOST:PORT")
+    if process_id is not None and process_id >= num_processes:
+        raise InputError(f"--process_id is {process_id}: give 0 to {num_processes - 1}, below --num_processes")
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(*given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)

@@ -88,10 +88,11 @@ def change_a_value(folder):
         lambda folder: (folder / "state" / "manifest.ocdbt").unlink(),
         lambda folder: shutil.rmtree(folder / "state"),
         lambda folder: [shutil.rmtree(folder), folder.touch()],
+        lambda folder: [os.mkfifo(folder / "pipe"), (folder / "pipe").replace(largest(folder))],
         turn_a_bit,
         change_a_value,
     ],
-    ids=["cut", "missing", "meta cut", "no meta", "no manifest", "no state", "a file", "one bit", "a value"],
+    ids=["cut", "missing", "meta cut", "no meta", "no manifest", "no state", "a file", "a pipe", "one bit", "a value"],
 )
 def test_a_damaged_checkpoint_is_not_taken_but_the_one_before_it(tmp_path, damage):
     folder, said = tmp_path / "checkpoints", []
