@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import sklearn
 
+from mdiff_jax.data.files import describe_ignored
 from mdiff_jax.evaluation import measures, report, report_figures, sample_folders, user_measures
 from mdiff_jax.inference import provenance
 from mdiff_jax.inference.model import Model, load
@@ -152,6 +153,8 @@ def warn_of_samples(model: Model, folder: Path, samples: WindowSet) -> list[str]
         warnings.append(f"The samples were made at steps {steps} of prior and decoder, the model is at {now}")
     if twice := len(samples.windows) - len(np.unique(samples.windows.reshape(len(samples.windows), -1), axis=0)):
         warnings.append(f"{twice} of {len(samples.windows)} generated windows repeat another one exactly")
+    if ignored := describe_ignored(folder, [folder / name for name in (*samples.files, *provenance.FILES)]):
+        warnings.append(ignored)
     return warnings
 
 

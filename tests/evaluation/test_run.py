@@ -49,6 +49,15 @@ def draw_noise(model, folder, count) -> None:
             export.write_image(folder / user / f"noise_{i}.png", model.to_image(x), model.image_size())
 
 
+def test_what_is_left_out_of_a_folder_is_said(trained, tmp_path):
+    draw_noise(trained, tmp_path, 1)
+    (tmp_path / "grid.png").write_text("")
+    read = sample_folders.read_sample_set(trained, tmp_path)
+    assert not run.warn_of_samples(trained, tmp_path, read)
+    (tmp_path / "stray.png").write_text("")
+    assert "1 beside the windows, such as 'stray.png'" in run.warn_of_samples(trained, tmp_path, read)[0]
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [1, 7])
 def test_a_figure_has_the_windows_it_needs_or_is_left_out(crowd, tmp_path, quick_judge, count):
