@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from mdiff_jax.data import arrays, records, simulated, sources
 from mdiff_jax.data.examples import Example, ReadOptions, read_examples
 from mdiff_jax.data.records import DamagedData, Records
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.workdir import atomic_folder
 
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
 CHANNELS = {"scalar": 1, "rgb": 3}
@@ -221,7 +221,7 @@ def write_prepared(
     examples: Callable[[], Iterator[Example]],
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Prepares `count` examples into `cache_dir`; dataset.json comes last: if interrupted, it starts again."""
+    """Prepares `count` examples into `cache_dir`, in place of what is there: whole, or not at all."""
     lines: list[sources.WindowSource] = []
     common: dict[str, Any] = {}
 
@@ -231,23 +231,23 @@ def write_prepared(
             common.update(metadata)
             yield window
 
-    with refuse_unwritten(cache_dir), atomic_folder(cache_dir):
-        parts = records.write_records(cache_dir, (*image_size, CHANNELS[channels]), count, windows())
-    users = tuple(dict.fromkeys(item.user for item in lines))
-    number = {user: i for i, user in enumerate(users)}
-    description = {
-        "fingerprint": fingerprint,
-        "options": options,
-        "parts": parts,
-        "image_size": list(image_size),
-        "metadata": common,
-        "users": users,
-        "files": [item.file for item in lines],
-        "user_ids": [number[item.user] for item in lines],
-        "recordings": [item.recording for item in lines],
-        "indices": [item.index for item in lines],
-    }
-    records.write_description(cache_dir, description)
+    with refuse_unwritten(cache_dir), atomic_folder(cache_dir) as folder:
+        parts = records.write_records(folder, (*image_size, CHANNELS[channels]), count, windows())
+        users = tuple(dict.fromkeys(item.user for item in lines))
+        number = {user: i for i, user in enumerate(users)}
+        description = {
+            "fingerprint": fingerprint,
+            "options": options,
+            "parts": parts,
+            "image_size": list(image_size),
+            "metadata": common,
+            "users": users,
+            "files": [item.file for item in lines],
+            "user_ids": [number[item.user] for item in lines],
+            "recordings": [item.recording for item in lines],
+            "indices": [item.index for item in lines],
+        }
+        records.write_description(folder, description)
 
 
 @contextlib.contextmanager
@@ -258,19 +258,3 @@ def refuse_unwritten(folder: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # RuntimeError: array_record
         reason = one_line(error).partition("; ")[0]
         raise InputError(f"{folder} could not be written ({reason}): make room, then repeat the command") from None
-
-
-@contextlib.contextmanager
-def atomic_folder(folder: Path) -> Iterator[None]:
-    """Makes an empty `folder`; if the body fails, removes it again, with parents that were made for it."""
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder)
-        with contextlib.suppress(OSError):
-            for parent in made[1:]:
-                parent.rmdir()
-        raise

@@ -19,7 +19,7 @@ from mdiff_jax.data.builders import Dataset
 from mdiff_jax.data.examples import Example
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.workdir import atomic_write, write_json
+from mdiff_jax.runtime.workdir import atomic_folder, atomic_write, write_json
 
 LAYOUTS = ("images", "npz", "tfds")
 FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
@@ -52,10 +52,10 @@ def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format:
         raise InputError(
             f"several windows would get the same file name, such as {twice[0]} ({len(twice)} names): give layout 'npz'"
         )
-    with builders.atomic_folder(folder):
+    with atomic_folder(folder) as temporary:
         for row, name in zip(rows, names, strict=True):
             image = to_image(dataset.load(np.array([row]))[0], dataset.metadata["colormap"])
-            write_image(folder / name, image, tuple(dataset.metadata["original_size"]))
+            write_image(temporary / name, image, tuple(dataset.metadata["original_size"]))
 
 
 def file_name(dataset: Dataset, row: int) -> str:
@@ -118,12 +118,12 @@ def write_walkers(folder: Path, image_format: str, **options: Any) -> int:
     if folder.exists():
         raise InputError(f"'{folder}' exists already: give another path")
     truth = {}
-    with builders.atomic_folder(folder):
+    with atomic_folder(folder) as temporary:
         for w in simulated.make_windows(simulated.IMAGE_SIZE, **options):
             name = f"{w.user}/{w.recording}_{w.index:04d}.{image_format}"
-            write_image(folder / name, to_image(w.spectrogram[..., None], "jet"), simulated.IMAGE_SIZE)
+            write_image(temporary / name, to_image(w.spectrogram[..., None], "jet"), simulated.IMAGE_SIZE)
             truth[name] = w.truth | {"seconds": w.seconds}
-        write_json(folder / "truth.json", truth)
+        write_json(temporary / "truth.json", truth)
     return len(truth)
 
 

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import platform
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,13 +120,40 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder that takes the place of `path` at the end, as `atomic_write` does for a file."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}.{path.name}")
+    made = [parent for parent in path.parents if not parent.exists()]
+    with refuse_os_errors(path):
+        try:
+            temporary.mkdir(parents=True)
+            remove_leftovers(path.parent)
+            yield temporary
+            remove(path)
+            temporary.replace(path)
+        finally:
+            remove(temporary)
+            with contextlib.suppress(OSError):  # folders that are not empty stay
+                for parent in made:
+                    parent.rmdir()
+
+
 @functools.cache  # once a process
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files that processes of this machine left in a folder when they were killed."""
     for path in folder.glob(f"{glob.escape(TEMPORARY_PREFIX)}*"):
         pid = path.name.removeprefix(TEMPORARY_PREFIX).partition(".")[0]
         if pid.isdecimal() and not is_running(int(pid)):
-            path.unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_running(pid: int) -> bool:

@@ -146,3 +146,19 @@ def test_arrays_that_lie_are_refused_before_memory_is_taken(tmp_path, content, r
         archive.writestr("x.npy", content)
     with pytest.raises(InputError, match=rf"x\.npz cannot be read \(.*{reason}.*\): restore it$"):
         read_npz(path, "restore it", 10**6)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    """What was killed leaves a hidden folder, which the next writer removes; what failed leaves nothing."""
+    with pytest.raises(ZeroDivisionError), workdir.atomic_folder(tmp_path / "old" / "walkers") as folder:
+        (folder / "half").write_text("")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    target = tmp_path / "new" / "walkers"
+    killed = target.with_name(f"{workdir.TEMPORARY_PREFIX}{2**22 + 1}.walkers")  # above the largest number of a process
+    killed.mkdir(parents=True)
+    (killed / "half").write_text("")
+    with workdir.atomic_folder(target) as folder:
+        (folder / "whole").write_text("")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["walkers"] and (target / "whole").exists()
