@@ -202,11 +202,12 @@ def kill_sampling(given: argparse.Namespace, folder: Path) -> None:
 
 def kill_preparation(given: argparse.Namespace, folder: Path) -> None:
     peaceful, killed = folder / "peaceful", folder / "killed"
+    begun = lambda workdir: any(workdir.glob(".*.data"))  # noqa: E731, the folder that takes the place of data at the end
 
     def prepare(workdir: Path) -> float:
         """Lets a training run until its data is prepared; returns the seconds that took."""
         running = start_training(given.config, workdir)
-        wait_until((workdir / "data").exists, running)
+        wait_until(lambda: begun(workdir), running)
         began = time.time()
         assert wait_until((workdir / "config.json").exists, running)
         seconds = time.time() - began
@@ -222,7 +223,7 @@ def kill_preparation(given: argparse.Namespace, folder: Path) -> None:
             shutil.rmtree(killed)
         return start_training(given.config, killed)
 
-    kill_repeatedly(begin, (killed / "data").exists, seconds, lambda: shutil.rmtree(killed), ended, given)
+    kill_repeatedly(begin, lambda: begun(killed), seconds, lambda: shutil.rmtree(killed), ended, given)
     if not (killed / "config.json").exists():
         prepare(killed)
     assert_same_files(peaceful / "data", killed / "data")
