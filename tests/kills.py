@@ -186,15 +186,30 @@ def time_sigterm(config: str, folder: Path, whole: float) -> None:
 def kill_sampling(given: argparse.Namespace, folder: Path) -> None:
     run, peaceful, killed = folder / "run", folder / "peaceful", folder / "killed"
     finish(start_training(given.config, run))
-    settings = ("--num_samples_per_user=64", "--batch_size=4", "--npz")
-    draw = lambda out: [start("sample.py", f"--workdir={run}", f"--output_dir={out}", *settings)]  # noqa: E731
+    settings = ("--num_samples_per_user=64", "--batch_size=4", "--npz", "--sample_timesteps=200")
+    there = lambda: len(list(killed.rglob("*.png")))  # noqa: E731
+    at_start = 0
+
+    def draw(out: Path) -> list[subprocess.Popen]:
+        nonlocal at_start
+        if (out / "samples.npz").exists():  # all was drawn before the kill
+            shutil.rmtree(out)
+        at_start = there()
+        return [start("sample.py", f"--workdir={run}", f"--output_dir={out}", *settings)]
+
     running = draw(peaceful)
     wait_until(peaceful.exists, running)
     began = time.time()
     finish(running)
     seconds = time.time() - began
-    written = lambda: f", {len(list(killed.rglob('*.png')))} images there"  # noqa: E731
-    kill_repeatedly(lambda: draw(killed), killed.exists, seconds, lambda: shutil.rmtree(killed), written, given)
+    kill_repeatedly(
+        lambda: draw(killed),
+        lambda: there() > at_start,
+        seconds / 4,  # of the rest that is left to draw after a kill
+        lambda: shutil.rmtree(killed),
+        lambda: f", {there()} images there",
+        given,
+    )
     finish(draw(killed))
     assert_same_files(peaceful, killed)
     print(f"{given.kills} kills of a sampling of about {seconds:.1f} s")
