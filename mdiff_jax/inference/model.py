@@ -209,10 +209,9 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
 
 def read_known_split(workdir: Workdir, dataset: builders.Dataset) -> splits.Split:
     """Reads split.json; InputError if it names a file that the data set does not hold."""
-    split = splits.read_split(workdir.split)
-    with refuse_damage(workdir.split, "restore it, or train in another --workdir"):
-        for files in split.values():
-            dataset.rows(files)
+    split, known = splits.read_split(workdir.split), set(dataset.files)
+    if strange := next((file for files in split.values() for file in files if file not in known), None):
+        raise InputError(f"{workdir.split} names '{strange}', which the prepared data do not hold: restore it")
     return split
 
 

@@ -158,11 +158,6 @@ def test_what_is_left_out_is_said_once(folder, tmp_path):
     assert "1 hidden, 1 beside the windows, such as 'stray.png'" in line
 
 
-def test_files_that_it_does_not_hold_are_named(dataset):
-    with pytest.raises(InputError, match=r"names 'x\.png'"):
-        dataset.rows([dataset.files[0], "x.png"])
-
-
 @pytest.mark.parametrize("trouble", ["full", "a file"])
 def test_a_disk_that_does_not_take_it_is_named_and_nothing_is_left(folder, tmp_path, trouble):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
