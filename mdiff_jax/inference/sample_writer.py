@@ -118,7 +118,7 @@ def explain_failed_writes(folder: Path, written: set[str]) -> Iterator[None]:
             raise
         raise InputError(
             f"'{folder}' cannot be written ({cause.strerror or one_line(cause)}): {len(written)} samples are "
-            "there; make room or give access, and the same command goes on"
+            "there; free some space or give access, and the same command goes on"
         ) from cause
 
 

@@ -99,7 +99,7 @@ def refuse_os_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or one_line(error)
         raise InputError(
-            f"{path} could not be written ({reason}): make room or allow writing there, then repeat the command"
+            f"{path} could not be written ({reason}): free some space or allow writing there, then repeat the command"
         ) from error
 
 
