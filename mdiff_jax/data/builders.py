@@ -255,4 +255,6 @@ def refuse_unwritten(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # RuntimeError: array_record
         reason = one_line(error).partition("; ")[0]
-        raise InputError(f"{folder} was not written ({reason}): free some space, then repeat the command") from None
+        raise InputError(
+            f"{folder} could not be written ({reason}): free some space, then repeat the command"
+        ) from None
