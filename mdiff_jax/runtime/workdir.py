@@ -1,6 +1,7 @@
 """The files of a working directory: the path of each, a lock, whole or no files written, and damaged ones refused."""
 
 import contextlib
+import errno
 import fcntl
 import functools
 import glob
@@ -18,6 +19,7 @@ import numpy as np
 from mdiff_jax.runtime.errors import InputError, Stopped, one_line
 
 MAX_JSON_BYTES = 2**26  # of a million windows' names
+DENIED = [os.strerror(number) for number in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)]
 TEMPORARY_PREFIX = f".{platform.node()}."  # another machine that shares the folder has other processes
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -185,7 +187,8 @@ def write_text(path: Path, text: str) -> None:
 def refuse_damage(what: object, remedy: str, error_type: type[InputError] = InputError) -> Iterator[None]:
     """Turns whatever a library raises on reading a damaged file into one line of `error_type`.
 
-    Damaged bytes can raise anything; only what says nothing about the file passes: no memory, and signals.
+    Damaged bytes can raise anything; only what says nothing about the file passes: no memory, and signals. What the
+    system refuses, as files of others, is an InputError.
     """
     try:
         yield
@@ -193,6 +196,8 @@ def refuse_damage(what: object, remedy: str, error_type: type[InputError] = Inpu
         raise
     except Exception as error:
         reason = one_line(error)[:100] or type(error).__name__
+        if denied := next((text for text in DENIED if text in str(error)), None):  # libraries keep the system's words
+            raise InputError(f"{what} cannot be read ({denied}): mend that, then repeat the command") from error
         raise error_type(f"{what} cannot be read ({reason}): {remedy}") from error
 
 

@@ -156,6 +156,17 @@ def test_only_damage_is_set_aside(saved, monkeypatch, error):
     assert numbered(saved) == [2, 3]
 
 
+@pytest.mark.parametrize("text", ["Permission denied", "Too many open files"])
+def test_what_the_system_refuses_is_no_damage(saved, monkeypatch, text):
+    def fail(*args, **kwargs):
+        raise ValueError(f'PERMISSION_DENIED: Error opening "x": {text} [OS error]')  # as tensorstore does
+
+    monkeypatch.setattr(checkpointing.ts, "open", fail)
+    with Checkpoints(saved) as checkpoints, pytest.raises(InputError, match=f"3 cannot be read .{text}"):
+        checkpoints.restore_latest(jax.eval_shape(make), pytest.fail)
+    assert numbered(saved) == [2, 3]
+
+
 def listing(folder):
     return {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
 
