@@ -21,8 +21,8 @@ from mdiff_jax.evaluation.report import LEFT_OUT
 from mdiff_jax.inference import chosen_settings
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet, make_reference, to_grayscale
-from mdiff_jax.runtime.errors import InputError, one_line
-from mdiff_jax.runtime.workdir import Workdir, write_json, write_text
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir, read_json, write_json, write_text
 
 SWEEP_KINDS = ("weights", "guidance", "steps")
 TOLERANCE = 0.02  # of a figure: smaller differences are not significant with eight windows a user
@@ -157,20 +157,9 @@ def choose_settings(rows: list[dict[str, Any]], real: dict[str, float], least: s
     return min(rows, key=lambda row: row.get(least, 0.0))
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file, {} where there is none; InputError if it is damaged."""
-    try:
-        value = json.loads(path.read_text()) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' is damaged ({one_line(error)}): remove it and repeat the sweep") from None
-    if not isinstance(value, dict):
-        raise InputError(f"'{path}' is damaged (no object): remove it and repeat the sweep")
-    return value
-
-
 def read_finished_trials(path: Path, conditions: dict[str, Any]) -> dict[str, dict]:
     """Returns the finished trials of an earlier sweep under the same conditions, by settings."""
-    before = read_object(path)
+    before = read_json(path, "remove it and repeat the sweep") if path.exists() else {}
     if not before or any(before.get(key) != value for key, value in conditions.items()):
         return {}
     trials = before.get("trials")
@@ -178,7 +167,7 @@ def read_finished_trials(path: Path, conditions: dict[str, Any]) -> dict[str, di
     if not isinstance(trials, dict) or not all(
         isinstance(row, dict) and names <= row.keys() for row in trials.values()
     ):
-        raise InputError(f"'{path}' is damaged (trials): remove it and repeat the sweep")
+        raise InputError(f"{path} cannot be read (its trials are incomplete): remove it and repeat the sweep")
     return trials
 
 

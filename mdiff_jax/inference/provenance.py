@@ -1,6 +1,5 @@
 """The record of a folder of samples, provenance.json: the settings that decide the pixels, and what each file is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,9 @@ from mdiff_jax.config import to_plain_dict
 from mdiff_jax.inference import user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.sampling_jobs import SamplingJob
-from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
-from mdiff_jax.runtime.workdir import write_json
+from mdiff_jax.runtime.workdir import read_json, refuse_damage, write_json
 
 Settings = dict[str, Any]  # JSON values; samples of one folder have all of them in common
 Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': names of tasks; 'enrolled': user → digest
@@ -77,18 +76,15 @@ def read_provenance(folder: Path, settings: Settings, enrolled: dict[str, str]) 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Returns the contents of FOLDER/provenance.json, None where there is none; InputError if it is damaged."""
     path = folder / "provenance.json"
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        record = json.loads(path.read_text())
+    remedy = "remove the folder and sample again, or give another folder"
+    record = read_json(path, remedy)
+    with refuse_damage(path, remedy):
         kinds = [type(record[key]) for key in ("complete", "files", "rejected")] + [type(record.get("enrolled", {}))]
         if kinds != [bool, dict, list, dict] or any(type(about) is not dict for about in record["files"].values()):
             raise TypeError("fields have other types")
         return record
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"'{path}' is damaged ({one_line(error)}): remove the folder and sample again, or give another folder"
-        ) from None
 
 
 def job_kind(record: dict[str, Any]) -> str:

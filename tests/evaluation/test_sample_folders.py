@@ -96,7 +96,7 @@ def test_a_damaged_record_is_named(trained, samples, tmp_path, text):
         lambda: sample_folders.find_newest_samples(tmp_path),
         lambda: sample_writer.write_samples(trained, trained.users, 1, 0, tmp_path / "s"),
     ):
-        with pytest.raises(InputError, match=r"s/provenance.json' is damaged .*: remove") as caught:
+        with pytest.raises(InputError, match=r"s/provenance.json cannot be read .*: remove") as caught:
             use()
         assert "\n" not in str(caught.value)
 

@@ -63,5 +63,5 @@ def test_figures_that_are_not_measured_decide_nothing(tmp_path):
 def test_a_damaged_sweep_is_named(tmp_path, text):
     path = tmp_path / "steps.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"steps.json' is damaged .*: remove it"):
+    with pytest.raises(InputError, match=r"steps.json cannot be read .*: remove it"):
         sweep.read_finished_trials(path, {})
