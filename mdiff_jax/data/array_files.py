@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.workdir import NPY_HEADERS
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 MAX_BYTES = 4 * 2**30  # of all arrays of a file, decoded
@@ -79,8 +80,7 @@ def check_size(size: int, path: Path) -> None:
 
 def claimed_size(file: io.BufferedIOBase) -> int:
     """Bytes of the array that the header of .npy claims."""
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
+    shape, _, dtype = NPY_HEADERS[np.lib.format.read_magic(file)](file)
     return math.prod(map(int, shape)) * dtype.itemsize
 
 

@@ -24,7 +24,7 @@ from mdiff_jax.inference.model import Model, load
 from mdiff_jax.inference.user_adapters import Adapters
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Key
-from mdiff_jax.runtime.errors import InputError, explain_disk_errors
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names, fold_name
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import stages
@@ -47,9 +47,7 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
     if not low <= len(windows) <= high:
         held = f"{len(windows)} window{'s' * (len(windows) != 1)}"
         raise InputError(f"'{path}' holds {held}: give {low} to {high} of one user")
-    adapter = fit_adapter(model, windows)
-    with explain_disk_errors(target):
-        user_adapters.write_adapter(target, adapter)
+    user_adapters.write_adapter(target, fit_adapter(model, windows))
     return target
 
 
