@@ -56,7 +56,7 @@ FILTER = flags.DEFINE_list("filter", [], "Keep samples that pass: physics, novel
 
 # --- output
 OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder of the samples; by default WORKDIR/samples/SETTINGS.")
-FORMAT = flags.DEFINE_string("format", "png", "Format of the images: png or jpg.")
+FORMAT = flags.DEFINE_string("format", None, "Format of the images: png or jpg; that of the recordings if not given.")
 NPZ = flags.DEFINE_bool("npz", False, "Also write samples.npz: scalar windows, users, axes.")
 TFDS = flags.DEFINE_bool("tfds", False, "Also write samples.npz and, beside the folder, the data set FOLDER_tfds.")
 

@@ -41,9 +41,11 @@ class Case(NamedTuple):
 def small_config() -> ConfigDict:
     config = gait_cpu.get_config()
     config.data.image_size = (8, 8)
-    config.encoder.update(embedding_dim=8, channels=(8,), blocks=1, patch=2, batch_size=4)
+    config.encoder.update(embedding_dim=8, channels=(8,), blocks=1, patch=(2, 2), batch_size=4)
     config.prior.update(width=8, depth=1, heads=2, batch_size=4, sample_timesteps=3)
-    config.decoder.update(channels=(8,), blocks=1, attention=(True,), patch=2, cond_width=8, head_width=8, batch_size=4)
+    config.decoder.update(
+        channels=(8,), blocks=1, attention=(True,), patch=(2, 2), cond_width=8, head_width=8, batch_size=4
+    )
     config.decoder.sample_timesteps = 3
     return config
 

@@ -77,7 +77,7 @@ def encoder() -> dict:
         "embedding_dim": 512,  # dimensions of the embedding
         "channels": (64, 128, 256, 512),  # width of each level; the size halves from one to the next
         "blocks": 2,  # residual blocks per level
-        "patch": 4,  # the first level works on patches of patch x patch pixels
+        "patch": (4, 4),  # rows, frames of the patches that the first level works on
         "epochs": 60,  # passes over the training windows
         "batch_size": 64,  # over all devices
         "temperature": 0.1,  # of the supervised-contrastive loss
@@ -124,7 +124,7 @@ def decoder() -> dict:
         "blocks": 2,  # residual blocks per level
         "attention": (False, False, True, True),  # which levels have attention
         "head_width": 64,  # channels of an attention head
-        "patch": 4,  # side of a patch in pixels; with 4, 256x256 costs as much as 64x64 with 1
+        "patch": (4, 4),  # rows, frames of a patch; with (4, 4), 256x256 costs as much as 64x64 with (1, 1)
         "cond_width": 512,  # width of the combined condition
         "user_conditioning": True,  # condition the decoder on the user besides the embedding
         "conditioning_noise": 0.5,  # largest standard deviation of noise on standardized embeddings in training

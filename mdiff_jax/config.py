@@ -46,7 +46,15 @@ class EnrollmentSettings(NamedTuple):
 
 def build_encoder(config: ConfigDict) -> Encoder:
     c = config.encoder
-    return Encoder(c.embedding_dim, tuple(c.channels), c.blocks, c.patch, config.remat, PRECISIONS[config.precision])
+    return Encoder(
+        c.embedding_dim,
+        tuple(c.channels),
+        c.blocks,
+        tuple(c.patch),
+        config.data.native_frames,
+        config.remat,
+        PRECISIONS[config.precision],
+    )
 
 
 def build_prior(config: ConfigDict, num_users: int) -> PriorTransformer:
@@ -70,9 +78,10 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         blocks=c.blocks,
         attention=tuple(c.attention),
         head_width=c.head_width,
-        patch=c.patch,
+        patch=tuple(c.patch),
         cond_width=c.cond_width,
         num_users=num_users if c.user_conditioning else 0,
+        native_frames=config.data.native_frames,
         attention_implementation=config.attention,
         remat=config.remat,
         dtype=PRECISIONS[config.precision],
@@ -80,8 +89,13 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
 
 
 def spectrogram_shape(config: ConfigDict) -> tuple[int, int, int]:
-    """(F, T, C) of one window."""
+    """(F, T, C) of one window. With native frames T is the most that a window can have."""
     return (*config.data.image_size, {"scalar": 1, "rgb": 3}[config.data.channels])
+
+
+def condition_size(config: ConfigDict) -> int:
+    """Size of what the prior draws of a window: its embedding and, with native frames, their number."""
+    return config.encoder.embedding_dim + config.data.native_frames
 
 
 # ----------------------------------------------------------------------------- parameters
@@ -89,16 +103,16 @@ def spectrogram_shape(config: ConfigDict) -> tuple[int, int, int]:
 
 def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> Params:
     """Fresh parameters of the named one of `STAGES`."""
-    z, one = jnp.zeros((1, config.encoder.embedding_dim)), jnp.zeros(1)
-    x = jnp.zeros((1, *spectrogram_shape(config)))
+    z, one = jnp.zeros((1, condition_size(config))), jnp.zeros(1)
+    x, frames = jnp.zeros((1, *spectrogram_shape(config))), jnp.full(1, config.data.image_size[1])
     if name == "encoder":
         return {
-            "encoder": build_encoder(config).init(key, x)["params"],
-            "classifier": CosineClassifier(num_users).init(key, z)["params"],
+            "encoder": build_encoder(config).init(key, x, frames)["params"],
+            "classifier": CosineClassifier(num_users).init(key, z[:, : config.encoder.embedding_dim])["params"],
         }
     if name == "prior":
         return build_prior(config, num_users).init(key, z, one, one.astype(int), one > 0)["params"]
-    return build_decoder(config, num_users).init(key, x, one, z, one.astype(int), one > 0)["params"]
+    return build_decoder(config, num_users).init(key, x, one, z, one.astype(int), one > 0, frames)["params"]
 
 
 def parameter_shapes(config: ConfigDict, name: str, num_users: int) -> Params:
@@ -152,9 +166,18 @@ def from_plain_dict(values: Any) -> ConfigDict:
     """The inverse of `to_plain_dict`, locked. InputError for anything else than the known keys, each in its range."""
     if not isinstance(values, dict):
         raise InputError(f"the configuration is {ranges.show(values)}: give keys and values")
-    defaults = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0}  # older versions had no such keys
-    check_values(defaults | values)
-    return ConfigDict(lists_to_tuples(defaults | values)).lock()
+    values = from_older_version(values)
+    check_values(values)
+    return ConfigDict(lists_to_tuples(values)).lock()
+
+
+def from_older_version(values: dict) -> dict:
+    """The same configuration with the keys that older versions did not have, and patches as (rows, frames)."""
+    values = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0} | values
+    for name in ("encoder", "decoder"):
+        if isinstance(values.get(name), dict) and type(patch := values[name].get("patch")) is int:
+            values[name] = values[name] | {"patch": [patch, patch]}
+    return values
 
 
 def lists_to_tuples(value: Any) -> Any:

@@ -114,7 +114,7 @@ ENCODER = TRAINING | {
     "embedding_dim": WIDTH,
     "channels": WIDTHS,
     "blocks": Range(int, 0, 8),
-    "patch": Range(int, 1, 64),
+    "patch": Range(int, 1, 64, length=(2, 2)),
     "temperature": Range(float, 1e-3, 100),
     "contrastive_weight": WEIGHT,
     "classification_weight": WEIGHT,
@@ -233,11 +233,11 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_levels(config: ConfigDict, name: str) -> None:
     """Raises InputError unless windows divide into the patches and levels of encoder or decoder."""
     c, size = config[name], tuple(config.data.image_size)
-    unit = c.patch * 2 ** (len(c.channels) - 1)
-    if size[0] % unit or size[1] % unit:
+    units = tuple(side * 2 ** (len(c.channels) - 1) for side in c.patch)
+    if size[0] % units[0] or size[1] % units[1]:
         raise InputError(
-            f"data.image_size is {size}: with {name}.patch {c.patch} and {len(c.channels)} levels both must be "
-            f"multiples of {unit}"
+            f"data.image_size is {size}: with {name}.patch {tuple(c.patch)} and {len(c.channels)} levels the two must "
+            f"be multiples of {units[0]} and {units[1]}"
         )
 
 
@@ -266,7 +266,7 @@ def check_attention(config: ConfigDict) -> None:
     if prior.width % prior.heads:
         raise InputError(f"prior.width {prior.width} must be a multiple of prior.heads {prior.heads}")
     widths = {"prior.width / prior.heads": prior.width // prior.heads}
-    rows, frames = (side // c.patch for side in config.data.image_size)
+    rows, frames = (side // patch for side, patch in zip(config.data.image_size, c.patch, strict=True))
     for level in (i for i, attends in enumerate(c.attention) if attends):
         heads, positions = max(1, c.channels[level] // c.head_width), (rows >> level) * (frames >> level)
         if c.channels[level] % heads:

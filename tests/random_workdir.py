@@ -23,9 +23,9 @@ def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int =
     config = tiny.get_config()
     config.data.image_size = (16, 16)
     config.data.walkers.update(num_users=users, recordings_per_user=recordings, windows_per_recording=windows)
-    config.encoder.update(embedding_dim=4, channels=(8, 8), patch=2)
+    config.encoder.update(embedding_dim=4, channels=(8, 8), patch=(2, 2))
     config.prior.update(width=8, depth=1, heads=2, sample_timesteps=STEPS)
-    config.decoder.update(channels=(8, 8), patch=2, cond_width=8, head_width=8, sample_timesteps=STEPS)
+    config.decoder.update(channels=(8, 8), patch=(2, 2), cond_width=8, head_width=8, sample_timesteps=STEPS)
     config.sample.update(num_samples_per_user=2, batch_size=2)
     c = config.data
     dataset = builders.prepare_dataset(

@@ -30,9 +30,9 @@ def get_config() -> ConfigDict:
     config.log_every, config.checkpoint_every, config.compilation_cache = 1, 2, False
     config.data.image_size = (16, 16)
     config.data.walkers.update(num_users=2, recordings_per_user=6, windows_per_recording=2)
-    config.encoder.update(embedding_dim=4, channels=(8,), patch=2, epochs=2, batch_size=4)
+    config.encoder.update(embedding_dim=4, channels=(8,), patch=(2, 2), epochs=2, batch_size=4)
     config.prior.update(width=8, depth=1, heads=2, epochs=2, batch_size=4, sample_timesteps=2)
-    config.decoder.update(channels=(8,), attention=(False,), patch=2, cond_width=8, head_width=8, epochs=2)
+    config.decoder.update(channels=(8,), attention=(False,), patch=(2, 2), cond_width=8, head_width=8, epochs=2)
     config.decoder.update(batch_size=4, sample_timesteps=2)
     config.sample.update(num_samples_per_user=2, batch_size=3)
     return config

@@ -148,8 +148,8 @@ def test_networks_and_batches_that_no_machine_holds_are_refused():
         check_size(values)
     values = config()
     values.data.image_size, values.sample.batch_size = (4096, 4096), 2**16
-    values.encoder.update(patch=64, channels=(8,), embedding_dim=8)
-    values.decoder.update(patch=64, channels=(8,), attention=(False,))
+    values.encoder.update(patch=(64, 64), channels=(8,), embedding_dim=8)
+    values.decoder.update(patch=(64, 64), channels=(8,), attention=(False,))
     with pytest.raises(InputError, match=r"sample\.batch_size"):
         check_size(values)
 

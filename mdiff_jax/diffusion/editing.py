@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from mdiff_jax.diffusion import gaussian, samplers
 from mdiff_jax.diffusion.samplers import Denoise, State, Table
@@ -117,23 +117,29 @@ def _column(values: np.ndarray) -> Array:
     return jnp.asarray(values, jnp.int32 if values.dtype.kind == "i" else jnp.float32)
 
 
-def overlapping_windows(denoise: Denoise, windows: int, time: int) -> Denoise:
-    """Turns a denoiser of windows of `time` frames into one of walks of `windows` windows that overlap by half.
+def overlapping_windows(denoise: Denoise, windows: int, frames: Int[Array, " walks"], columns: int) -> Denoise:
+    """Turns a denoiser of windows of `columns` columns into one of walks of `windows` windows that overlap by half.
 
+    A walk's windows have `frames` frames each, the first of their columns, and so has the walk its own in front.
     `denoise` gets the windows of all walks in one batch, those of a walk one after the other. Where two overlap the
     estimate is their mean, weighted by the distance to a window's end (Bar-Tal et al. 2023, equation 5).
     """
-    half = time // 2
-    weight = np.minimum(np.arange(time) + 0.5, time - np.arange(time) - 0.5).astype(np.float32)[:, None]
-    starts = half * np.arange(windows)
+    place = jnp.arange(columns)
+    starts = (frames // 2)[:, None] * jnp.arange(windows)  # (walks, windows)
+    weight = jnp.clip(jnp.minimum(place + 0.5, frames[:, None] - place - 0.5), 0.0)[:, :, None]  # (walks, columns, 1)
+
+    def cut(walk: Array, starts: Array) -> Array:
+        return jnp.moveaxis(walk[:, starts[:, None] + place], 1, 0)
+
+    def join(estimates: Array, starts: Array, weight: Array, walk: Array) -> Array:
+        where = starts[:, None] + place
+        total = jnp.zeros_like(walk).at[:, where].add(jnp.moveaxis(weight * estimates, 0, 1))
+        weights = jnp.zeros((walk.shape[1], 1)).at[where].add(weight)
+        return total / jnp.maximum(weights, 1e-6)
 
     def denoise_walk(x: Array, t: Array) -> Array:
-        pieces = jnp.stack([x[:, :, s : s + time] for s in starts], axis=1)
+        pieces = jax.vmap(cut)(x, starts)
         estimates = denoise(pieces.reshape(-1, *pieces.shape[2:]), jnp.repeat(t, windows)).reshape(pieces.shape)
-        total, weights = jnp.zeros_like(x), np.zeros((x.shape[2], 1), np.float32)
-        for i, s in enumerate(starts):
-            total = total.at[:, :, s : s + time].add(weight * estimates[:, i])
-            weights[s : s + time] += weight
-        return total / weights
+        return jax.vmap(join)(estimates, starts, weight, x)
 
     return denoise_walk

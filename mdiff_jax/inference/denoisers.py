@@ -4,12 +4,15 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import (
     build_decoder,
     build_encoder,
     build_prior,
+    condition_size,
     decoder_schedule,
     prior_schedule,
     spectrogram_shape,
@@ -17,6 +20,9 @@ from mdiff_jax.config import (
 from mdiff_jax.diffusion import guidance, samplers
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array
+
+MIN_FRAMES = 8  # of a window
+FRAMES_MIDDLE, FRAMES_GAIN = 0.75, 12.0  # windows fill 0.6 to 1 of their columns
 
 
 class DenoiserSpec(NamedTuple):
@@ -28,6 +34,7 @@ class DenoiserSpec(NamedTuple):
     shape: tuple[int, ...]  # of one sample: (D,) or (F, T, C)
     noise_floor_margin: float = 0.0  # how far below -1 it sees the empty floor
     self_condition: bool = False  # whether it takes its last estimate as an input
+    native_frames: bool = False  # whether a condition's last number says how many frames a window has
 
 
 class SamplerSettings(NamedTuple):
@@ -51,9 +58,25 @@ class SamplerSpec(NamedTuple):
 
 
 def make_encoder(config: ConfigDict) -> Callable[[Any, Array], Array]:
-    """(encoder parameters, (B, F, T, C)) → (B, D) unit embeddings."""
+    """(encoder parameters, {'spectrogram': (B, F, T, C), 'frames': (B,)}) → (B, D) unit embeddings."""
     network = build_encoder(config)
-    return lambda params, x: network.apply({"params": params["encoder"]}, x)
+    return lambda params, batch: network.apply({"params": params["encoder"]}, batch["spectrogram"], batch["frames"])
+
+
+def append_frames(z: Array, frames: Array, columns: int) -> Array:
+    """(B, D) embeddings and numbers of frames (B,) → (B, D + 1), as the prior draws them together."""
+    return np.concatenate([z, encode_frames(np.asarray(frames), columns)[:, None]], axis=1).astype(np.float32)
+
+
+def encode_frames(frames: Array, columns: int) -> Array:
+    """Numbers of frames, of `columns` at most, on the scale of an embedding's numbers."""
+    return FRAMES_GAIN * (frames / columns - FRAMES_MIDDLE)
+
+
+def decode_frames(coordinate: Array, columns: int) -> Array:
+    """The inverse of `encode_frames`, rounded to a number of frames that a window can have."""
+    frames = jnp.round((coordinate / FRAMES_GAIN + FRAMES_MIDDLE) * columns)
+    return jnp.clip(frames, min(MIN_FRAMES, columns), columns).astype(jnp.int32)
 
 
 def prior_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = None) -> DenoiserSpec:
@@ -62,7 +85,7 @@ def prior_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = N
         build_prior(config, num_users).apply,
         prior_schedule(config, timesteps),
         prediction="x0",
-        shape=(config.encoder.embedding_dim,),
+        shape=(condition_size(config),),
         self_condition=config.prior.self_condition,
     )
 
@@ -75,6 +98,7 @@ def decoder_denoiser(config: ConfigDict, num_users: int, timesteps: int | None =
         prediction=config.decoder.prediction,
         shape=spectrogram_shape(config),
         noise_floor_margin=config.decoder.floor_margin,
+        native_frames=config.data.native_frames,
     )
 
 

@@ -22,6 +22,7 @@ from mdiff_jax.config import (
 )
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.inference import chosen_settings, denoisers, pipeline, user_adapters
+from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.checkpointing import CheckpointReader
@@ -51,10 +52,12 @@ class Model(NamedTuple):
     def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
         """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
 
-        An 'rgb' model gives (…, F, T, 3). Raises InputError for a user it does not know.
+        With native frames F and T are those of the recordings' images, else those of the model. An 'rgb' model gives
+        (…, F, T, 3). Raises InputError for a user it does not know.
         """
         requests = self.requests(users, range(n))
-        return np.concatenate([x for _, x in self.run(requests, seed)])
+        drawn = [windows for _, windows in self.run(requests, seed)]
+        return np.concatenate([to_image_axes(windows, self.dataset.metadata) for windows in drawn])
 
     def requests(self, users: Sequence[str], sample_ids: Sequence[int]) -> list[pipeline.SampleRequest]:
         """A request for each sample, user after user."""
@@ -70,7 +73,7 @@ class Model(NamedTuple):
         seed: int,
         function: pipeline.SampleFunction | None = None,
         batch_size: int | None = None,
-    ) -> Iterator[tuple[Sequence[pipeline.SampleRequest], np.ndarray]]:
+    ) -> Iterator[tuple[Sequence[pipeline.SampleRequest], DrawnWindows]]:
         """Yields chunks of `requests` with their windows, as they come off the devices.
 
         `function` is one of those that `pipeline` makes, `window_sampler()` by default; chunks are of
@@ -80,7 +83,7 @@ class Model(NamedTuple):
         size = batch_size or min(self.config.sample.batch_size, len(requests))
         for chunk, out in pipeline.run_requests(function, self.variables, requests, seed=seed, batch_size=size):
             x = out["spectrogram"]
-            yield chunk, x if x.shape[-1] == 3 else x[..., 0]
+            yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
 
     def window_sampler(self) -> pipeline.SampleFunction:
         """The function that samples windows; the same one while the configuration is the same, so compiled once."""
@@ -92,10 +95,14 @@ class Model(NamedTuple):
         adapters = {name: {"user_adapters": collection} for name, collection in self.adapters.items()}
         return {name: {"params": self.params[name], **adapters.get(name, {})} for name in ("prior", "decoder")}
 
-    def embed(self, windows: np.ndarray) -> np.ndarray:
-        """(n, F, T, C) in [-1, 1] → (n, D) embeddings as prior and decoder know them: standardised as in training."""
-        z = parallel.compile_map(denoisers.make_encoder(self.config))(self.params["encoder"], windows)
-        return self.standardise(z)
+    def embed(self, windows: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """(n, F, T, C) in [-1, 1] and their frames (n,) → (n, D) embeddings as prior and decoder know them:
+        standardised as in training, and with native frames their number as one more.
+        """
+        batch = {"spectrogram": windows, "frames": frames}
+        z = parallel.compile_map(denoisers.make_encoder(self.config))(self.params["encoder"], batch)
+        z = self.standardise(z)
+        return denoisers.append_frames(z, frames, windows.shape[2]) if self.config.data.native_frames else z
 
     def standardise(self, z: np.ndarray) -> np.ndarray:
         """Unit embeddings of the encoder → those of the prior."""

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.diffusion import editing, gaussian, noise_floor, samplers
-from mdiff_jax.inference.denoisers import SamplerSpec
+from mdiff_jax.inference.denoisers import SamplerSpec, decode_frames, encode_frames
 from mdiff_jax.runtime import parallel, prng
-from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Spectrogram, UserId
+from mdiff_jax.runtime.array_types import Array, Embedding, Keys, UserId
 
 Variables = Mapping[str, Any]  # of one network: its collections
 SampleFunction = Callable[[Mapping[str, Variables], dict[str, Array]], dict[str, Array]]
@@ -34,29 +35,27 @@ class SampleRequest(NamedTuple):
 
 
 def make_window_sampler(prior: SamplerSpec, decoder: SamplerSpec) -> SampleFunction:
-    """(variables, {'user', 'prior_key', 'decoder_key'}) → {'embedding': (B, D), 'spectrogram': (B, F, T, C)}."""
+    """(variables, {'user', 'prior_key', 'decoder_key'}) → {'embedding': (B, D), 'spectrogram', 'frames'}."""
     return functools.partial(sample_windows, prior=prior, decoder=decoder)
 
 
 def make_embedding_sampler(prior: SamplerSpec) -> SampleFunction:
-    """(variables, {'user', 'prior_key'}) → {'embedding': (B, D)}, by the prior alone."""
+    """(variables, {'user', 'prior_key'}) → {'embedding': (B, D)}, by the prior alone; of native frames with theirs."""
     return lambda variables, batch: {
         "embedding": sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
     }
 
 
 def make_embedding_decoder(decoder: SamplerSpec) -> SampleFunction:
-    """(variables, {'embedding', 'user', 'decoder_key'}) → {'spectrogram': (B, F, T, C)} of given embeddings."""
-    return lambda variables, batch: {
-        "spectrogram": decode_embeddings(
-            decoder, variables["decoder"], batch["embedding"], batch["user"], batch["decoder_key"]
-        )
-    }
+    """(variables, {'embedding', 'user', 'decoder_key'}) → {'spectrogram', 'frames'} of given embeddings."""
+    return lambda variables, batch: decode_embeddings(
+        decoder, variables["decoder"], batch["embedding"], batch["user"], batch["decoder_key"]
+    )
 
 
 def make_window_variation(decoder: SamplerSpec, strength: float) -> SampleFunction:
-    """(variables, {'embedding', 'user', 'decoder_key', 'window'}) → {'spectrogram'}: variations of given windows."""
-    return lambda variables, batch: {"spectrogram": vary_windows(decoder, variables["decoder"], batch, strength)}
+    """(variables, {'embedding', 'user', 'decoder_key', 'window'}) → {'spectrogram', 'frames'} of windows varied."""
+    return lambda variables, batch: vary_windows(decoder, variables["decoder"], batch, strength)
 
 
 # ----------------------------------------------------------------------------- the two stages
@@ -65,10 +64,11 @@ def make_window_variation(decoder: SamplerSpec, strength: float) -> SampleFuncti
 def sample_windows(
     variables: Mapping[str, Variables], batch: dict[str, Array], *, prior: SamplerSpec, decoder: SamplerSpec
 ) -> dict[str, Array]:
-    """{'user', 'prior_key', 'decoder_key'} (B,) → {'embedding': (B, D), 'spectrogram': (B, F, T, C) in [-1, 1]}."""
+    """{'user', 'prior_key', 'decoder_key'} (B,) → {'embedding': (B, D), 'spectrogram': (B, F, T, C) in [-1, 1],
+    'frames': (B,)}: of native frames the first so many columns are the window.
+    """
     z = sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
-    x = decode_embeddings(decoder, variables["decoder"], z, batch["user"], batch["decoder_key"])
-    return {"embedding": z, "spectrogram": x}
+    return {"embedding": z, **decode_embeddings(decoder, variables["decoder"], z, batch["user"], batch["decoder_key"])}
 
 
 def sample_embeddings(prior: SamplerSpec, variables: Variables, user: UserId, keys: Keys) -> Embedding:
@@ -86,38 +86,60 @@ def sample_embeddings(prior: SamplerSpec, variables: Variables, user: UserId, ke
 
 def decode_embeddings(
     decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId, keys: Keys
-) -> Spectrogram:
-    """Spectrograms of embeddings, by the decoder; of `decoder.windows` windows that overlap by half."""
+) -> dict[str, Array]:
+    """'spectrogram' and 'frames' of embeddings, by the decoder; of `decoder.windows` windows that overlap by half."""
     (rows, time, channels), windows = decoder.denoiser.shape, decoder.windows
-    denoise = _guided_decoder(decoder, variables, jnp.repeat(z, windows, axis=0), jnp.repeat(user, windows))
+    z, frames = _split_frames(decoder, z)
+    condition = jax.tree.map(lambda c: jnp.repeat(c, windows, axis=0), (z, user, frames))
+    denoise = _guided_decoder(decoder, variables, *condition)
     if windows > 1:
-        denoise = editing.overlapping_windows(denoise, windows, time)
+        denoise = editing.overlapping_windows(denoise, windows, frames, time)
     longer = time + (windows - 1) * (time // 2)
-    return noise_floor.restore_floor(_sample(decoder, denoise, (rows, longer, channels), keys))
+    x = noise_floor.restore_floor(_sample(decoder, denoise, (rows, longer, channels), keys))
+    return {"spectrogram": x, "frames": frames + (windows - 1) * (frames // 2)}
 
 
-def vary_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Array], strength: float) -> Spectrogram:
+def vary_windows(
+    decoder: SamplerSpec, variables: Variables, batch: dict[str, Array], strength: float
+) -> dict[str, Array]:
     """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and denoised anew."""
+    z, frames = _split_frames(decoder, batch["embedding"])
     x = editing.sdedit(
-        _guided_decoder(decoder, variables, batch["embedding"], batch["user"]),
+        _guided_decoder(decoder, variables, z, batch["user"], frames),
         noise_floor.lower_floor(batch["window"], decoder.denoiser.noise_floor_margin),
         keys=batch["decoder_key"],
         strength=strength,
         **decoder.settings._asdict(),
     )
-    return noise_floor.restore_floor(x)
+    return {"spectrogram": noise_floor.restore_floor(x), "frames": frames}
 
 
-def _guided_decoder(decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId) -> samplers.Denoise:
+def frames_of_one(frames: Array, windows: int) -> Array:
+    """Frames of one window of a walk of `frames` whose `windows` windows overlap by half: the inverse of joining."""
+    return -(-2 * frames // (windows + 1))
+
+
+def _split_frames(decoder: SamplerSpec, z: Embedding) -> tuple[Embedding, Array]:
+    """What the prior drew, with its number of frames made whole, and that number (B,)."""
+    columns = decoder.denoiser.shape[1]
+    if not decoder.denoiser.native_frames:
+        return z, jnp.full(len(z), columns)
+    frames = decode_frames(z[:, -1], columns)
+    return z.at[:, -1].set(encode_frames(frames, columns)), frames
+
+
+def _guided_decoder(
+    decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId, frames: Array
+) -> samplers.Denoise:
     """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
     spec = decoder.denoiser
 
-    def denoise(x_t: Array, t: Array, condition: tuple[Array, Array], keep: Array) -> Array:
-        z, user = condition
-        output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep)
+    def denoise(x_t: Array, t: Array, condition: tuple[Array, Array, Array], keep: Array) -> Array:
+        z, user, frames = condition
+        output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames)
         return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    return decoder.bound(decoder.guide(denoise, (z, user)), -1.0 - spec.noise_floor_margin, 1.0)
+    return decoder.bound(decoder.guide(denoise, (z, user, frames)), -1.0 - spec.noise_floor_margin, 1.0)
 
 
 def _sample(sampler: SamplerSpec, denoise: samplers.Denoise, shape: tuple[int, ...], keys: Keys) -> Array:

@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics import kinematics, memorization
 from mdiff_jax.metrics.reference import to_grayscale
 from mdiff_jax.runtime.errors import InputError
 
-WindowFilter = Callable[[np.ndarray], Bool[np.ndarray, " windows"]]
+WindowFilter = Callable[[DrawnWindows], Bool[np.ndarray, " windows"]]
+Test = Callable[[np.ndarray], Bool[np.ndarray, " windows"]]  # of windows at the grid of comparisons
 
 
 def make_filter(model: Model, names: Sequence[str]) -> WindowFilter:
-    """Returns the filter that passes windows, (n, F, T) or (n, F, T, 3), which pass all the named filters.
+    """Returns the filter that passes windows which pass all the named filters.
 
     Without names all windows pass. Raises InputError for an unknown name.
     """
@@ -26,20 +28,22 @@ def make_filter(model: Model, names: Sequence[str]) -> WindowFilter:
         raise InputError(f"filter '{unknown[0]}' is not known: give {' or '.join(makers)}, or both, by a comma")
     filters = [makers[name](model) for name in names]
 
-    def passes(windows: np.ndarray) -> np.ndarray:
-        return np.all([np.ones(len(windows), bool), *(test(to_grayscale(windows)) for test in filters)], axis=0)
+    def passes(windows: DrawnWindows) -> np.ndarray:
+        results = [np.ones(len(windows.frames), bool)]
+        x = to_grayscale(to_comparison_grid(windows, model.dataset.metadata)) if filters else None
+        return np.all([*results, *(test(x) for test in filters)], axis=0)
 
     return passes
 
 
-def plausibility_filter(model: Model) -> WindowFilter:
+def plausibility_filter(model: Model) -> Test:
     """Passes windows whose limb-to-torso ratio, steps and floor share are those of a walk."""
     zero = model.dataset.metadata["zero_doppler"]
     zero = kinematics.ZERO_DOPPLER if zero is None else zero
     return lambda windows: kinematics.is_plausible(kinematics.measure_kinematics(windows, zero))
 
 
-def novelty_filter(model: Model) -> WindowFilter:
+def novelty_filter(model: Model) -> Test:
     """Passes windows that are no nearer to a training window, or one that a user was enrolled from, than the nearest
     validation window is to a training window.
 
@@ -47,7 +51,15 @@ def novelty_filter(model: Model) -> WindowFilter:
     """
     if not model.split["validation"]:
         raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: remove it")
-    train, validation = (to_grayscale(model.windows(name)[0]) for name in ("train", "validation"))
+    train, validation = (comparison_windows(model, name) for name in ("train", "validation"))
     most = memorization.nearest_training_window(validation, train)[0].max()
-    originals = np.concatenate([train, *(to_grayscale(user.windows) for user in model.enrolled.values())])
+    enrolled = [DrawnWindows(to_grayscale(user.windows), user.frames) for user in model.enrolled.values()]
+    originals = np.concatenate([train, *(to_comparison_grid(x, model.dataset.metadata) for x in enrolled)])
     return lambda windows: memorization.nearest_training_window(windows, originals)[0] <= most
+
+
+def comparison_windows(model: Model, name: str) -> np.ndarray:
+    """Returns the windows of a part of the split (n, F, T) at the grid of comparisons."""
+    frames = model.dataset.frames[model.dataset.rows(model.split[name])]
+    windows = DrawnWindows(to_grayscale(model.windows(name)[0]), frames)
+    return to_comparison_grid(windows, model.dataset.metadata)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdiff_jax.data import builders, sources
+from mdiff_jax.data import builders, sources, spectrogram
 from mdiff_jax.inference.provenance import Record, Settings
 from mdiff_jax.inference.sampling_jobs import SamplingJob
 from mdiff_jax.runtime.errors import InputError, one_line
@@ -74,7 +74,7 @@ def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
     columns = {"spectrogram": windows, "name": np.array(names)}
     columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
     if (velocity := job.model.dataset.metadata["velocity"]) is not None:
-        columns["velocity"] = np.array(velocity)
+        columns["velocity"] = spectrogram.resize_velocity_axis(np.array(velocity), windows.shape[1])
     if job.seconds is not None:
         columns["time"] = (np.arange(windows.shape[2]) + 0.5) * (job.seconds / windows.shape[2])
     with atomic_write(folder / "samples.npz") as temporary:

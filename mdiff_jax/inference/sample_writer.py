@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from mdiff_jax.data import export, images, render, sources
 from mdiff_jax.inference import rejection, sample_arrays, sampling_jobs
+from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.provenance import (
     Record,
@@ -30,7 +31,7 @@ MAX_ATTEMPTS_PER_SAMPLE = 10  # windows generated for one that is to pass the fi
 class SaveOptions(NamedTuple):
     """The samples that are kept, and the files beside the sheet and the record."""
 
-    image_format: str = "png"  # or jpg
+    image_format: str | None = None  # 'png' or 'jpg'; None: that of the recordings, png where these are no images
     npz: bool = False  # samples.npz: scalar windows
     tfds: bool = False  # FOLDER_tfds, and samples.npz
     filters: Sequence[str] = ()  # names of `rejection.make_filter`
@@ -70,6 +71,8 @@ def write_job(
     """
     # ------------------------------------------------------------------- samples of earlier calls
     check_options(job.model, options)
+    metadata = job.model.dataset.metadata
+    options = options._replace(image_format=export.image_suffix(metadata, options.image_format))
     passes = rejection.make_filter(job.model, options.filters)
     filters = {"filter": sorted(options.filters)} if options.filters else {}
     settings = describe_settings(job.model, seed) | job.settings | filters | {"format": options.image_format}
@@ -83,10 +86,11 @@ def write_job(
         while missing := select_missing(job.tasks, written, record["rejected"], count):
             batch_size = batch_size or min(job.model.config.sample.batch_size, len(missing))  # of all rounds: a program
             for tasks, windows, passed in sample_tasks(job, missing, seed, batch_size, passes):
-                kept = [(task, window) for task, window, keep in zip(tasks, windows, passed, strict=True) if keep]
+                each = zip(tasks, windows.split(), passed, strict=True)
+                kept = [(task, window) for task, window, keep in each if keep]
                 if parallel.is_first():  # nothing is written before: settings that cannot work leave no folder
                     write_provenance(folder, settings, record, complete=False)
-                    write_windows(job.model, target, kept)
+                    write_windows(job, target, kept)
                 written.update(task.name for task, _ in kept)
                 record["rejected"] += [task.name for task, keep in zip(tasks, passed, strict=True) if not keep]
 
@@ -161,13 +165,19 @@ def check_folder(model: Model, target: SampleFolder) -> None:
         raise InputError(f"'{prepared}', where --tfds writes, holds other files: give another --output_dir")
 
 
-def write_windows(model: Model, target: SampleFolder, samples: Sequence[tuple[SampleTask, np.ndarray]]) -> None:
+def write_windows(job: SamplingJob, target: SampleFolder, samples: Sequence[tuple[SampleTask, DrawnWindows]]) -> None:
     """Writes the image of each window and, where arrays are kept, first the window itself."""
+    metadata = job.model.dataset.metadata
+    rows, columns = metadata["original_size"]
+    metadata = metadata | {"original_size": (rows, round(columns * job.length))}
     for task, window in samples:
         if target.options.keeps_arrays:
-            sample_arrays.write_array(target.array(task), window)
-        image = model.to_image(window)
-        export.write_image(target.image(task), image, image_file_size(model, image))
+            sample_arrays.write_array(
+                target.array(task), to_image_axes(window, job.model.dataset.metadata, job.length)[0]
+            )
+        x = window.spectrograms[0]
+        x = x if x.ndim == 3 else x[..., None]
+        export.write_window(target.image(task), x, int(window.frames[0]), metadata)
 
 
 def finish_folder(
@@ -183,7 +193,7 @@ def finish_folder(
 
 def check_options(model: Model, options: SaveOptions) -> None:
     """Raises InputError for an unknown image format, and for arrays of a model that has none."""
-    if options.image_format not in export.FORMATS:
+    if options.image_format not in (None, *export.FORMATS):
         raise InputError(f"format '{options.image_format}' is not known: give one of {', '.join(export.FORMATS)}")
     if options.keeps_arrays and model.config.data.channels == "rgb":
         raise InputError("this model samples RGB windows, which are not scalar: remove --npz and --tfds")
@@ -191,7 +201,7 @@ def check_options(model: Model, options: SaveOptions) -> None:
 
 def sample_tasks(
     job: SamplingJob, tasks: list[SampleTask], seed: int, batch_size: int, passes: rejection.WindowFilter
-) -> Iterator[tuple[list[SampleTask], np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[list[SampleTask], DrawnWindows, np.ndarray]]:
     """Yields chunks of the tasks with their windows, and which of these pass (bool)."""
     with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr, disable=not parallel.is_first()) as bar:
         start = 0
@@ -236,12 +246,6 @@ def count_missing(tasks: Sequence[SampleTask], finished: Sequence[SampleTask], c
 
 
 # ----------------------------------------------------------------------------- pictures
-
-
-def image_file_size(model: Model, image: np.ndarray) -> tuple[int, int]:
-    """Returns (rows, columns) of an image file: those of the data set, wider for longer walks."""
-    rows, columns = model.image_size()
-    return rows, round(columns * image.shape[1] / model.config.data.image_size[1])
 
 
 def write_sheet(path: Path, job: SamplingJob, files: list[tuple[SampleTask, Path]]) -> None:

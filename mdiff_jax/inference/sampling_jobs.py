@@ -8,11 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from mdiff_jax.data import render
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
+from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_windows import UserWindows
 from mdiff_jax.runtime.array_types import Array
@@ -42,18 +44,14 @@ class SamplingJob(NamedTuple):
     function: pipeline.SampleFunction
     settings: dict[str, Any]  # what decides the pixels, beside the model's own
     sheet: str  # file name: 'grid.png' beside real windows, 'strip.png' without
-    real: Mapping[str, np.ndarray]  # windows to show in each row of the sheet
+    real: Mapping[str, np.ndarray]  # windows to show in each row of the sheet, on the axes of the recordings' images
     seconds: float | None  # duration of a sample, where known
+    length: float = 1.0  # of a sample, in windows
 
 
 def plain_samples(model: Model, users: Sequence[str], count: int, seed: int) -> SamplingJob:
     """`count` samples of each user, by prior and decoder."""
-    real, real_users = model.windows("test")
-    shown = {
-        user: sheet_windows(model, model.enrolled[user].windows if user in model.enrolled else real[real_users == i])
-        for i, user in enumerate((*model.users, *model.enrolled))
-        if user in users
-    }
+    shown = {user: sheet_windows(model, *real_windows(model, user)) for user in users}
     tasks = user_tasks(model, users, count, seed)
     return SamplingJob(model, tasks, model.window_sampler(), {}, "grid.png", shown, window_seconds(model))
 
@@ -70,10 +68,21 @@ def user_tasks(model: Model, users: Sequence[str], count: int, seed: int) -> lis
     ]
 
 
-def sheet_windows(model: Model, windows: np.ndarray) -> np.ndarray:
+def real_windows(model: Model, user: str) -> tuple[np.ndarray, np.ndarray]:
+    """A user's unseen windows (n, F, T, C), or those that one was enrolled from, and their frames (n,)."""
+    if user in model.enrolled:
+        return model.enrolled[user].windows, model.enrolled[user].frames
+    rows = model.dataset.rows(model.split["test"])
+    rows = rows[model.dataset.user_ids[rows] == model.index(user)]
+    return model.dataset.load(rows), model.dataset.frames[rows]
+
+
+def sheet_windows(model: Model, windows: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Windows for a row of the sheet, spread from first to last, without the channel of scalar ones."""
-    x = render.spread_windows(windows, model.config.summary.grid_columns)
-    return x[..., 0] if x.shape[-1] == 1 else x
+    shown = render.spread_windows(np.arange(len(windows)), model.config.summary.grid_columns)
+    x = windows[shown]
+    x = DrawnWindows(x[..., 0] if x.shape[-1] == 1 else x, frames[shown])
+    return to_image_axes(x, model.dataset.metadata)
 
 
 def window_seconds(model: Model) -> float | None:
@@ -94,7 +103,7 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
     ends = model.requests(users, range(count))
     first, last = sample_end_embeddings(model, [r._replace(user=name) for r in ends], seed).reshape(2, count, -1)
     shares = np.linspace(0.0, 1.0, steps)
-    embeddings = model.standardise(np.stack([slerp(first, last, share) for share in shares], axis=1))
+    embeddings = np.stack([mix_embeddings(model, first, last, share) for share in shares], axis=1)
     tasks = [
         SampleTask(
             f"{name}/{name}_seed{seed}_{i:04d}_{k:02d}",
@@ -112,12 +121,19 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
 
 
 def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleRequest], seed: int) -> np.ndarray:
-    """(n, D) unit embeddings by the prior, in chunks of `sample.batch_size`."""
+    """(n, D) embeddings by the prior, in chunks of `sample.batch_size`."""
     function = pipeline.make_embedding_sampler(denoisers.prior_sampler(model.config, len(model.users)))
     size = min(model.config.sample.batch_size, len(requests))
     chunks = pipeline.run_requests(function, model.variables, requests, seed=seed, batch_size=size)
-    embeddings = np.concatenate([out["embedding"] for _, out in chunks])
-    return embeddings * model.constants["embedding_deviation"] + model.constants["embedding_mean"]
+    return np.concatenate([out["embedding"] for _, out in chunks])
+
+
+def mix_embeddings(model: Model, first: np.ndarray, last: np.ndarray, share: float) -> np.ndarray:
+    """From first (n, D), share 0, to last along the great circle of unit embeddings; numbers of frames in a line."""
+    mean, deviation = model.constants["embedding_mean"], model.constants["embedding_deviation"]
+    ends = [z[:, : len(mean)] * deviation + mean for z in (first, last)]
+    rest = (1 - share) * first[:, len(mean) :] + share * last[:, len(mean) :]
+    return np.concatenate([model.standardise(slerp(*ends, share)), rest], axis=1)
 
 
 def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: float) -> Float[np.ndarray, "n dim"]:
@@ -155,7 +171,7 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
     up to `strength` of the schedule; at 1 nothing but the embedding is left of it.
     """
     STRENGTHS.check("strength", strength)
-    embeddings = model.embed(given.windows)
+    embeddings = model.embed(given.windows, given.frames)
     tasks = [
         SampleTask(
             f"{user}/{user}_like_{i:04d}_seed{seed}_{k:04d}",
@@ -168,7 +184,8 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
         for i, (file, user) in enumerate(zip(given.files, given.users, strict=True))
         for k in range(count)
     ]
-    shown = {file: sheet_windows(model, x[None]) for file, x in zip(given.files, given.windows, strict=True)}
+    each = zip(given.files, given.windows[:, None], given.frames[:, None], strict=True)
+    shown = {file: sheet_windows(model, x, frames) for file, x, frames in each}
     function = pipeline.make_window_variation(denoisers.decoder_sampler(model.config, len(model.users)), strength)
     settings = {"like": list(given.files), "like_content": given.digest, "strength": strength}
     return SamplingJob(model, tasks, function, settings, "grid.png", shown, window_seconds(model))
@@ -191,11 +208,10 @@ def long_walks(
         raise InputError(
             "the recordings do not say how long a window is: give --window_seconds, about 2.1 at four steps"
         )
-    frames = model.config.data.image_size[1]
     if not duration < seconds:
         raise InputError(f"seconds is {seconds:g}: give more than {duration:.2f}, the duration of one window")
-    longer = round(seconds / duration * frames)
-    windows = count_overlapping_windows(longer, frames)
+    length = seconds / duration
+    windows = count_overlapping_windows(model, length)
     if windows > MAX_WALK_WINDOWS:
         raise InputError(f"seconds is {seconds:g}, {windows} windows: give a walk of at most {MAX_WALK_WINDOWS}")
     config = model.config.copy_and_resolve_references()
@@ -207,13 +223,21 @@ def long_walks(
     function = pipeline.make_window_sampler(*specs)
     tasks = [t._replace(row=f"{t.row}, {t.about['sample_id']}") for t in user_tasks(model, users, count, seed)]
 
+    columns = round(length * config.data.image_size[1])
+
     def cut(variables: Mapping[str, pipeline.Variables], batch: dict[str, Array]) -> dict[str, Array]:
-        return {"spectrogram": function(variables, batch)["spectrogram"][:, :, :longer]}
+        out = function(variables, batch)
+        frames = jnp.round(length * pipeline.frames_of_one(out["frames"], windows)).astype(jnp.int32)
+        return {"spectrogram": out["spectrogram"][:, :, :columns], "frames": frames}
 
     settings = {"seconds": seconds, "window_seconds": duration}
-    return SamplingJob(model._replace(config=config), tasks, cut, settings, "strip.png", {}, seconds)
+    return SamplingJob(model._replace(config=config), tasks, cut, settings, "strip.png", {}, seconds, length)
 
 
-def count_overlapping_windows(longer: int, frames: int) -> int:
-    """Windows of `frames`, each beginning half of one after the one before, that reach over `longer`."""
-    return 1 + math.ceil((longer - frames) / (frames // 2))
+def count_overlapping_windows(model: Model, length: float) -> int:
+    """Windows, each beginning half of one after the one before, that reach over `length` windows, whatever the number
+    of frames of one.
+    """
+    columns = model.config.data.image_size[1]
+    least = denoisers.MIN_FRAMES if model.config.data.native_frames else columns
+    return max(1 + math.ceil((round(length * n) - n) / (n // 2)) for n in range(min(least, columns), columns + 1))

@@ -28,6 +28,7 @@ class UserAdapter(NamedTuple):
     decoder: Float[np.ndarray, " cond_width"]  # row of the decoder's table; empty where it has none
     modulations: dict[str, np.ndarray]  # of each block of the decoder, (2 channels,)
     windows: Float[np.ndarray, "windows freq time channels"]  # some that it was fitted to, shown beside generated ones
+    frames: Float[np.ndarray, " windows"]  # of each of them
     steps: tuple[int, int]  # of the checkpoints of prior and decoder that it belongs to
 
 
@@ -49,7 +50,8 @@ def adapter_shapes(
     """Returns name → shape of a file's arrays for networks of these parameters; of the windows that of one."""
     biases = {name: p["modulation"]["bias"] for name, p in decoder.items() if "modulation" in p}
     row = decoder["user"]["embedding"].shape[1:] if "user" in decoder else (0,)
-    shapes = {"prior": prior["user"]["embedding"].shape[1:], "decoder": row, "windows": window, "steps": (2,)}
+    shapes = {"prior": prior["user"]["embedding"].shape[1:], "decoder": row, "windows": window, "frames": ()}
+    shapes |= {"steps": (2,)}
     return shapes | {f"{MODULATION_PREFIX}{name}": bias.shape for name, bias in biases.items()}
 
 
@@ -58,10 +60,13 @@ def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapt
     remedy = "remove it and enroll that user again"
     values = read_npz(path, remedy, MAX_BYTES)
     with refuse_damage(path, remedy):
+        values.setdefault("frames", np.full(len(values["windows"]), shapes["windows"][1]))  # of earlier versions
         for name in shapes.keys() | values.keys():
-            shape = values[name].shape[name == "windows" :]
+            shape = values[name].shape[name in ("windows", "frames") :]
             if shape != shapes[name]:
                 raise ValueError(f"'{name}' is {list(shape)}, not {list(shapes[name])}")
+        if len(values["windows"]) != len(values["frames"]):
+            raise ValueError("it has not as many 'frames' as 'windows'")
         steps = tuple(int(step) for step in values.pop("steps"))
         values = {name: x.astype(np.float32) for name, x in values.items()}
         prefixed = [name for name in values if name.startswith(MODULATION_PREFIX)]

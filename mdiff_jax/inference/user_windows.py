@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from mdiff_jax.data import array_files, arrays, images, sources
@@ -22,6 +22,7 @@ class UserWindows(NamedTuple):
     files: tuple[str, ...]
     users: tuple[str, ...]
     windows: Float[np.ndarray, "windows freq time channels"]
+    frames: Int[np.ndarray, " windows"]  # of each window's own
     digest: str  # SHA-256 of the windows, 16 digits
 
 
@@ -36,9 +37,10 @@ def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows
         tqdm.write(ignored, file=sys.stderr)
     if user is not None:
         items = [item._replace(user=user) for item in items]
-    x = np.stack([window for _, window, _ in read_examples(root, items, read_options(model))]).astype(np.float32)
-    digest = hashlib.sha256(x.tobytes()).hexdigest()[:16]
-    return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, digest)
+    examples = list(read_examples(root, items, read_options(model)))
+    x = np.stack([example.window for example in examples]).astype(np.float32)
+    frames, digest = np.array([example.frames for example in examples]), hashlib.sha256(x.tobytes()).hexdigest()[:16]
+    return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, frames, digest)
 
 
 def read_options(model: Model) -> ReadOptions:
@@ -49,7 +51,7 @@ def read_options(model: Model) -> ReadOptions:
         channels=c.channels,
         colormap=metadata["colormap"] or "auto",
         stft=arrays.make_stft(dict(c.stft)),
-        native_frames=c.native_frames,
+        native_frames=metadata["native"],
         expected_sizes=(tuple(metadata["original_size"]), model.dataset.image_size),
         expected_velocities=tuple(metadata["velocity"] or ()),
     )

@@ -9,8 +9,9 @@ from mdiff_jax.runtime.array_types import Array, Embedding, Spectrogram
 
 
 class Encoder(nn.Module):
-    """(B, F, T, C) → (B, embedding_dim), each of length 1.
+    """(B, F, T, C), (B,) frames → (B, embedding_dim), each of length 1.
 
+    With `native_frames` only the first `frames` columns of a window are its own, and what lies behind is not seen.
     `channels` gives the width of each level, the first at 1/`patch` of the input size, each next at half. Time is
     averaged at the end, since a window may start anywhere; the Doppler rows are not, since rows are velocities.
     """
@@ -18,16 +19,15 @@ class Encoder(nn.Module):
     embedding_dim: int
     channels: tuple[int, ...]
     blocks: int
-    patch: int
+    patch: tuple[int, int]  # rows, frames
+    native_frames: bool = False
     remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Spectrogram) -> Embedding:
+    def __call__(self, x: Spectrogram, frames: Array) -> Embedding:
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
-        h = layers.space_to_depth(x.astype(self.dtype), self.patch)
-        rows = layers.frequency_features(*h.shape[1:3]).astype(self.dtype)
-        h = jnp.concatenate([h, jnp.broadcast_to(rows, (h.shape[0], *rows.shape))], axis=-1)
+        h = layers.patch_input(x, frames if self.native_frames else None, self.patch, self.dtype)
         h = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="stem")(h)
         for level, width in enumerate(self.channels):
             if level:

@@ -31,18 +31,36 @@ def frequency_features(rows: int, time: int, count: int = 3) -> Array:
     return jnp.broadcast_to(jnp.stack([f, *waves], axis=-1)[:, None], (rows, time, 2 * count + 1))
 
 
-def space_to_depth(x: Array, patch: int) -> Array:
-    """Moves patches into channels: (B, F, T, C) → (B, F/p, T/p, p p C)."""
-    b, f, t, c = x.shape
-    x = x.reshape(b, f // patch, patch, t // patch, patch, c)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f // patch, t // patch, patch * patch * c)
+def frame_mask(frames: Array, time: int) -> Array:
+    """Returns (B, 1, time, 1): 1 at each window's own `frames` (B,), 0 at the columns behind them."""
+    return (jnp.arange(time) < frames[:, None]).astype(jnp.float32)[:, None, :, None]
 
 
-def depth_to_space(x: Array, patch: int) -> Array:
+def space_to_depth(x: Array, patch: tuple[int, int]) -> Array:
+    """Moves patches of (p, q) into channels: (B, F, T, C) → (B, F/p, T/q, p q C)."""
+    (b, f, t, c), (p, q) = x.shape, patch
+    x = x.reshape(b, f // p, p, t // q, q, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f // p, t // q, p * q * c)
+
+
+def depth_to_space(x: Array, patch: tuple[int, int]) -> Array:
     """Inverts `space_to_depth`."""
-    b, f, t, c = x.shape
-    x = x.reshape(b, f, t, patch, patch, c // patch**2)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f * patch, t * patch, c // patch**2)
+    (b, f, t, c), (p, q) = x.shape, patch
+    x = x.reshape(b, f, t, p, q, c // (p * q))
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, f * p, t * q, c // (p * q))
+
+
+def patch_input(x: Array, frames: Array | None, patch: tuple[int, int], dtype: DTypeLike) -> Array:
+    """Returns (B, F/p, T/q, channels): patches of (B, F, T, C) beside their Doppler rows.
+
+    Where each window has `frames` (B,) of its own the columns behind them are 0, and a channel says which those are.
+    """
+    own = None if frames is None else frame_mask(frames, x.shape[2])
+    h = space_to_depth(x if own is None else x * own, patch)
+    parts = [h, frequency_features(*h.shape[1:3])]
+    if own is not None:
+        parts.append(space_to_depth(own, (1, patch[1])).mean(-1, keepdims=True))
+    return jnp.concatenate([jnp.broadcast_to(p, (*h.shape[:3], p.shape[-1])).astype(dtype) for p in parts], axis=-1)
 
 
 def num_groups(channels: int) -> int:

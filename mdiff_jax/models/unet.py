@@ -9,11 +9,12 @@ from mdiff_jax.runtime.array_types import Array, Embedding, LogSnr, Spectrogram,
 
 
 class UNet(nn.Module):
-    """(x_t, log-SNR, embedding, user, keep) → the predicted eps, x0 or v, shaped like x_t.
+    """(x_t, log-SNR, embedding, user, keep, frames) → the predicted eps, x0 or v, shaped like x_t.
 
     `channels` gives the width of each level, the first at 1/`patch` of the input size, each next at half the one
-    before; rows and frames must divide by `patch * 2 ** (levels - 1)`. `attention` says at which levels positions
-    attend to each other. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
+    before; rows and columns must divide by `patch * 2 ** (levels - 1)`. `attention` says at which levels positions
+    attend to each other. With `native_frames` only the first `frames` (B,) columns of a window are its own: what lies
+    behind them is not seen. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
     `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022).
 
     The collection 'user_adapters' may hold 'modulations', for each block a table (users, 2 channels) that is added to
@@ -24,15 +25,18 @@ class UNet(nn.Module):
     blocks: int  # residual blocks a level on the way down; one more on the way up
     attention: tuple[bool, ...]
     head_width: int
-    patch: int
+    patch: tuple[int, int]  # rows, frames
     cond_width: int
     num_users: int  # 0: no direct user conditioning, the embedding alone says who
+    native_frames: bool = False
     attention_implementation: str = "einsum"
     remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Spectrogram:
+    def __call__(
+        self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array, frames: Array
+    ) -> Spectrogram:
         cond, extra = self.condition(log_snr, embedding, user, keep), self.modulations(user, keep)
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         attend = nn.remat(layers.AttentionBlock) if self.remat != "none" else layers.AttentionBlock
@@ -52,10 +56,7 @@ class UNet(nn.Module):
 
         # --- in: patches and the frequency coordinate
         out_channels = x.shape[-1]
-        h = layers.space_to_depth(x.astype(self.dtype), self.patch)
-        rows, time = h.shape[1:3]
-        where = layers.frequency_features(rows, time).astype(self.dtype)
-        h = jnp.concatenate([h, jnp.broadcast_to(where, (h.shape[0], *where.shape))], axis=-1)
+        h = layers.patch_input(x, frames if self.native_frames else None, self.patch, self.dtype)
         h = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="stem")(h)
 
         # --- down
@@ -80,7 +81,7 @@ class UNet(nn.Module):
 
         # --- out
         h = nn.silu(layers.GroupNorm(self.dtype, name="norm_out")(h))
-        width = self.patch**2 * out_channels
+        width = self.patch[0] * self.patch[1] * out_channels
         h = nn.Conv(width, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(h)
         return layers.depth_to_space(h, self.patch).astype(jnp.float32)
 

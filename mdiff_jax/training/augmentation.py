@@ -20,21 +20,29 @@ class Augmentation(NamedTuple):
     mask: float  # largest width of a masked span of time or of Doppler rows, as a share
 
 
-def augment_batch(keys: Keys, x: Spectrogram, strength: Augmentation) -> Spectrogram:
-    """(B, F, T, C) in [-1, 1] → the same, each window changed by its own key."""
-    return jax.vmap(lambda k, w: _augment_one(k, w, strength))(keys, x)
+def augment_batch(keys: Keys, x: Spectrogram, frames: Array, strength: Augmentation) -> Spectrogram:
+    """(B, F, T, C) in [-1, 1] and the number of each window's own frames (B,) → the same, each changed by its own key.
+
+    What lies behind the frames is noised and masked with them: no network sees it.
+    """
+    return jax.vmap(lambda k, w, n: _augment_one(k, w, n, strength))(keys, x, frames)
 
 
-def _augment_one(key: Key, x: Array, strength: Augmentation) -> Array:
+def _augment_one(key: Key, x: Array, frames: Array, strength: Augmentation) -> Array:
     k_shift, k_gain, k_level, k_noise, k_time, k_freq = jax.random.split(key, 6)
-    frames = x.shape[1]
-    reach = int(strength.shift * frames)
-    x = jnp.roll(x, jax.random.randint(k_shift, (), -reach, reach + 1), axis=1)
+    reach = (strength.shift * frames).astype(jnp.int32)
+    x = roll_frames(x, jax.random.randint(k_shift, (), -reach, reach + 1), frames)
     x = (x + 1.0) * (1.0 + strength.gain * jax.random.uniform(k_gain, minval=-1.0)) - 1.0
     x = x + strength.noise * jax.random.uniform(k_level) * jax.random.normal(k_noise, x.shape)
     x = _mask_span(k_time, x, 1, strength.mask)
     x = _mask_span(k_freq, x, 0, strength.mask)
     return jnp.clip(x, -1.0, 1.0)
+
+
+def roll_frames(x: Array, shift: Array, frames: Array) -> Array:
+    """(F, T, C) with its first `frames` columns moved circularly by `shift`; those behind stay."""
+    place = jnp.arange(x.shape[1])
+    return x[:, jnp.where(place < frames, (place - shift) % frames, place)]
 
 
 def _mask_span(key: Key, x: Array, axis: int, share: float) -> Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -42,12 +42,11 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
     model = load(root)
     check_user_name(model, name)
     target = Workdir(root).enrolled / f"{name}.npz"
-    windows = user_windows.read_user_windows(model, path, user=name).windows
-    low, high = model.config.enrollment.min_windows, model.config.enrollment.max_windows
-    if not low <= len(windows) <= high:
-        held = f"{len(windows)} window{'s' * (len(windows) != 1)}"
-        raise InputError(f"'{path}' holds {held}: give {low} to {high} of one user")
-    user_adapters.write_adapter(target, fit_adapter(model, windows))
+    given = user_windows.read_user_windows(model, path, user=name)
+    low, high, count = model.config.enrollment.min_windows, model.config.enrollment.max_windows, len(given.windows)
+    if not low <= count <= high:
+        raise InputError(f"'{path}' holds {count} window{'s' * (count != 1)}: give {low} to {high} of one user")
+    user_adapters.write_adapter(target, fit_adapter(model, given.windows, given.frames))
     return target
 
 
@@ -57,12 +56,16 @@ def check_user_name(model: Model, name: str) -> None:
         raise InputError(f"user '{name}' exists already: give another --name")
 
 
-def fit_adapter(model: Model, windows: Float[np.ndarray, "windows freq time channels"]) -> user_adapters.UserAdapter:
-    """Fits the prior's part of an adapter, then the decoder's."""
-    data = {"embedding": jnp.asarray(model.embed(windows), jnp.float32), "spectrogram": jnp.asarray(windows)}
+def fit_adapter(
+    model: Model, windows: Float[np.ndarray, "windows freq time channels"], frames: Int[np.ndarray, " windows"]
+) -> user_adapters.UserAdapter:
+    """Fits the prior's part of an adapter, then the decoder's, to windows of so many frames."""
+    data = {"spectrogram": windows, "frames": frames, "embedding": model.embed(windows, frames).astype(np.float32)}
+    data = {name: jnp.asarray(x) for name, x in data.items()}
     prior, (decoder, modulations) = fit_prior(model, data), fit_decoder(model, data)
-    shown = windows[: model.config.summary.grid_columns]
-    return user_adapters.UserAdapter(prior, decoder, modulations, shown, (model.prior_step, model.step))
+    shown = slice(model.config.summary.grid_columns)
+    steps = (model.prior_step, model.step)
+    return user_adapters.UserAdapter(prior, decoder, modulations, windows[shown], frames[shown], steps)
 
 
 def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width"]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from mdiff_jax.diffusion import gaussian, noise_floor
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.inference.denoisers import DenoiserSpec
+from mdiff_jax.models.layers import frame_mask
 from mdiff_jax.runtime import prng
 from mdiff_jax.runtime.array_types import Array, Batch, Key
 from mdiff_jax.runtime.parallel import Collectives
@@ -60,16 +61,16 @@ def encoder_loss(
     key: Key,
     collectives: Collectives,
     *,
-    embed: Callable[[Any, Array], Array],
+    embed: Callable[[Any, Array, Array], Array],
     classify: Callable[[Any, Array], Array],
     settings: EncoderLossSettings,
 ) -> Result:
     """Supervised-contrastive plus classification, on two views of each window."""
     # --- two views
-    x, user, example = batch["spectrogram"], batch["user"], batch["example"]
+    x, frames, user, example = batch["spectrogram"], batch["frames"], batch["user"], batch["example"]
     view_keys = [prng.example_keys(jax.random.fold_in(key, v), example) for v in (0, 1)]
-    views = [augment_batch(keys, x, settings.augmentation) for keys in view_keys]
-    z = embed(variables, jnp.concatenate(views))
+    views = [augment_batch(keys, x, frames, settings.augmentation) for keys in view_keys]
+    z = embed(variables, jnp.concatenate(views), jnp.tile(frames, 2))
     user, name = jnp.tile(user, 2), jnp.concatenate([2 * example, 2 * example + 1])
 
     # --- pull windows of a user together, across all devices
@@ -149,19 +150,23 @@ def decoder_loss(
     # --- condition: the frozen encoder's embedding, blurred so that the prior's embeddings are in distribution
     k_noise, k_drop, k_cond, k_level = jax.random.split(key, 4)
     x0, z, user, example = batch["spectrogram"], batch["embedding"], batch["user"], batch["example"]
+    frames = batch["frames"]
     x0 = noise_floor.lower_floor(x0, denoiser.noise_floor_margin)
     level = settings.conditioning_noise * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
     blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(prng.example_keys(k_cond, example))
+    if denoiser.native_frames:
+        blur = blur.at[:, -1].set(0.0)  # the number of frames
     z = z + level[:, None] * blur
     keep = ~example_bernoulli(k_drop, example, settings.cond_drop_prob)
 
     # --- noise, predict
     t, noise, x_t = add_noise(x0, k_noise, example, denoiser.schedule, settings.batch_size)
     log_snr = gaussian.log_snr(denoiser.schedule, t)
-    output = denoiser.network(variables, x_t, log_snr, z, user, keep)
+    output = denoiser.network(variables, x_t, log_snr, z, user, keep, frames)
     target = gaussian.prediction_target(denoiser.schedule, x0, noise, t, denoiser.prediction)
 
     # --- weigh
-    losses = jnp.mean((output - target) ** 2, axis=(1, 2, 3))
+    own = frame_mask(frames, x0.shape[2])
+    losses = jnp.sum(own * (output - target) ** 2, axis=(1, 2, 3)) / jnp.sum(own * jnp.ones_like(x0), axis=(1, 2, 3))
     loss = jnp.mean(losses * gaussian.loss_weight(denoiser.schedule, t, denoiser.prediction, settings.weighting))
     return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}

@@ -12,6 +12,7 @@ from PIL import Image
 from mdiff_jax.config import Params
 from mdiff_jax.data import builders, export, render
 from mdiff_jax.inference import denoisers, pipeline
+from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid, to_image_axes
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel, prng
 
@@ -36,19 +37,28 @@ def make_sample_evaluator(
     decode = parallel.compile_map(
         pipeline.make_embedding_decoder(denoisers.decoder_sampler(config, len(dataset.users)))
     )
-    judge = identity.fit_linear(dataset.load(rows["train"]).mean(-1), ids[rows["train"]], seed=0)
-    colormap = dataset.metadata["colormap"]
+    metadata = dataset.metadata
+
+    def compared(x: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        return to_comparison_grid(DrawnWindows(x.mean(-1), frames), metadata)
+
+    def pictures(x: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        on_axes = to_image_axes(DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], frames), metadata)
+        return export.to_image(on_axes if x.shape[-1] == 3 else on_axes[..., None], metadata["colormap"])
+
+    train = rows["train"]
+    judge = identity.fit_linear(compared(dataset.load(train), dataset.frames[train]), ids[train], seed=0)
 
     def evaluate(params: Params, path: Path) -> tuple[np.ndarray, dict[str, float]]:
-        generated = decode({"decoder": {"params": params}}, batch)["spectrogram"]
-        real = dataset.load(shown)
-        of_user = {dataset.users[u]: ids[shown] == u for u in mine}
-        images = {
-            user: tuple(export.to_image(x[rows], colormap) for x in (real, generated)) for user, rows in of_user.items()
-        }
+        drawn = decode({"decoder": {"params": params}}, batch)
+        generated, frames = drawn["spectrogram"], drawn["frames"]
+        pairs = [pictures(dataset.load(shown), dataset.frames[shown]), pictures(generated, frames)]
+        images = {dataset.users[u]: tuple(x[ids[shown] == u] for x in pairs) for u in mine}
         path.parent.mkdir(parents=True, exist_ok=True)
         render.plot_grid(path, images, dataset.metadata["zero_doppler"])
-        figures = {"sheet_identity": identity.score_identity(judge, generated.mean(-1), ids[shown])["accuracy"]}
+        figures = {
+            "sheet_identity": identity.score_identity(judge, compared(generated, frames), ids[shown])["accuracy"]
+        }
         return np.asarray(Image.open(path).convert("RGB")), figures
 
     return evaluate

@@ -39,7 +39,7 @@ def _encoder_loss(config: ConfigDict, num_users: int, timesteps: int | None, bat
     c, network, classifier = config.encoder, build_encoder(config), CosineClassifier(num_users)
     return functools.partial(
         losses.encoder_loss,
-        embed=lambda variables, x: network.apply({"params": variables["params"]["encoder"]}, x),
+        embed=lambda variables, x, frames: network.apply({"params": variables["params"]["encoder"]}, x, frames),
         classify=lambda variables, z: classifier.apply({"params": variables["params"]["classifier"]}, z),
         settings=losses.EncoderLossSettings(
             Augmentation(**c.augment), c.temperature, c.contrastive_weight, c.classification_weight

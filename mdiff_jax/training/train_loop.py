@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, to_plain_dict
+from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, condition_size, to_plain_dict
 from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
 from mdiff_jax.runtime import compilation_cache, parallel, prng
 from mdiff_jax.runtime.checkpointing import Checkpoints
@@ -321,7 +321,7 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
         run = TrainingRun(config, place, data, RunLog(empty, parallel.is_first()), PreemptionHandler(0.0))
         dim = config.encoder.embedding_dim
         constants = {"embedding_mean": np.zeros(dim, np.float32), "embedding_deviation": np.float32(1)}
-        zeros = Embeddings(np.zeros((len(data.dataset), dim), np.float32), constants, "", 0.0)
+        zeros = Embeddings(np.zeros((len(data.dataset), condition_size(config)), np.float32), constants, "", 0.0)
         for name in STAGES:
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros
             setup = set_up_stage(run, name, embeddings)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params
+from mdiff_jax.config import Params, condition_size
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers
 from mdiff_jax.inference.model import read_known_split
@@ -21,7 +21,11 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
 
-FIELDS = {"encoder": ("spectrogram",), "prior": ("embedding",), "decoder": ("spectrogram", "embedding")}  # of a batch
+FIELDS = {  # of a batch
+    "encoder": ("spectrogram", "frames"),
+    "prior": ("embedding",),
+    "decoder": ("spectrogram", "frames", "embedding"),
+}
 
 
 class PreparedData(NamedTuple):
@@ -32,7 +36,7 @@ class PreparedData(NamedTuple):
 class Embeddings(NamedTuple):
     """The frozen encoder's embedding of every window, standardised: what prior and decoder are trained on."""
 
-    table: np.ndarray  # (windows, D)
+    table: np.ndarray  # (windows, D), with native frames (windows, D + 1): their number is the last
     constants: dict[str, np.ndarray]  # mean and deviation of the training windows' embeddings
     fingerprint: str  # of encoder and data
     decay: float  # of the encoder's average that gave them
@@ -88,7 +92,8 @@ def embed_dataset(
     data; those that are damaged are made anew, with one line to `warn`.
     """
     fingerprints = {_fingerprint(data, params): float(decay) for decay, params in averages.items()}
-    kept = read_embeddings(workdir.embeddings, (len(data.dataset), config.encoder.embedding_dim), fingerprints, warn)
+    shapes = (len(data.dataset), condition_size(config)), (config.encoder.embedding_dim,)
+    kept = read_embeddings(workdir.embeddings, shapes, fingerprints, warn)
     if kept:
         return kept
     known = [
@@ -100,11 +105,13 @@ def embed_dataset(
     chunks = []
     for start in range(0, len(data.dataset), 64):
         rows = np.arange(start, start + 64) % len(data.dataset)
-        chunks.append(function(params, data.dataset.load(rows)))
+        chunks.append(function(params, {"spectrogram": data.dataset.load(rows), "frames": data.dataset.frames[rows]}))
     z = np.concatenate(chunks)[: len(data.dataset)]
     mean = z[data.rows["train"]].mean(0)
     deviation = np.sqrt(((z[data.rows["train"]] - mean) ** 2).mean())
     table, constants = (z - mean) / deviation, {"embedding_mean": mean, "embedding_deviation": np.asarray(deviation)}
+    if config.data.native_frames:
+        table = denoisers.append_frames(table, data.dataset.frames, config.data.image_size[1])
     embeddings = Embeddings(table, constants, _fingerprint(data, params), decay)
     if parallel.is_first():
         with atomic_write(workdir.embeddings) as temporary:
@@ -121,20 +128,24 @@ def _fingerprint(data: PreparedData, params: Params) -> str:
 
 
 def read_embeddings(
-    path: Path, shape: tuple[int, int], fingerprints: dict[str, float], warn: Callable[[str], None]
+    path: Path,
+    shapes: tuple[tuple[int, int], tuple[int]],
+    fingerprints: dict[str, float],
+    warn: Callable[[str], None],
 ) -> Embeddings | None:
-    """Embeddings of this shape kept in a file, or None where there are none of these fingerprints, {fingerprint: decay
-    of the encoder}.
+    """Embeddings kept in a file, of these shapes (of all, and of one by the encoder), or None where there are none of
+    these fingerprints, {fingerprint: decay of the encoder}.
     """
     if not path.exists():
         return None
+    shape, single = shapes
     try:
         kept = read_npz(path, "made anew", most_bytes=2**16 + 16 * (shape[0] + 1) * shape[1])
         with refuse_damage(path, "made anew"):
             if (fingerprint := str(kept["fingerprint"])) not in fingerprints:
                 return None
             constants = {name: kept[name] for name in ("embedding_mean", "embedding_deviation")}
-            if (kept["embedding"].shape, *(x.shape for x in constants.values())) != (shape, shape[1:], ()):
+            if (kept["embedding"].shape, *(x.shape for x in constants.values())) != (shape, single, ()):
                 raise ValueError("its arrays have other shapes")
             return Embeddings(kept["embedding"], constants, fingerprint, fingerprints[fingerprint])
     except InputError as error:
@@ -166,7 +177,7 @@ def make_batches(
         start_step=start_step,
         balanced=part == "train" and config.data.balanced,
         fields=FIELDS[name],
-        tables={"embedding": embeddings.table},
+        tables={"embedding": embeddings.table, "frames": data.dataset.frames},
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

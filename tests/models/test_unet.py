@@ -12,7 +12,7 @@ from mdiff_jax.models.unet import UNet
 
 def make_unet(**changes):
     options = dict(
-        channels=(8, 16), blocks=1, attention=(False, True), head_width=8, patch=2, cond_width=16, num_users=3
+        channels=(8, 16), blocks=1, attention=(False, True), head_width=8, patch=(2, 2), cond_width=16, num_users=3
     )
     return UNet(**(options | changes))
 

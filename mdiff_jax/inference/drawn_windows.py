@@ -1,0 +1,39 @@
+"""Windows as a model draws them, on the axes of the recordings' images, and on the grid where windows are compared."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from mdiff_jax.data import native_grid
+
+COMPARISON_GRID = (128, 64)  # rows, frames at which windows of native frames are compared
+
+
+class DrawnWindows(NamedTuple):
+    """Windows of a model's size; with native frames only the first `frames` columns of each are the window."""
+
+    spectrograms: np.ndarray  # (n, F, T), RGB (n, F, T, 3), in [-1, 1]
+    frames: Int[np.ndarray, " n"]
+
+    def split(self) -> list["DrawnWindows"]:
+        """Returns each window by itself."""
+        return [DrawnWindows(*(x[i : i + 1] for x in self)) for i in range(len(self.frames))]
+
+
+def to_image_axes(windows: DrawnWindows, metadata: Mapping[str, Any], length: float = 1.0) -> np.ndarray:
+    """Returns (n, F, T) on the axes of the recordings' images, frames repeated; as they are without native frames.
+
+    `metadata` are the data set's; `length` is that of longer walks, in windows.
+    """
+    if not metadata["native"]:
+        return windows.spectrograms
+    rows, columns = metadata["original_size"]
+    size, each = (rows, round(columns * length)), zip(*windows, strict=True)
+    return np.stack([native_grid.to_data_axes(x, int(frames), size) for x, frames in each])
+
+
+def to_comparison_grid(windows: DrawnWindows, metadata: Mapping[str, Any]) -> np.ndarray:
+    """Returns (n, F, T) as windows are compared and judged: the frames of each over the same number of columns."""
+    return native_grid.to_fixed_grid(*windows, COMPARISON_GRID) if metadata["native"] else windows.spectrograms
