@@ -74,6 +74,6 @@ def load_with_new_user(root: Path, target: Path) -> Model:
     rows = [draw(model.params[name]["user"]["embedding"].shape[1]) for name in ("prior", "decoder")]
     blocks = {name: p["modulation"]["bias"] for name, p in model.params["decoder"].items() if "modulation" in p}
     modulations = {name: draw(len(bias)) for name, bias in blocks.items()}
-    given = model.dataset.load(np.arange(6))
-    write_adapter(Workdir(target).enrolled / "NEW.npz", UserAdapter(*rows, modulations, given, (3, 3)))
+    given, frames = model.dataset.load(np.arange(6)), model.dataset.frames[:6]
+    write_adapter(Workdir(target).enrolled / "NEW.npz", UserAdapter(*rows, modulations, given, frames, (3, 3)))
     return load(target)

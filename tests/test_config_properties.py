@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from configs import tiny
-from mdiff_jax.config import STAGES, flatten, from_plain_dict, parameter_shapes, spectrogram_shape
+from mdiff_jax.config import STAGES, condition_size, flatten, from_plain_dict, parameter_shapes, spectrogram_shape
 from mdiff_jax.diffusion import samplers, schedules
 from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import parallel
@@ -47,7 +47,7 @@ def shapes(draw: st.DrawFn) -> dict[str, Any]:
         "data.image_size": draw(st.tuples(sizes(16, 24, 32, 48), sizes(16, 32, 40))),
         "data.channels": draw(st.sampled_from(CHOICES["data.channels"])),
         "encoder.channels": draw(widths(down)),
-        "encoder.patch": draw(sizes(1, 2, 4)),
+        "encoder.patch": (draw(sizes(1, 2, 4)), draw(sizes(1, 2, 4))),
         "encoder.blocks": draw(sizes(0, 1)),
         "encoder.embedding_dim": draw(sizes(1, 5, 16)),
         "prior.width": draw(sizes(6, 12, 16)),
@@ -56,7 +56,7 @@ def shapes(draw: st.DrawFn) -> dict[str, Any]:
         "decoder.channels": draw(widths(levels)),
         "decoder.attention": tuple(draw(st.booleans()) for _ in range(levels)),
         "decoder.blocks": draw(sizes(0, 1)),
-        "decoder.patch": draw(sizes(1, 2, 4)),
+        "decoder.patch": (draw(sizes(1, 2, 4)), draw(sizes(1, 2, 4))),
         "decoder.head_width": draw(sizes(1, 8, 11, 64)),
         "decoder.cond_width": draw(sizes(1, 7, 16)),
         "decoder.user_conditioning": draw(st.booleans()),
@@ -94,7 +94,8 @@ ANYTHING = st.recursive(
 
 def start_stage(config: ConfigDict, name: str) -> None:
     """Traces the loss of a stage."""
-    batch = {"embedding": jnp.zeros((BATCH, config.encoder.embedding_dim)), "user": jnp.zeros(BATCH, int)}
+    batch = {"embedding": jnp.zeros((BATCH, condition_size(config))), "user": jnp.zeros(BATCH, int)}
+    batch |= {"frames": jnp.full(BATCH, config.data.image_size[1])}
     batch |= {"spectrogram": jnp.zeros((BATCH, *spectrogram_shape(config))), "example": jnp.arange(BATCH)}
     batch = {field: batch[field] for field in ("user", "example", *FIELDS[name])}
     loss = stages.make_parameter_loss(config, name, USERS)

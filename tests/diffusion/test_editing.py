@@ -187,7 +187,7 @@ def correlated(x, t):
 def test_longer_walks_have_no_seam():
     """Frames are as like their neighbours where a window begins as inside of windows, and as strong."""
     keys = jax.random.split(jax.random.key(0), 3000)
-    joined = editing.overlapping_windows(correlated, 4, 8)
+    joined = editing.overlapping_windows(correlated, 4, np.full(3000, 8), 8)
     x = samplers.sample(
         joined,
         samplers.initial_noise(keys, (1, 20, 1)),
@@ -205,4 +205,25 @@ def test_longer_walks_have_no_seam():
 def test_a_walk_of_one_window_is_that_window():
     x = np.random.default_rng(0).normal(size=(2, 3, 8, 1)).astype(np.float32)
     t = np.array([500, 500])
-    np.testing.assert_allclose(editing.overlapping_windows(correlated, 1, 8)(x, t), correlated(x, t), atol=1e-6)
+    joined = editing.overlapping_windows(correlated, 1, np.full(2, 8), 8)
+    np.testing.assert_allclose(joined(x, t), correlated(x, t), atol=1e-6)
+
+
+def test_each_walk_is_joined_of_windows_of_its_own_frames():
+    """Windows begin half of their frames apart, and what is behind their frames does not count."""
+    frames, windows, columns = np.array([6, 8]), 3, 8
+    seen = []
+
+    def denoise(x, t):
+        seen.append(np.asarray(x))
+        behind = np.arange(columns) >= np.repeat(frames, windows)[:, None]
+        return np.where(behind[:, None, :, None], 99.0, x)
+
+    x = np.random.default_rng(0).normal(size=(2, 3, columns + (windows - 1) * columns // 2, 1)).astype(np.float32)
+    joined = np.asarray(editing.overlapping_windows(denoise, windows, frames, columns)(x, np.array([5, 5])))
+    for walk, n in enumerate(frames):
+        for window in range(windows):
+            start = window * (n // 2)
+            np.testing.assert_array_equal(seen[0][walk * windows + window], x[walk, :, start : start + columns])
+        own = slice(n + (windows - 1) * (n // 2))
+        np.testing.assert_allclose(joined[walk, :, own], x[walk, :, own], atol=1e-5)

@@ -9,9 +9,10 @@ from mdiff_jax.models import layers
 
 def test_patches_round_trip():
     x = jnp.arange(2 * 8 * 12 * 3.0).reshape(2, 8, 12, 3)
-    y = layers.space_to_depth(x, 4)
-    assert y.shape == (2, 2, 3, 48)
-    np.testing.assert_array_equal(layers.depth_to_space(y, 4), x)
+    y = layers.space_to_depth(x, (2, 4))
+    assert y.shape == (2, 4, 3, 24)
+    np.testing.assert_array_equal(layers.depth_to_space(y, (2, 4)), x)
+    np.testing.assert_array_equal(y[0, 1, 2].reshape(2, 4, 3), x[0, 2:4, 8:12])
 
 
 def test_group_norm_normalises_each_group():

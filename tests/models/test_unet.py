@@ -20,7 +20,7 @@ def make_unet(**changes):
 def unet_inputs(rows=16, frames=8):
     x = jax.random.normal(jax.random.key(0), (2, rows, frames, 1))
     z = jax.random.normal(jax.random.key(2), (2, 5))
-    return x, jnp.array([0.0, 3.0]), z, jnp.array([0, 2]), jnp.array([True, True])
+    return x, jnp.array([0.0, 3.0]), z, jnp.array([0, 2]), jnp.array([True, True]), jnp.full(2, frames)
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +33,37 @@ def unet():
 @pytest.mark.parametrize("which", ["log_snr", "embedding", "user", "keep"])
 def test_unet_hears_each_condition(unet, which):
     apply, params = unet
-    x, log_snr, z, user, keep = unet_inputs()
-    before = apply(params, x, log_snr, z, user, keep)
+    x, log_snr, z, user, keep, frames = unet_inputs()
+    before = apply(params, x, log_snr, z, user, keep, frames)
     changed = {
         "log_snr": (log_snr + 1.0, z, user, keep),
         "embedding": (log_snr, z + 1.0, user, keep),
         "user": (log_snr, z, (user + 1) % 3, keep),
         "keep": (log_snr, z, user, ~keep),
     }[which]
-    assert jnp.abs(apply(params, x, *changed) - before).max() > 1e-3
+    assert jnp.abs(apply(params, x, *changed, frames) - before).max() > 1e-3
     assert before.shape == x.shape
 
 
 def test_null_condition_forgets_embedding_and_user(unet):
     apply, params = unet
-    x, log_snr, z, user, keep = unet_inputs()
+    x, log_snr, z, user, keep, frames = unet_inputs()
     np.testing.assert_array_equal(
-        apply(params, x, log_snr, z, user, ~keep), apply(params, x, log_snr, z * 2 + 1, (user + 1) % 3, ~keep)
+        apply(params, x, log_snr, z, user, ~keep, frames),
+        apply(params, x, log_snr, z * 2 + 1, (user + 1) % 3, ~keep, frames),
     )
+
+
+def test_unet_sees_nothing_behind_the_frames_of_a_window_but_how_many_there_are():
+    network, (x, *condition, _) = make_unet(native_frames=True), unet_inputs()
+    params = draw_parameters(network, x, *condition, jnp.full(2, 8))
+    apply, frames = jax.jit(network.apply), jnp.array([5, 7])
+    before = apply(params, x, *condition, frames)
+    behind = jnp.arange(8) >= frames[:, None]
+    changed = jnp.where(behind[:, None, :, None], 3.0, x)
+    np.testing.assert_array_equal(apply(params, changed, *condition, frames), before)
+    own = ~behind[:, None, :, None]
+    assert jnp.abs(own * (apply(params, x, *condition, frames - 1) - before)).max() > 1e-3
 
 
 def test_unet_starts_at_zero():
