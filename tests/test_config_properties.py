@@ -45,6 +45,7 @@ def shapes(draw: st.DrawFn) -> dict[str, Any]:
     levels, down = draw(sizes(1, 2, 3)), draw(sizes(1, 2))
     return {
         "data.image_size": draw(st.tuples(sizes(16, 24, 32, 48), sizes(16, 32, 40))),
+        "data.native_frames": draw(st.booleans()),
         "data.channels": draw(st.sampled_from(CHOICES["data.channels"])),
         "encoder.channels": draw(widths(down)),
         "encoder.patch": (draw(sizes(1, 2, 4)), draw(sizes(1, 2, 4))),

@@ -93,7 +93,7 @@ FOUND: dict[str, Any] = {
     "decoder.blocks": 10**6,
     "decoder.attention": [],
     "decoder.head_width": 0,
-    "decoder.patch": 0,
+    "decoder.patch": (0, 4),
     "encoder.embedding_dim": 2**31,
     "encoder.channels": [],
     "prior.width": 2**31,
