@@ -156,8 +156,8 @@ def reproduction_error(image: np.ndarray, levels: Pixels, frames: int, file_form
 def read_levels(image: images.ImageArray, levels: Pixels, frames: int, file_format: FileFormat, name: str) -> Levels:
     """Levels (F, `frames`) of an image whose pixels have these `levels` (F, T).
 
-    JPEG bends the levels near strong changes. They are therefore changed until the file that would be written of them
-    is read as the image is (mean error 1.2 of 255 in place of 1.9); what is left below `FLOOR` is the noise floor.
+    JPEG bends levels near strong changes. They are therefore corrected until the file that would be written of them is
+    read as the image is, which halves their error; what is then below `FLOOR` is the noise floor.
     """
     soft = file_format.soft_edges
     read = average_blocks(levels, frames, soft)
