@@ -52,6 +52,7 @@ def read_options(model: Model) -> ReadOptions:
         colormap=metadata["colormap"] or "auto",
         stft=arrays.make_stft(dict(c.stft)),
         native_frames=metadata["native"],
+        grid=model.dataset.grid,
         expected_sizes=(tuple(metadata["original_size"]), model.dataset.image_size),
         expected_velocities=tuple(metadata["velocity"] or ()),
     )
