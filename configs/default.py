@@ -125,6 +125,7 @@ def decoder() -> dict:
         "attention": (False, False, True, True),  # which levels have attention
         "head_width": 64,  # channels of an attention head
         "patch": (4, 4),  # rows, frames of a patch; with (4, 4), 256x256 costs as much as 64x64 with (1, 1)
+        "pixel_channels": 8,  # width of layers at full size that finish what patches draw; 0: none
         "cond_width": 512,  # width of the combined condition
         "user_conditioning": True,  # condition the decoder on the user besides the embedding
         "conditioning_noise": 0.5,  # largest standard deviation of noise on standardized embeddings in training

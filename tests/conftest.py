@@ -46,6 +46,12 @@ def root(workdirs, tmp_path_factory) -> Path:
     return workdirs.make_workdir(tmp_path_factory.mktemp("root"))
 
 
+@pytest.fixture(scope="session")
+def native(workdirs, tmp_path_factory):
+    """A model with random parameters whose windows keep their own frames."""
+    return workdirs.load(workdirs.make_workdir(tmp_path_factory.mktemp("native"), native=True))
+
+
 @pytest.fixture
 def writable_root(root, tmp_path) -> Path:
     """A copy of `root`."""

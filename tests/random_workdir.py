@@ -17,11 +17,14 @@ from mdiff_jax.runtime.workdir import Workdir, write_json
 STEPS = 2  # of sampling
 
 
-def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int = 2) -> Path:
-    """A working directory whose stages look finished, all at step 3; heads are random too. Returns `root`."""
+def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int = 2, native: bool = False) -> Path:
+    """A working directory whose stages look finished, all at step 3; heads are random too. Returns `root`.
+
+    With `native` windows keep their own frames, of which walkers have 36 to 60.
+    """
     workdir = Workdir(root)
     config = tiny.get_config()
-    config.data.image_size = (16, 16)
+    config.data.update(image_size=(16, 64) if native else (16, 16), native_frames=native)
     config.data.walkers.update(num_users=users, recordings_per_user=recordings, windows_per_recording=windows)
     config.encoder.update(embedding_dim=4, channels=(8, 8), patch=(2, 2))
     config.prior.update(width=8, depth=1, heads=2, sample_timesteps=STEPS)
@@ -35,7 +38,7 @@ def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int =
         cache_dir=workdir.data,
         channels=c.channels,
         colormap_name=c.colormap,
-        native_frames=False,
+        native_frames=native,
         stft=dict(c.stft),
         walkers=dict(c.walkers),
     )

@@ -136,7 +136,7 @@ def test_heads_divide_the_channels_of_their_level():
 def test_attention_over_too_many_positions_is_refused():
     values = config()
     values.data.image_size = (512, 512)
-    values.decoder.patch = 1
+    values.decoder.patch = (1, 1)
     with pytest.raises(InputError, match="of 65536 positions"):
         validate(values)
 

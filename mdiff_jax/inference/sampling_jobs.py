@@ -210,7 +210,8 @@ def long_walks(
         )
     if not duration < seconds:
         raise InputError(f"seconds is {seconds:g}: give more than {duration:.2f}, the duration of one window")
-    length = seconds / duration
+    columns = model.config.data.image_size[1]
+    length = round(seconds / duration * columns) / columns
     windows = count_overlapping_windows(model, length)
     if windows > MAX_WALK_WINDOWS:
         raise InputError(f"seconds is {seconds:g}, {windows} windows: give a walk of at most {MAX_WALK_WINDOWS}")
@@ -223,12 +224,10 @@ def long_walks(
     function = pipeline.make_window_sampler(*specs)
     tasks = [t._replace(row=f"{t.row}, {t.about['sample_id']}") for t in user_tasks(model, users, count, seed)]
 
-    columns = round(length * config.data.image_size[1])
-
     def cut(variables: Mapping[str, pipeline.Variables], batch: dict[str, Array]) -> dict[str, Array]:
         out = function(variables, batch)
         frames = jnp.round(length * pipeline.frames_of_one(out["frames"], windows)).astype(jnp.int32)
-        return {"spectrogram": out["spectrogram"][:, :, :columns], "frames": frames}
+        return {"spectrogram": out["spectrogram"][:, :, : round(length * columns)], "frames": frames}
 
     settings = {"seconds": seconds, "window_seconds": duration}
     return SamplingJob(model._replace(config=config), tasks, cut, settings, "strip.png", {}, seconds, length)

@@ -175,6 +175,29 @@ class ResBlock(nn.Module):
         return x + h
 
 
+class PixelLayers(nn.Module):
+    """What is added to an estimate (B, F, T, C) made of patches, from it and the input, by small layers at full size.
+
+    A cell is empty or not: near that edge the best estimate of it is a step, which a patch's linear output cannot draw
+    for each of its cells. `cond` and `extra` are as in ResBlock; the last layer starts at zero.
+    """
+
+    channels: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, estimate: Array, x: Array, cond: Array, extra: Array | None = None) -> Array:
+        zeros, out_channels = nn.initializers.zeros, estimate.shape[-1]
+        h = jnp.concatenate([estimate, x], axis=-1)
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(h)
+        both = nn.Dense(2 * self.channels, kernel_init=zeros, dtype=self.dtype, name="modulation")(nn.silu(cond))
+        both = both if extra is None else both + extra.astype(self.dtype)
+        scale, shift = jnp.split(both[:, None, None], 2, axis=-1)
+        h = nn.silu(h * (1.0 + scale) + shift)
+        h = nn.silu(nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_middle")(h))
+        return nn.Conv(out_channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name="conv_out")(h)
+
+
 class AttentionBlock(nn.Module):
     """Norm and self-attention over all positions of (B, F, T, C), residual."""
 

@@ -29,6 +29,7 @@ class UNet(nn.Module):
     cond_width: int
     num_users: int  # 0: no direct user conditioning, the embedding alone says who
     native_frames: bool = False
+    pixel_channels: int = 0  # of layers at full size that finish the output; 0: none
     attention_implementation: str = "einsum"
     remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
@@ -83,7 +84,13 @@ class UNet(nn.Module):
         h = nn.silu(layers.GroupNorm(self.dtype, name="norm_out")(h))
         width = self.patch[0] * self.patch[1] * out_channels
         h = nn.Conv(width, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(h)
-        return layers.depth_to_space(h, self.patch).astype(jnp.float32)
+        out = layers.depth_to_space(h, self.patch)
+        if self.pixel_channels:
+            x = x.astype(self.dtype)
+            x = x * layers.frame_mask(frames, x.shape[2]).astype(self.dtype) if self.native_frames else x
+            finish = layers.PixelLayers(self.pixel_channels, self.dtype, name="pixels")
+            out = out + finish(out, x, cond, extra.get("pixels"))
+        return out.astype(jnp.float32)
 
     def condition(self, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Array:
         """(B, cond_width): noise level plus embedding plus, by choice, user."""

@@ -131,8 +131,8 @@ def test_a_configuration_that_cannot_be_is_refused_by_file_and_key(writable_root
 
 
 def test_given_windows_are_embedded_as_training_standardised_them(trained):
-    x = trained.dataset.load(np.arange(2))
-    unit = trained.embed(x) * 0.4 + 0.1
+    x, frames = trained.dataset.load(np.arange(2)), trained.dataset.frames[:2]
+    unit = trained.embed(x, frames) * 0.4 + 0.1
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
 
 

@@ -95,14 +95,14 @@ def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return write_image(*args)
+        return write_window(*args)
 
-    write_image = export.write_image
-    monkeypatch.setattr(export, "write_image", dies)
+    write_window = export.write_window
+    monkeypatch.setattr(export, "write_window", dies)
     with pytest.raises(KeyboardInterrupt):
         sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "cut", output)
     assert not json.loads((tmp_path / "cut" / "provenance.json").read_text())["complete"]
-    monkeypatch.setattr(export, "write_image", write_image)
+    monkeypatch.setattr(export, "write_window", write_window)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").rglob("*.png")}
     again = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "cut", output)
     assert len(before) == 2 and all(p.stat().st_mtime_ns == t for p, t in before.items())
@@ -115,7 +115,7 @@ def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp
 
 def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path, monkeypatch):
     """A check by a property of the window alone: kept are the lowest ids that have it, the rest is counted."""
-    monkeypatch.setattr(rejection, "make_filter", lambda model, names: lambda x: x.mean((1, 2)) > level)
+    monkeypatch.setattr(rejection, "make_filter", lambda *_: lambda x: x.spectrograms.mean((1, 2)) > level)
     means = trained.sample(["walker_01"], 12, 0).mean((1, 2))
     level = float(np.sort(means)[7])  # four of twelve pass
     right = np.flatnonzero(means > level)[:3].tolist()
@@ -133,7 +133,7 @@ def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path
 
 
 def test_a_filter_that_nothing_passes_gives_up(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(rejection, "make_filter", lambda model, names: lambda x: np.zeros(len(x), bool))
+    monkeypatch.setattr(rejection, "make_filter", lambda *_: lambda x: np.zeros(len(x.frames), bool))
     with pytest.raises(InputError, match="only 0 of 20 samples of 'walker_01' pass --filter=physics"):
         sample_writer.write_samples(trained, ["walker_01"], 2, 0, tmp_path, PHYSICS)
 

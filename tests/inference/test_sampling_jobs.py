@@ -30,7 +30,9 @@ def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_pat
     steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(x)]
     assert 0 < max(steps) < 0.5 * np.abs(x[0] - x[-1]).mean()
     back = sampling_jobs.interpolate(trained, trained.users, 2, 1, 0)  # the ends do not depend on what lies between
-    ends = np.concatenate([w for _, w in back.model.run([t.request for t in back.tasks], 0, back.function)])
+    ends = np.concatenate(
+        [w.spectrograms for _, w in back.model.run([t.request for t in back.tasks], 0, back.function)]
+    )
     np.testing.assert_allclose(ends, x[[0, -1]], atol=1e-5)
     shares = [f["share_of_second"] for f in json.loads((tmp_path / "provenance.json").read_text())["files"].values()]
     assert shares[0] == 0 and shares[-1] == 1
@@ -80,7 +82,7 @@ def test_variations_stay_the_nearer_the_weaker(trained, windows):
             1,
             0,
         )
-        x = np.concatenate([w for _, w in job.model.run([t.request for t in job.tasks], 0, job.function)])
+        x = np.concatenate([w.spectrograms for _, w in job.model.run([t.request for t in job.tasks], 0, job.function)])
         distance.append(np.abs(x - np.stack([t.request.inputs["window"][..., 0] for t in job.tasks])).mean())
     assert distance[0] < distance[1]
 

@@ -23,7 +23,7 @@ def test_an_adapter_changes_its_user_and_nobody_else(trained):
         blocks = {name: jnp.full((1, len(bias)), push) for name, bias in biases.items()}
         variables = {"params": params, "user_adapters": user_adapters.append_modulations(row, 2, blocks)}
         same = x[:1].repeat(3, 0), jnp.zeros(3), jnp.ones((3, 4))
-        return np.asarray(network.apply(variables, *same, jnp.arange(3), np.array(keep, bool)))
+        return np.asarray(network.apply(variables, *same, jnp.arange(3), np.array(keep, bool), jnp.full(3, 16)))
 
     np.testing.assert_allclose(output(0.0, 1, 1, 1)[0], output(0.0, 1, 1, 1)[2], atol=1e-5)
     still, pushed = output(0.0, 1, 1, 1), output(0.5, 1, 1, 1)

@@ -24,13 +24,14 @@ RNG = np.random.default_rng(0)
 STEPS = 50
 BATCHES = {
     "spectrogram": RNG.normal(size=(STEPS, 8, 4, 4, 1)).astype(np.float32).clip(-1, 1),
+    "frames": np.full((STEPS, 8), 4, np.int32),
     "embedding": RNG.normal(size=(STEPS, 8, 5)).astype(np.float32),
     "user": RNG.integers(0, 3, (STEPS, 8)).astype(np.int32),
     "example": np.arange(STEPS * 8, dtype=np.int32).reshape(STEPS, 8),
 }
 
 
-def embed(params, x):
+def embed(params, x, frames):
     z = x.reshape(len(x), -1) @ params["w"]
     return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
 

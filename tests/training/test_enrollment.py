@@ -94,7 +94,7 @@ def test_enrollment_refuses_names_that_are_taken_and_too_few_windows(enrolled_ro
 
 
 def test_ctrl_c_while_the_adapter_is_written_leaves_nothing(writable_root, windows, monkeypatch):
-    adapter = user_adapters.UserAdapter(np.zeros(8), np.zeros(8), {}, np.zeros((1, 16, 16, 1)), (3, 3))
+    adapter = user_adapters.UserAdapter(np.zeros(8), np.zeros(8), {}, np.zeros((1, 16, 16, 1)), np.array([16]), (3, 3))
 
     def interrupted(path, **arrays):
         path.write_bytes(b"half")

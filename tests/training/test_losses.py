@@ -21,6 +21,7 @@ def batch(dim=4):
     return {
         "spectrogram": jnp.tanh(jax.random.normal(k1, (B, 8, 8, 1))),
         "embedding": jax.random.normal(k2, (B, dim)),
+        "frames": jnp.full(B, 8),
         "user": jnp.arange(B) % 3,
         "example": 16 + jnp.arange(B),
     }
@@ -74,7 +75,7 @@ def test_loss_of_a_batch_is_the_mean_over_its_parts(make):
     """So the number of devices changes nothing: noise, timesteps and dropping go by global example."""
 
     def network(params, x, *rest):
-        keep = rest[-2 if make is prior_loss else -1]
+        keep = rest[-2]
         return params * x * jnp.where(keep, 1.0, 0.5).reshape((-1,) + (1,) * (x.ndim - 1))
 
     def loss(b):
@@ -108,7 +109,7 @@ def test_decoder_loss_is_zero_for_the_oracle(prediction):
     """A network that knows x0 says the target exactly, whatever the parametrisation."""
     b = batch()
 
-    def oracle(params, x_t, log_snr, z, user, keep):
+    def oracle(params, x_t, log_snr, z, user, keep, frames):
         alpha = jnp.sqrt(jax.nn.sigmoid(log_snr))[:, None, None, None]
         sigma = jnp.sqrt(jax.nn.sigmoid(-log_snr))[:, None, None, None]
         noise = (x_t - alpha * b["spectrogram"]) / sigma
@@ -123,9 +124,32 @@ def test_decoder_loss_is_zero_for_the_oracle(prediction):
     assert sum(float(metrics[f"loss_t{q}"]) for q in range(4)) / 4 == pytest.approx(float(loss), abs=1e-6)
 
 
+def test_what_lies_behind_the_frames_of_a_window_does_not_count():
+    b = batch() | {"frames": jnp.array([3, 4, 5, 6, 7, 8, 3, 5])}
+    behind = (jnp.arange(8) >= b["frames"][:, None])[:, None, :, None]
+
+    def loss(network, x):
+        told = b | {"spectrogram": x}
+        return float(decoder_loss(network)(None, told, jax.random.key(0), parallel.SINGLE_DEVICE)[0])
+
+    one, other = (lambda p, x, *rest, v=v: jnp.where(behind, v, 0.5) * jnp.ones_like(x) for v in (0.0, 9.0))
+    assert loss(one, b["spectrogram"]) == pytest.approx(loss(other, b["spectrogram"]), rel=1e-6)
+    assert loss(one, b["spectrogram"]) == pytest.approx(loss(one, jnp.where(behind, 1.0, b["spectrogram"])), rel=1e-6)
+
+
+def test_the_number_of_frames_that_the_decoder_is_told_is_never_blurred():
+    seen = []
+    network = lambda p, x, s, z, *rest: seen.append(z) or jnp.zeros_like(x)  # noqa: E731
+    denoiser = DenoiserSpec(network, SCHEDULE, "v", (8, 8, 1), native_frames=True)
+    settings = losses.DenoisingLossSettings(batch_size=B, cond_drop_prob=0.0, conditioning_noise=1.0)
+    losses.decoder_loss(None, batch(), jax.random.key(0), parallel.SINGLE_DEVICE, denoiser=denoiser, settings=settings)
+    np.testing.assert_array_equal(seen[0][:, -1], batch()["embedding"][:, -1])
+    assert (seen[0][:, :-1] != batch()["embedding"][:, :-1]).all()
+
+
 def test_user_is_dropped_as_often_as_asked():
     seen = []
-    loss = decoder_loss(lambda p, x, s, z, user, keep: seen.append(keep) or jnp.zeros_like(x), cond_drop_prob=0.25)
+    loss = decoder_loss(lambda p, x, s, z, user, keep, n: seen.append(keep) or jnp.zeros_like(x), cond_drop_prob=0.25)
     for i in range(100):
         loss(None, batch() | {"example": jnp.arange(B) + B * i}, jax.random.key(0), parallel.SINGLE_DEVICE)
     assert np.mean(np.stack(seen)) == pytest.approx(0.75, abs=0.05)
@@ -145,25 +169,27 @@ def test_self_conditioning_is_given_half_of_the_time():
 
 
 def test_augmentation_of_no_strength_changes_nothing():
-    x = batch()["spectrogram"]
+    x, frames = batch()["spectrogram"], jnp.full(B, 5)
     k = prng.example_keys(jax.random.key(0), np.arange(B))
-    np.testing.assert_allclose(
-        augmentation.augment_batch(k, x, augmentation.Augmentation(0.0, 0.0, 0.0, 0.0)), x, atol=1e-6
-    )
+    same = augmentation.augment_batch(k, x, frames, augmentation.Augmentation(0.0, 0.0, 0.0, 0.0))
+    np.testing.assert_allclose(same, x, atol=1e-6)
 
 
 def test_augmentation_shifts_time_and_never_frequency():
-    """Row sums survive a circular shift in time; no flip can be one."""
+    """Row sums survive a circular shift in time; no flip can be one. Only a window's own frames are shifted."""
     x = batch()["spectrogram"]
     k = prng.example_keys(jax.random.key(0), np.arange(B))
-    y = augmentation.augment_batch(k, x, augmentation.Augmentation(0.5, 0.0, 0.0, 0.0))
-    np.testing.assert_allclose(y.sum(2), x.sum(2), atol=1e-4)
-    match = [[np.allclose(np.roll(a, s, 1), b, atol=1e-6) for s in range(8)] for a, b in zip(x, y, strict=True)]
-    assert all(map(any, match)) and len({m.index(True) for m in match}) > 2
+    for own in (8, 5):
+        y = augmentation.augment_batch(k, x, jnp.full(B, own), augmentation.Augmentation(0.5, 0.0, 0.0, 0.0))
+        np.testing.assert_allclose(y[:, :, own:], x[:, :, own:], atol=1e-6)
+        pairs = list(zip(x[:, :, :own], y[:, :, :own], strict=True))
+        match = [[np.allclose(np.roll(a, s, 1), b, atol=1e-6) for s in range(own)] for a, b in pairs]
+        assert all(map(any, match)) and len({m.index(True) for m in match}) > 2
 
 
 def test_augmentation_of_an_example_does_not_depend_on_its_batch():
     x, strength = batch()["spectrogram"], augmentation.Augmentation(0.5, 0.2, 0.1, 0.3)
     k = prng.example_keys(jax.random.key(0), np.arange(B))
-    whole, alone = augmentation.augment_batch(k, x, strength), augmentation.augment_batch(k[3:5], x[3:5], strength)
+    frames = jnp.arange(1, B + 1)
+    whole, alone = (augmentation.augment_batch(k[s], x[s], frames[s], strength) for s in (slice(B), slice(3, 5)))
     np.testing.assert_allclose(whole[3:5], alone, atol=1e-6)

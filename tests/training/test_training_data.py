@@ -20,7 +20,8 @@ def test_prior_and_decoder_see_the_embedding_that_the_encoder_gives(trained, wri
     data = training_data.prepare_data(config, workdir)
     averages = {str(config.sample.ema_decay): params}
     table, constants, fingerprint, _ = training_data.embed_dataset(config, workdir, data, averages, pytest.fail)
-    z = denoisers.make_encoder(config)(params, data.dataset.load(np.array([5])))
+    batch = {"spectrogram": data.dataset.load(np.array([5])), "frames": data.dataset.frames[5:6]}
+    z = denoisers.make_encoder(config)(params, batch)
     expected = (z - constants["embedding_mean"]) / constants["embedding_deviation"]
     np.testing.assert_allclose(table[5:6], expected, atol=1e-4)
     np.testing.assert_allclose(table[data.rows["train"]].mean(0), 0, atol=1e-4)
