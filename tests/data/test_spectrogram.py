@@ -47,5 +47,7 @@ def test_no_frames_where_nothing_was_stretched(width: int) -> None:
     noise = np.random.default_rng(0).uniform(size=(16, width)).astype(np.float32)
     few = np.random.default_rng(0).uniform(size=(16, max(width // 4, 8))).astype(np.float32)
     interpolated = Image.fromarray(few).resize((width, 16), Image.Resampling.BICUBIC)
-    for window in (np.zeros((16, width)), noise, gaussian_filter1d(noise, 2), np.asarray(interpolated)):
+    some = np.zeros((16, width))
+    some[:, np.random.default_rng(0).integers(0, width, width // 8)] = 1
+    for window in (np.zeros((16, width)), some, noise, gaussian_filter1d(noise, 2), np.asarray(interpolated)):
         assert spectrogram.native_frames(window) == 0
