@@ -55,6 +55,21 @@ def test_written_out_as_jpeg(tmp_path):
         export.export_windows(data, np.arange(4), tmp_path / "other", "images", "gif")
 
 
+def test_walkers_at_their_own_frames_are_written_out_as_images_and_as_arrays(tmp_path):
+    few = dict(num_users=2, recordings_per_user=1, windows_per_recording=2, difficulty=1.0, seed=0)
+    native = dict(image_size=(64, 80), native_frames=True)
+    data = prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few, **native)
+    export.export_windows(data, np.arange(4), tmp_path / "images", "images")
+    assert len(list((tmp_path / "images").glob("*/*.png"))) == 4
+    back = prepare(tmp_path / "images", tmp_path / "again", **native)
+    np.testing.assert_array_equal(back.frames, data.frames)
+    assert np.abs(back.load(np.arange(4)) - data.load(np.arange(4))).max() <= 1.2 / 255
+    export.export_windows(data, np.arange(4), tmp_path / "out.npz", "npz")
+    arrays = prepare(tmp_path / "out.npz", tmp_path / "arrays", **native)
+    assert not arrays.metadata["native"] and arrays.metadata["original_size"] == [256, 256]
+    assert arrays.metadata["velocity"] == pytest.approx(data.metadata["velocity"], abs=0.05)
+
+
 def test_an_interrupted_export_leaves_nothing_behind(dataset, tmp_path, monkeypatch):
     """After Ctrl-C the same call starts anew, as if there had been none before."""
     write_image, calls = export.write_image, []
