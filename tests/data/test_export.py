@@ -35,6 +35,10 @@ def test_walkers_as_jpeg_are_a_data_set_like_real_ones(tmp_path, capsys):
         assert image.layer[0][1:3] == (2, 2), "4:2:0"
     report, data = inspect.inspect(tmp_path / "walkers")
     assert report["colormap"] == "jet" and report["residual"]["mean"] > 5
+    written = report["file_format"]
+    assert (written["suffix"], written["subsampling"]) == ("jpg", "4:2:0")
+    assert written["row_blocks"] and not written["soft_edges"]
+    assert report["image_size"][0] == 128 and report["native_frames"][2] <= report["image_size"][1] <= 80
     assert report["overlap"]["hop"] == pytest.approx(0.25, abs=0.02) and report["overlap"]["disjoint_at"] == 4
     assert report["users"]["walker_02"] == {"windows": 36, "walks": 6, "longest_walk": 6}
     assert report["split"]["leaking"] == 0 and not report["near_duplicates"]
