@@ -103,6 +103,9 @@ def test_rows_are_repeated_where_those_of_the_data_set_are(tmp_path, rows_of_mod
     equal = bool((drawn[0::2] == drawn[1::2]).all())
     assert drawn.shape == (*SIZE, 3) and equal == file_format.row_blocks
     assert native_grid.survey_files([tmp_path / "w.png"], "jet").file_format == file_format
+    between = np.asarray(Image.fromarray(levels).resize((57, 128), Image.Resampling.BICUBIC)).clip(0, 1)
+    if not file_format.row_blocks:
+        np.testing.assert_allclose(read(tmp_path / "w.png")[0], between, atol=0.02)
 
 
 # ----------------------------------------------------------------------------- formats
