@@ -1,6 +1,6 @@
 """The complete configuration: every key with its default. The other configurations change only what differs.
 
-`data.path` must be given. Sizes are those of `gait.py` (256x256, one 16 GB GPU). The values that a key can have are in
+`data.path` must be given. Sizes are those of `gait.py` (one 16 GB GPU). The values that a key can have are in
 `mdiff_jax/validation.py`, and beside these comments in `docs/configuration.md`.
 """
 
@@ -43,7 +43,7 @@ def data() -> dict:
     return {
         "kind": "folder",  # folder: recordings at data.path; walkers: synthetic users, simulated before training
         "path": "",  # folder with one folder per user; may move or go once the windows are prepared
-        "image_size": (256, 256),  # Doppler rows, time frames of a window in the model; see native_frames
+        "image_size": (256, 80),  # Doppler rows, most frames of a window in the model; (256, 256): pixels, not frames
         "channels": "scalar",  # scalar: colored images are converted to one channel; rgb: kept as they are
         "colormap": "auto",  # of the images: auto (detect), or a name (jet, parula, viridis …)
         "native_frames": True,  # keep each window's own frames where images show them; image_size has room for the most
@@ -77,7 +77,7 @@ def encoder() -> dict:
         "embedding_dim": 512,  # dimensions of the embedding
         "channels": (64, 128, 256, 512),  # width of each level; the size halves from one to the next
         "blocks": 2,  # residual blocks per level
-        "patch": (4, 4),  # rows, frames of the patches that the first level works on
+        "patch": (8, 2),  # rows, frames of the patches that the first level works on
         "epochs": 60,  # passes over the training windows
         "batch_size": 64,  # over all devices
         "temperature": 0.1,  # of the supervised-contrastive loss
@@ -124,7 +124,7 @@ def decoder() -> dict:
         "blocks": 2,  # residual blocks per level
         "attention": (False, False, True, True),  # which levels have attention
         "head_width": 64,  # channels of an attention head
-        "patch": (4, 4),  # rows, frames of a patch; with (4, 4), 256x256 costs as much as 64x64 with (1, 1)
+        "patch": (4, 2),  # rows, frames of the patches that the first level works on
         "pixel_channels": 8,  # width of layers at full size that finish what patches draw; 0: none
         "cond_width": 512,  # width of the combined condition
         "user_conditioning": True,  # condition the decoder on the user besides the embedding

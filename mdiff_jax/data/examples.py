@@ -67,6 +67,7 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
             window = images.to_scalar(image, name, path) if name else images.to_rgb(image) / np.float32(255)
         if size is None:
             size, first, common = window.shape[:2], item.file, axes
+            native = native and options.image_size[1] < size[1]  # a canvas as wide as the image holds the image
         check_size(path, window.shape[:2], first, size, options.expected_sizes)
         check_axes(path, axes, first, common)
         check_expected_velocities(path, axes, options)

@@ -87,13 +87,15 @@ def write_tfds(folder: Path, job: SamplingJob, settings: Settings) -> None:
     """Writes samples.npz as the prepared data set `tfds_folder`, for `builders.open_prepared`."""
     with np.load(folder / "samples.npz", allow_pickle=False) as file:
         values = {name: file[name] for name in ("spectrogram", "user", "name")}
-    size = values["spectrogram"].shape[1:]
+    size, known = values["spectrogram"].shape[1:], job.model.dataset.metadata
+    metadata = known | {"window_seconds": job.seconds, "native": False}  # the arrays are on the axes of images
+    if known["velocity"] is not None:
+        metadata |= spectrogram.describe_velocity_axis(np.array(known["velocity"]), size[0])
     fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def examples() -> Iterator[Example]:
         for user, name, window in zip(values["user"], values["name"], values["spectrogram"], strict=True):
             item = sources.WindowSource(str(name), str(user), f"{Path(str(name)).name}/1", -1)
-            metadata = job.model.dataset.metadata | {"window_seconds": job.seconds}
             yield Example(item, window[..., None], window.shape[1], metadata)
 
     builders.write_prepared(tfds_folder(folder), size, "scalar", fingerprint, len(values["name"]), examples)
