@@ -125,7 +125,7 @@ def decoder() -> dict:
         "attention": (False, False, True, True),  # which levels have attention
         "head_width": 64,  # channels of an attention head
         "patch": (4, 2),  # rows, frames of the patches that the first level works on
-        "pixel_channels": 8,  # width of layers at full size that finish what patches draw; 0: none
+        "fine_channels": 32,  # width of layers on 2 x 2 patches that finish what larger ones draw; 0: none
         "cond_width": 512,  # width of the combined condition
         "user_conditioning": True,  # condition the decoder on the user besides the embedding
         "conditioning_noise": 0.5,  # largest standard deviation of noise on standardized embeddings in training

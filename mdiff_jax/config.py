@@ -82,7 +82,7 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         cond_width=c.cond_width,
         num_users=num_users if c.user_conditioning else 0,
         native_frames=config.data.native_frames,
-        pixel_channels=c.pixel_channels,
+        fine_channels=c.fine_channels,
         attention_implementation=config.attention,
         remat=config.remat,
         dtype=PRECISIONS[config.precision],
@@ -176,7 +176,7 @@ def from_older_version(values: dict) -> dict:
     """The same configuration with the keys that older versions did not have, and patches as (rows, frames)."""
     values = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0} | values
     if isinstance(values.get("decoder"), dict):
-        values["decoder"] = {"pixel_channels": 0} | values["decoder"]
+        values["decoder"] = {"fine_channels": 0} | values["decoder"]
     for name in ("encoder", "decoder"):
         if isinstance(values.get(name), dict) and type(patch := values[name].get("patch")) is int:
             values[name] = values[name] | {"patch": [patch, patch]}

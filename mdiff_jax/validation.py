@@ -132,7 +132,7 @@ DECODER = DENOISING | {
     "attention": SWITCH._replace(length=WIDTHS.length),
     "head_width": WIDTH,
     "patch": ENCODER["patch"],
-    "pixel_channels": Range(int, 0, WIDTH.high),
+    "fine_channels": Range(int, 0, WIDTH.high),
     "cond_width": WIDTH,
     "user_conditioning": SWITCH,
     "conditioning_noise": Range(float, 0, 10),

@@ -58,7 +58,7 @@ def shapes(draw: st.DrawFn) -> dict[str, Any]:
         "decoder.attention": tuple(draw(st.booleans()) for _ in range(levels)),
         "decoder.blocks": draw(sizes(0, 1)),
         "decoder.patch": (draw(sizes(1, 2, 4)), draw(sizes(1, 2, 4))),
-        "decoder.pixel_channels": draw(sizes(0, 3)),
+        "decoder.fine_channels": draw(sizes(0, 3)),
         "decoder.head_width": draw(sizes(1, 8, 11, 64)),
         "decoder.cond_width": draw(sizes(1, 7, 16)),
         "decoder.user_conditioning": draw(st.booleans()),

@@ -175,11 +175,12 @@ class ResBlock(nn.Module):
         return x + h
 
 
-class PixelLayers(nn.Module):
-    """What is added to an estimate (B, F, T, C) made of patches, from it and the input, by small layers at full size.
+class FineLayers(nn.Module):
+    """What is added to an estimate (B, F, T, C) that was made of large patches, from it and the input `x`, by layers on
+    patches of 2 x 2.
 
-    A cell is empty or not: near that edge the best estimate of it is a step, which a patch's linear output cannot draw
-    for each of its cells. `cond` and `extra` are as in ResBlock; the last layer starts at zero.
+    A cell is empty or not: near that edge its best estimate is a step, which the linear output of a large patch cannot
+    draw for each of its cells. `cond` and `extra` are as in ResBlock; the last layer starts at zero.
     """
 
     channels: int
@@ -187,15 +188,18 @@ class PixelLayers(nn.Module):
 
     @nn.compact
     def __call__(self, estimate: Array, x: Array, cond: Array, extra: Array | None = None) -> Array:
-        zeros, out_channels = nn.initializers.zeros, estimate.shape[-1]
-        h = jnp.concatenate([estimate, x], axis=-1)
+        zeros, (_, rows, time, out_channels) = nn.initializers.zeros, estimate.shape
+        patch = (2 - rows % 2, 2 - time % 2)
+        h = space_to_depth(jnp.concatenate([estimate, x], axis=-1), patch)
         h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(h)
         both = nn.Dense(2 * self.channels, kernel_init=zeros, dtype=self.dtype, name="modulation")(nn.silu(cond))
         both = both if extra is None else both + extra.astype(self.dtype)
         scale, shift = jnp.split(both[:, None, None], 2, axis=-1)
         h = nn.silu(h * (1.0 + scale) + shift)
         h = nn.silu(nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_middle")(h))
-        return nn.Conv(out_channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name="conv_out")(h)
+        width = patch[0] * patch[1] * out_channels
+        h = nn.Conv(width, (3, 3), kernel_init=zeros, dtype=self.dtype, name="conv_out")(h)
+        return depth_to_space(h, patch)
 
 
 class AttentionBlock(nn.Module):

@@ -29,7 +29,7 @@ class UNet(nn.Module):
     cond_width: int
     num_users: int  # 0: no direct user conditioning, the embedding alone says who
     native_frames: bool = False
-    pixel_channels: int = 0  # of layers at full size that finish the output; 0: none
+    fine_channels: int = 0  # of layers on 2 x 2 patches that finish the output; 0: none
     attention_implementation: str = "einsum"
     remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
@@ -85,11 +85,11 @@ class UNet(nn.Module):
         width = self.patch[0] * self.patch[1] * out_channels
         h = nn.Conv(width, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(h)
         out = layers.depth_to_space(h, self.patch)
-        if self.pixel_channels:
+        if self.fine_channels:
             x = x.astype(self.dtype)
             x = x * layers.frame_mask(frames, x.shape[2]).astype(self.dtype) if self.native_frames else x
-            finish = layers.PixelLayers(self.pixel_channels, self.dtype, name="pixels")
-            out = out + finish(out, x, cond, extra.get("pixels"))
+            finish = layers.FineLayers(self.fine_channels, self.dtype, name="fine")
+            out = out + finish(out, x, cond, extra.get("fine"))
         return out.astype(jnp.float32)
 
     def condition(self, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Array:

@@ -45,6 +45,18 @@ def test_unet_hears_each_condition(unet, which):
     assert before.shape == x.shape
 
 
+def test_fine_layers_start_at_nothing_and_see_single_cells():
+    """They are no part of a fresh estimate; trained, one cell changes its own estimate by other than a linear law."""
+    inputs, network = unet_inputs(), make_unet(fine_channels=4)
+    params = network.init(jax.random.key(0), *inputs)
+    assert "fine" in params["params"] and not jnp.any(network.apply(params, *inputs))
+    layers_alone = layers.FineLayers(4, jnp.float32)
+    x, cond = inputs[0], jnp.ones((2, 3))
+    own = draw_parameters(layers_alone, x, x, cond)
+    pushed = [layers_alone.apply(own, x, x.at[0, 5, 3].add(push), cond)[0, 5, 3, 0] for push in (-1.0, 0.0, 1.0)]
+    assert abs(pushed[2] - 2 * pushed[1] + pushed[0]) > 1e-4
+
+
 def test_null_condition_forgets_embedding_and_user(unet):
     apply, params = unet
     x, log_snr, z, user, keep, frames = unet_inputs()
