@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from mdiff_jax.evaluation.measures import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS
+from mdiff_jax.evaluation.fidelity_measures import TOLD_APART
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.bootstrap import Range
-from mdiff_jax.metrics.comparison import Figure
+from mdiff_jax.metrics.comparison import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS, Figure
 
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
 INTERVAL_NOTE = (
@@ -62,7 +62,9 @@ def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint]
         physics_sentence(figures),
         novelty_sentence(figures),
         usefulness_sentence(figures, points),
-        fidelity_sentence(find_figure(figures, "kernel distance", verdict_judge)),
+        fidelity_sentence(
+            [f for f in figures if f.metric == TOLD_APART], find_figure(figures, "kernel distance", verdict_judge)
+        ),
     ]
 
 
@@ -138,15 +140,29 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     )
 
 
-def fidelity_sentence(f: Figure) -> str:
-    """Answers by the distance `f`, in the features of the judge whose verdict counts."""
-    if f.generated is None:
-        return f"{FIDELITY} Not measured, {f.note}."
-    answer = (
-        "Not further than real ones from each other" if f.generated <= f.real_range[1] else "Further than real ones"
-    )
-    low, high = f.real_range
-    return f"{FIDELITY} {answer}: {f.name} {f.generated:.3f}, between real ones {low:.3f} to {high:.3f}."
+def fidelity_sentence(told: Sequence[Figure], distance: Figure) -> str:
+    """Answers by what gives generated windows away most, and by the distance in the features of the judge whose verdict
+    counts; `told` are the AUCs of telling them from recorded ones, by each kind of features.
+    """
+    sentences = []
+    if told := [f for f in told if f.generated is not None]:
+        f = max(told, key=lambda figure: figure.generated - figure.real)
+        low, high = f.real_range
+        away = "give them away most" if f.generated > high else "differ most, but do not give them away"
+        sentences.append(
+            f"Their {f.judge} {away}: told from real ones with AUC {f.generated:.2f}, real ones from each other "
+            f"{low:.2f} to {high:.2f}."
+        )
+    if distance.generated is None:
+        sentences.append(f"Distance: not measured, {distance.note}." if told else f"Not measured, {distance.note}.")
+    else:
+        low, high = distance.real_range
+        further = "Further than" if distance.generated > high else "Not further than"
+        sentences.append(
+            f"{further} real ones from each other: {distance.name} {distance.generated:.3f}, between real ones "
+            f"{low:.3f} to {high:.3f}."
+        )
+    return " ".join([FIDELITY, *sentences])
 
 
 def find_figure(figures: Sequence[Figure], metric: str, judge: str | None = None) -> Figure:

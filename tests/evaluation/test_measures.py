@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import uniform_filter
 from walker_sets import ZERO_DOPPLER, walker_sets
 
-from mdiff_jax.evaluation import measures, report
+from mdiff_jax.evaluation import fidelity_measures, measures, report
 from mdiff_jax.metrics import reference, simulator_truth
 from mdiff_jax.metrics.reference import WindowSet
 
@@ -31,7 +31,7 @@ def judged(sets):
 
 IDENTITY = lambda judges, real, made: measures.identity_figures(real, made)  # noqa: E731
 PHYSICS = lambda judges, real, made: measures.physics_figures(real, made)  # noqa: E731
-FIDELITY = lambda judges, real, made: measures.fidelity_figures(judges, real, made)  # noqa: E731
+FIDELITY = lambda judges, real, made: fidelity_measures.fidelity_figures(judges, real, made)  # noqa: E731
 NOVELTY = measures.novelty_figures
 ALL = measures.all_figures
 ACCURACY, KERNEL = "accuracy, linear judge", "kernel distance, linear judge"
