@@ -43,10 +43,10 @@ def data() -> dict:
     return {
         "kind": "folder",  # folder: recordings at data.path; walkers: synthetic users, simulated before training
         "path": "",  # folder with one folder per user; may move or go once the windows are prepared
-        "image_size": (256, 256),  # Doppler rows, time frames of a window in the model
+        "image_size": (256, 256),  # Doppler rows, time frames of a window in the model; see native_frames
         "channels": "scalar",  # scalar: colored images are converted to one channel; rgb: kept as they are
         "colormap": "auto",  # of the images: auto (detect), or a name (jet, parula, viridis …)
-        "native_frames": False,  # read images at the frames they had before stretching, so that no frames are mixed
+        "native_frames": True,  # keep each window's own frames where images show them; image_size has room for the most
         "stft": {  # files of complex slow-time samples to windows; files of power in dB use span_db only
             "window_seconds": 0.05,  # Hann; Doppler step wavelength / (2 window_seconds), 0.04 m/s at 77 GHz
             "hop_seconds": 0.0375,  # between frames

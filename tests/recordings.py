@@ -41,7 +41,7 @@ def two_users(root: Path) -> Path:
 def read_all(root: Path) -> dict[str, np.ndarray]:
     """Every window, as preparation does it."""
     found = examples.read_examples(root, sources.scan_windows(root), examples.ReadOptions((16, 12)))
-    return {item.file: window for item, window, _ in found}
+    return {example.source.file: example.window for example in found}
 
 
 def refused(root: Path, name: str) -> str:

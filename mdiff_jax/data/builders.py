@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdiff_jax.data import arrays, records, simulated, sources
+from mdiff_jax.data import arrays, native_grid, records, simulated, sources
 from mdiff_jax.data.examples import Example, ReadOptions, read_examples
 from mdiff_jax.data.records import DamagedData, Records
 from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import atomic_folder
 
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
+NATIVE_VERSION = "2.0.0"  # likewise, of windows at their own frames
 CHANNELS = {"scalar": 1, "rgb": 3}
 
 
@@ -34,6 +35,7 @@ class Dataset:
     user_ids: Int[np.ndarray, " windows"]
     recordings: tuple[str, ...]
     indices: Int[np.ndarray, " windows"]
+    frames: Int[np.ndarray, " windows"]  # columns that each window fills, from the first on; the others are -1
     image_size: tuple[int, int]
     metadata: dict[str, Any]
     fingerprint: str
@@ -41,6 +43,13 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def grid(self) -> native_grid.Survey:
+        """What `examples` needs to read other files as those of this data set were read."""
+        frames = tuple(self.frames.tolist()) if self.metadata["native"] else ()
+        file_format = native_grid.FileFormat.from_json(self.metadata["file_format"])
+        return native_grid.Survey(len(self), frames, file_format)
 
     def rows(self, files: Sequence[str]) -> Int[np.ndarray, " n"]:
         """Positions of files; KeyError for one it does not hold."""
@@ -80,9 +89,9 @@ def prepare_dataset(
     takes lines about that, and about files that are left out. InputError for a source that cannot be read, or that is
     not the one `cache_dir` was prepared from.
     """
+    native = native_frames and channels == "scalar"
     options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VALUE_VERSIONS[kind]}
-    if native_frames and (kind, channels) != ("folder", "scalar"):
-        raise InputError("data.native_frames=True is for folders of images with data.channels='scalar': give False")
+    options |= {"native_frames": NATIVE_VERSION} if native else {}
     known, damage, source = None, None, None
     try:
         known = records.read_description(cache_dir)
@@ -91,10 +100,10 @@ def prepare_dataset(
 
     # ------------------------------------------------------------------- source
     if kind == "walkers":
-        source = walkers_source(options, walkers, image_size)
+        source = walkers_source(options, walkers, image_size, native)
     else:
-        options |= {"colormap": colormap_name} | ({"native_frames": True} if native_frames else {})
-        reading = ReadOptions(image_size, channels, colormap_name, arrays.make_stft(stft), native_frames)
+        options |= {"colormap": colormap_name}
+        reading = ReadOptions(image_size, channels, colormap_name, arrays.make_stft(stft), native)
         if path and has_entries(Path(path)):
             source = folder_source(options, Path(path), reading, stft)
         elif not known:
@@ -115,18 +124,21 @@ def prepare_dataset(
             if not source:
                 raise
     write_prepared(cache_dir, image_size, channels, fingerprint, source.count, source.examples, source.options)
-    for line in (damage and f"{damage.args[0].rpartition(': ')[0]}: it was prepared anew", source.ignored):
-        if line:
-            log(line)
-    return open_prepared(cache_dir)
+    dataset = open_prepared(cache_dir)
+    again = damage and f"{damage.args[0].rpartition(': ')[0]}: it was prepared anew"
+    for line in filter(None, (again, source.ignored, *dataset.metadata["notes"])):
+        log(line)
+    return dataset
 
 
-def walkers_source(options: dict[str, Any], walkers: dict[str, Any], image_size: tuple[int, int]) -> Source:
+def walkers_source(
+    options: dict[str, Any], walkers: dict[str, Any], image_size: tuple[int, int], native: bool
+) -> Source:
     """Synthetic walkers."""
     if options["channels"] != "scalar":
         raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
     count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
-    examples = functools.partial(simulated.read_examples, image_size, walkers)
+    examples = functools.partial(simulated.read_examples, image_size, walkers, native)
     return Source(options | {"walkers": walkers}, count, examples, None)
 
 
@@ -200,6 +212,7 @@ def open_prepared(cache_dir: Path) -> Dataset:
         user_ids=np.array(d["user_ids"], np.int32),
         recordings=tuple(d["recordings"]),
         indices=np.array(d["indices"], np.int32),
+        frames=np.array(d["frames"], np.int32),
         image_size=tuple(d["image_size"]),
         metadata=d["metadata"],
         fingerprint=d["fingerprint"],
@@ -221,13 +234,15 @@ def write_prepared(
 ) -> None:
     """Prepares `count` examples into `cache_dir`, in place of what is there: whole, or not at all."""
     lines: list[sources.WindowSource] = []
+    frames: list[int] = []
     common: dict[str, Any] = {}
 
     def windows() -> Iterator[np.ndarray]:
-        for item, window, metadata in examples():
-            lines.append(item)
-            common.update(metadata)
-            yield window
+        for example in examples():
+            lines.append(example.source)
+            frames.append(int(example.frames))
+            common.update(example.metadata)
+            yield example.window
 
     with refuse_unwritten(cache_dir), atomic_folder(cache_dir) as folder:
         parts = records.write_records(folder, (*image_size, CHANNELS[channels]), count, windows())
@@ -244,6 +259,7 @@ def write_prepared(
             "user_ids": [number[item.user] for item in lines],
             "recordings": [item.recording for item in lines],
             "indices": [item.index for item in lines],
+            "frames": frames,
         }
         records.write_description(folder, description)
 

@@ -43,15 +43,15 @@ def to_rgb(scalar: Float[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "..
 def to_scalar(rgb: UInt8[np.ndarray, "rows columns 3"], name: str) -> Float[np.ndarray, "rows columns"]:
     """Converts colors to values in [0, 1], float32: the point nearest to a color's cell, projected along the curve."""
     nearest, curve, tangent = _lookup_cube(name)[0], *_weighted_curve(name)
-    start = nearest[_cell_indices(rgb)]
-    off = rgb.astype(np.float32) @ LUMA_CHROMA.T.astype(np.float32) - curve[start]
-    step = np.einsum("rtc,rtc->rt", off, tangent[start]).clip(-MAX_STEP, MAX_STEP)
+    start = np.take(nearest, _cell_indices(rgb))
+    off = rgb.astype(np.float32) @ LUMA_CHROMA.T.astype(np.float32) - np.take(curve, start, axis=0)
+    step = np.einsum("rtc,rtc->rt", off, np.take(tangent, start, axis=0)).clip(-MAX_STEP, MAX_STEP)
     return ((start + step) / (len(curve) - 1)).clip(0, 1).astype(np.float32)
 
 
 def residual(rgb: UInt8[np.ndarray, "rows columns 3"], name: str) -> float:
     """Mean distance in RGB of an image's colors to the map's curve, in units of 1/255."""
-    return float(_lookup_cube(name)[1][_cell_indices(rgb)].mean())
+    return float(np.take(_lookup_cube(name)[1], _cell_indices(rgb)).mean())
 
 
 def detect(rgb: UInt8[np.ndarray, "rows columns 3"], where: str) -> str:
@@ -120,6 +120,7 @@ def _lookup_cube(name: str) -> tuple[np.ndarray, np.ndarray]:
     return nearest.astype(np.int16).reshape(shape), distance.astype(np.float32).reshape(shape)
 
 
-def _cell_indices(rgb: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Index of each pixel's cell along each color."""
-    return tuple(np.moveaxis(rgb // (256 // CELLS), -1, 0))
+def _cell_indices(rgb: np.ndarray) -> np.ndarray:
+    """Index of each pixel's cell in the flat cube."""
+    cell = (rgb // (256 // CELLS)).astype(np.int32)
+    return (cell[..., 0] * CELLS + cell[..., 1]) * CELLS + cell[..., 2]

@@ -1,5 +1,6 @@
 """Reading of windows one after the other: images and arrays alike, checked, at the working size, on the same axes."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,12 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from mdiff_jax.data import arrays, colormap, images, sources, spectrogram
+from mdiff_jax.data import arrays, colormap, images, native_grid, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
 
 MAX_ROW_SHIFT = 0.5  # rows, by which velocity axes that count as the same may differ
 MAX_STRETCH = 0.01  # share, by which durations of windows may
-Example = tuple[sources.WindowSource, np.ndarray, dict[str, Any]]  # window (F, T, C) in [-1, 1], metadata
+
+
+class Example(NamedTuple):
+    """A window as it was read."""
+
+    source: sources.WindowSource
+    window: np.ndarray  # (F, T, C) in [-1, 1]
+    frames: int  # columns that it fills, from the first on; the others are -1
+    metadata: dict[str, Any]  # of the data set so far
 
 
 class ReadOptions(NamedTuple):
@@ -22,7 +31,8 @@ class ReadOptions(NamedTuple):
     channels: str = "scalar"  # or 'rgb'
     colormap: str = "auto"  # of the images; 'auto': the one found in the first image
     stft: arrays.Stft = arrays.DEFAULT_STFT
-    native_frames: bool = False  # read images at the frames they had before they were stretched
+    native_frames: bool = False  # keep windows at their own frames, where the images of a data set show them
+    grid: native_grid.Survey | None = None  # of the data set that windows must be like; None: seen in the images
     expected_sizes: tuple[tuple[int, int], ...] = ()  # (rows, columns) of files, the usual first; (): any, all alike
     expected_velocities: tuple[float, ...] = ()  # m/s of each row of `image_size`, where files say it; (): any
 
@@ -43,27 +53,93 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
     InputError for a file that cannot be read, uses another colormap, or has another size or other axes than the first
     or than those expected.
     """
-    name, scalar, size, first, common = options.colormap, options.channels == "scalar", None, "", UNKNOWN_AXES
+    paths = [sources.file_path(root, item) for item in items if item.row < 0]
+    name = find_colormap(paths, options)
+    grid = find_grid(paths, options, name)
+    native = options.native_frames and grid.is_native
+    size, first, common, counts = None, "", UNKNOWN_AXES, Counter()
     for item in tqdm(items, desc="reading", unit="window", mininterval=1):
         path = sources.file_path(root, item)
         if item.row >= 0:
-            window, axes = read_array_window(path, item.row, options)
-            name = "jet"  # for plotting
+            image, (window, axes) = None, read_array_window(path, item.row, options)
         else:
             image, axes = images.read_image(path), UNKNOWN_AXES
-            if scalar and name == "auto":
-                name = "gray" if image.ndim == 2 else colormap.detect(image, f"'{path}'")
-            window = images.to_scalar(image, name, path) if scalar else images.to_rgb(image) / np.float32(255)
+            window = images.to_scalar(image, name, path) if name else images.to_rgb(image) / np.float32(255)
         if size is None:
             size, first, common = window.shape[:2], item.file, axes
         check_size(path, window.shape[:2], first, size, options.expected_sizes)
         check_axes(path, axes, first, common)
         check_expected_velocities(path, axes, options)
-        if options.native_frames and item.row < 0:
-            window = images.to_native_frames(window, options.image_size[1], path)
-        metadata = {"colormap": name if scalar else None, "original_size": list(size)}
+        if native:
+            found = spectrogram.native_frames(window[..., 0])
+            levels = read_native(path, image, window[..., 0], found, grid, name)
+            counts += Counter(unseen=not found, reduced=levels.shape[1] > options.image_size[1])
+            window, frames = native_grid.place_on_canvas(levels * 2 - 1, options.image_size)
+            window = window[..., None]
+        else:
+            window, frames = spectrogram.resize(window, options.image_size) * 2 - 1, options.image_size[1]
+        metadata = {"colormap": name, "original_size": list(size), "native": native}
+        metadata |= {"file_format": grid.file_format.to_json(), "notes": describe_reading(options, grid, counts)}
         metadata |= spectrogram.describe_velocity_axis(common.velocities, options.image_size[0])
-        yield item, spectrogram.resize(window, options.image_size) * 2 - 1, metadata
+        yield Example(item, window, frames, metadata)
+
+
+def find_colormap(paths: list[Path], options: ReadOptions) -> str | None:
+    """The colormap of a data set with these images, or to plot its arrays in; None where colors are kept."""
+    if options.channels != "scalar":
+        return None
+    if not paths:
+        return "jet"
+    if options.colormap != "auto":
+        return options.colormap
+    image = images.read_image(paths[0])
+    return "gray" if image.ndim == 2 else colormap.detect(image, f"'{paths[0]}'")
+
+
+def find_grid(paths: list[Path], options: ReadOptions, name: str | None) -> native_grid.Survey:
+    """The native grid of a data set with these images, or what stands for it where there is none to be seen."""
+    if options.grid is not None:
+        return options.grid
+    if not paths:
+        return native_grid.Survey(0, (), native_grid.PLAIN)
+    if options.native_frames and name:
+        return native_grid.survey_files(paths, name)
+    images.read_image(paths[0])
+    return native_grid.Survey(0, (), native_grid.read_file_format(paths[0]))
+
+
+def read_native(
+    path: Path, image: images.ImageArray | None, window: np.ndarray, frames: int, grid: native_grid.Survey, name: str
+) -> np.ndarray:
+    """Levels (F, N) of a window (F, T) in [0, 1] of an image, or of an array (None), that shows `frames`; at 0 the
+    usual number of the data set.
+    """
+    if not frames:
+        return spectrogram.resize(window, (len(window), grid.usual_frames))
+    if image is None:
+        return native_grid.average_blocks(window, frames, soft_edges=False)
+    file_format = native_grid.read_file_format(path)._replace(soft_edges=grid.file_format.soft_edges)
+    return native_grid.read_levels(image, window, frames, file_format, name)
+
+
+def describe_reading(options: ReadOptions, grid: native_grid.Survey, counts: Counter[str]) -> list[str]:
+    """Lines about windows that are not as they were in the files, or not as `data.native_frames` has them."""
+    rows, columns = options.image_size
+    notes = []
+    if options.native_frames and grid.files and not grid.is_native:
+        notes += [
+            f"{len(grid.frames)} of {grid.files} files show their frames as blocks of equal columns, fewer than "
+            f"{native_grid.MIN_NATIVE_SHARE:.0%}: windows are resized to {rows}x{columns}, as by native_frames=False"
+        ]
+    notes += describe_reduced(counts["reduced"], columns)
+    if counts["unseen"]:
+        notes += [f"windows that show no frames, resized to {grid.usual_frames}: {counts['unseen']}"]
+    return notes
+
+
+def describe_reduced(count: int, columns: int) -> list[str]:
+    """The line about windows with more frames than columns, if there are any."""
+    return [f"windows of more than {columns} frames, reduced to {columns} by area mean: {count}"] if count else []
 
 
 def read_array_window(path: Path, row: int, options: ReadOptions) -> tuple[np.ndarray, Axes]:

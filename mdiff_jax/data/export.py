@@ -14,39 +14,48 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from mdiff_jax.data import builders, colormap, simulated, sources
+from mdiff_jax.data import builders, colormap, native_grid, simulated, sources, spectrogram
 from mdiff_jax.data.builders import Dataset
 from mdiff_jax.data.examples import Example
+from mdiff_jax.data.native_grid import FileFormat
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_folder, atomic_write, write_json
 
 LAYOUTS = ("images", "npz", "tfds")
-FORMATS = {"png": {}, "jpg": {"format": "jpeg", "quality": 75, "subsampling": "4:2:0"}}  # jpg: as real recordings are
+FORMATS = ("png", "jpg")
 
 
 def export_windows(
-    dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str, image_format: str = "png"
+    dataset: Dataset, rows: Int[np.ndarray, " n"], target: Path, layout: str, image_format: str | None = None
 ) -> None:
     """Writes the windows at `rows` to `target`, a folder (a file for 'npz') that must not exist yet.
 
-    `image_format` of layout 'images' is 'png' or 'jpg'. InputError for an unknown layout or format.
+    `image_format` of layout 'images' is 'png' or 'jpg', None that of the data set. InputError for an unknown layout or
+    format.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout '{layout}' is not known: give one of {', '.join(LAYOUTS)}")
-    if image_format not in FORMATS:
-        raise InputError(f"image format '{image_format}' is not known: give one of {', '.join(FORMATS)}")
+    suffix = image_suffix(dataset.metadata, image_format)
     if target.exists():
         raise InputError(f"'{target}' exists already: give another path")
     if layout == "images":
-        write_images(dataset, rows, target, image_format)
+        write_images(dataset, rows, target, suffix)
     else:
         {"npz": write_npz, "tfds": write_tfds}[layout](dataset, rows, target)
 
 
-def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format: str) -> None:
-    """Writes FOLDER/USER/CONDITION_INDEX.FORMAT in the colormap and original size of the data set."""
-    names = [f"{file_name(dataset, int(row))}.{image_format}" for row in rows]
+def image_suffix(metadata: dict[str, Any], image_format: str | None) -> str:
+    """'png' or 'jpg': the format that is asked for, or else that of the data set's files; InputError for another."""
+    suffix = image_format or metadata["file_format"]["suffix"]
+    if suffix not in FORMATS:
+        raise InputError(f"image format '{suffix}' is not known: give one of {', '.join(FORMATS)}")
+    return suffix
+
+
+def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, suffix: str) -> None:
+    """Writes FOLDER/USER/CONDITION_INDEX.SUFFIX as the files of the data set are."""
+    names = [f"{file_name(dataset, int(row))}.{suffix}" for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
@@ -54,8 +63,8 @@ def write_images(dataset: Dataset, rows: np.ndarray, folder: Path, image_format:
         )
     with atomic_folder(folder) as temporary:
         for row, name in zip(rows, names, strict=True):
-            image = to_image(dataset.load(np.array([row]))[0], dataset.metadata["colormap"])
-            write_image(temporary / name, image, tuple(dataset.metadata["original_size"]))
+            [window], frames = dataset.load(np.array([row])), int(dataset.frames[row])
+            write_window(temporary / name, window, frames, dataset.metadata)
 
 
 def file_name(dataset: Dataset, row: int) -> str:
@@ -71,28 +80,60 @@ def to_image(window: Float[np.ndarray, "... channels"], name: str | None) -> UIn
     return np.round(unit * 255).astype(np.uint8) if window.shape[-1] == 3 else colormap.to_rgb(unit[..., 0], name)
 
 
-def write_image(path: Path, image: UInt8[np.ndarray, "freq time 3"], size: tuple[int, int]) -> None:
-    """Writes a .png or .jpg of `size` (rows, columns) atomically; nearest neighbor, so that no color is off the map."""
+def write_window(
+    path: Path,
+    window: Float[np.ndarray, "freq time channels"],
+    frames: int,
+    metadata: dict[str, Any],
+    image_format: str | None = None,
+) -> None:
+    """Writes a window that fills `frames` columns as an image file like those of the data set: in its colormap, size
+    and blocks of columns. `image_format`, 'png' or 'jpg', is that of the path's suffix where it is None.
+    """
+    size, file_format = tuple(metadata["original_size"]), FileFormat.from_json(metadata["file_format"])
+    if metadata["native"]:
+        levels = (np.clip(window[:, :frames, 0], -1, 1) + 1) / 2
+        image = native_grid.render(levels, size, file_format, metadata["colormap"])
+    else:
+        image = to_image(window, metadata["colormap"])
+    write_image(path, image, size, file_format, image_format)
+
+
+def write_image(
+    path: Path,
+    image: UInt8[np.ndarray, "freq time 3"],
+    size: tuple[int, int],
+    file_format: FileFormat = native_grid.PLAIN,
+    image_format: str | None = None,
+) -> None:
+    """Writes an image of `size` (rows, columns) atomically; nearest neighbor, so that no color is off the map."""
     sized = Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST)
     with atomic_write(path) as temporary:
-        sized.save(temporary, **({"format": "png"} | FORMATS[path.suffix[1:]]))
+        sized.save(temporary, **file_format.save_options(image_format or path.suffix[1:]))
 
 
 def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:
-    """Writes one file: spectrogram (n, F, T), user, recording, index, and velocity where known."""
-    windows = dataset.load(rows)
+    """Writes one file: spectrogram (n, F, T), user, recording, index, and velocity where known; of windows at their own
+    frames also their number, the windows being stretched to the columns of the recordings.
+    """
+    windows, frames, velocity = dataset.load(rows), dataset.frames[rows], dataset.metadata["velocity"]
     if windows.shape[-1] != 1:
         raise InputError("colors cannot be written as 'npz': give layout 'images'")
+    windows, own = windows[..., 0], {}
+    if dataset.metadata["native"]:
+        size = tuple(dataset.metadata["original_size"])
+        windows, own = native_grid.to_fixed_grid(windows, frames, size), {"frames": frames}
+        velocity = velocity and spectrogram.resize_velocity_axis(np.array(velocity), size[0])
     columns: dict[str, Any] = {
-        "spectrogram": windows[..., 0],
+        "spectrogram": windows,
         "user": np.array([dataset.users[u] for u in dataset.user_ids[rows]]),
         "recording": np.array([dataset.recordings[row].rpartition("/")[0] for row in rows]),
         "index": dataset.indices[rows],
     }
-    if dataset.metadata["velocity"] is not None:
-        columns["velocity"] = np.array(dataset.metadata["velocity"])
+    if velocity is not None:
+        columns["velocity"] = np.array(velocity)
     with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **columns)
+        np.savez_compressed(temporary, **columns | own)
 
 
 def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
@@ -102,7 +143,7 @@ def write_tfds(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
         for row in rows:
             user = dataset.users[dataset.user_ids[row]]
             item = sources.WindowSource(dataset.files[row], user, dataset.recordings[row], int(dataset.indices[row]))
-            yield item, dataset.load(np.array([row]))[0], dataset.metadata
+            yield Example(item, dataset.load(np.array([row]))[0], int(dataset.frames[row]), dataset.metadata)
 
     channels = "rgb" if dataset.metadata["colormap"] is None else "scalar"
     builders.write_prepared(folder, dataset.image_size, channels, dataset.fingerprint, len(rows), examples)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from mdiff_jax.data import colormap, spectrogram
+from mdiff_jax.data import colormap
 from mdiff_jax.runtime.errors import InputError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -83,12 +83,3 @@ def to_scalar(image: ImageArray, name: str, path: Path) -> Float[np.ndarray, "ro
             f"plot it in {name} or give data.channels='rgb'"
         )
     return colormap.to_scalar(image, name)[..., None]
-
-
-def to_native_frames(window: np.ndarray, columns: int, path: Path) -> np.ndarray:
-    """Reduces (H, W, 1) to the frames it was stretched from; where they are fewer than `columns`, each is repeated."""
-    frames = spectrogram.native_frames(window[..., 0])
-    if not frames:
-        raise InputError(f"'{path}' has no blocks of equal columns that show its frames: give data.native_frames=False")
-    native = spectrogram.unstretch(window[..., 0], frames)
-    return (native if frames > columns else spectrogram.stretch(native, columns))[..., None]

@@ -74,9 +74,9 @@ def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSourc
 def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndarray, Report]:
     """Reads windows (n, F, T) at `COMPARISON_SIZE`; returns them with colormap, its residual, and sizes."""
     windows: list[np.ndarray] = []
-    for _, window, found in read_examples(root, items, ReadOptions(COMPARISON_SIZE)):
-        windows.append(window[..., 0])
-        common = found
+    for example in read_examples(root, items, ReadOptions(COMPARISON_SIZE)):
+        windows.append(example.window[..., 0])
+        common = example.metadata
     some = [sources.file_path(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
     colored = [image for image in map(images.read_image, some) if image.ndim == 3]
     off = [colormap.residual(image, common["colormap"]) for image in colored]

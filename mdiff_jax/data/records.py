@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 
 from mdiff_jax.data import arrays, colormap
 from mdiff_jax.data.files import check_file
+from mdiff_jax.data.native_grid import PLAIN, FileFormat
 from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.workdir import atomic_write
@@ -115,6 +116,9 @@ def read_description(cache_dir: Path) -> dict[str, Any] | None:
         if "parts" not in d:  # prepared by an earlier version, which stored no checksums
             found = sorted((cache_dir / d["directory"]).glob("*.array_record*"))
             d["parts"] = {part.relative_to(cache_dir).as_posix(): None for part in found}
+        if "frames" not in d:  # prepared by a version that knew no windows at their own frames
+            d["frames"] = [d["image_size"][1]] * len(d["files"])
+            d["metadata"] |= {"native": False, "file_format": PLAIN.to_json(), "notes": []}
         check_description(d, path)
     return d
 
@@ -124,11 +128,15 @@ def check_description(d: dict[str, Any], path: Path) -> None:
     check_user_names(d["users"], path)
     count, users, metadata = len(d["files"]), len(d["users"]), d["metadata"]
     size, velocity = d["image_size"], metadata["velocity"]
+    texts = (*d["files"], *d["recordings"], *d["parts"], *metadata["notes"], d["fingerprint"])
+    FileFormat.from_json(metadata["file_format"])
     sound = (
-        all(len(d[name]) == count > 0 for name in ("user_ids", "recordings", "indices"))
+        all(len(d[name]) == count > 0 for name in ("user_ids", "recordings", "indices", "frames"))
         and all(type(i) is int and 0 <= i < users for i in d["user_ids"])
         and all(type(i) is int and -1 <= i < arrays.MAX_INDEX for i in d["indices"])
-        and all(isinstance(text, str) for text in (*d["files"], *d["recordings"], *d["parts"], d["fingerprint"]))
+        and all(type(n) is int and 0 < n <= size[1] for n in d["frames"])
+        and type(metadata["native"]) is bool
+        and all(isinstance(text, str) for text in texts)
         and len(set(d["files"])) == count
         and all(type(n) is int and 0 < n < MAX_SIDE for n in (*size, *metadata["original_size"]))
         and len(size) == len(metadata["original_size"]) == 2

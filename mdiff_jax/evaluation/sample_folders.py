@@ -58,7 +58,7 @@ def read_sample_set(model: Model, folder: Path) -> WindowSet:
     items = [item for u in users if u in present for item in sources.scan_user(folder, folder / u, options.stft)]
     if not items:
         raise InputError(f"'{folder}' holds no windows of a user of this model: {', '.join(users)}")
-    windows = np.stack([window.mean(-1) for _, window, _ in read_examples(folder, items, options)])
+    windows = np.stack([example.window.mean(-1) for example in read_examples(folder, items, options)])
     indices = np.array([users.index(item.user) for item in items])
     return WindowSet(windows, indices, files=np.array([item.file for item in items]))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mdiff_jax.data import builders, sources
+from mdiff_jax.data.examples import Example
 from mdiff_jax.inference.provenance import Record, Settings
 from mdiff_jax.inference.sampling_jobs import SamplingJob
 from mdiff_jax.runtime.errors import InputError, one_line
@@ -89,9 +90,10 @@ def write_tfds(folder: Path, job: SamplingJob, settings: Settings) -> None:
     size = values["spectrogram"].shape[1:]
     fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
-    def examples() -> Iterator[tuple[sources.WindowSource, np.ndarray, dict]]:
+    def examples() -> Iterator[Example]:
         for user, name, window in zip(values["user"], values["name"], values["spectrogram"], strict=True):
             item = sources.WindowSource(str(name), str(user), f"{Path(str(name)).name}/1", -1)
-            yield item, window[..., None], job.model.dataset.metadata | {"window_seconds": job.seconds}
+            metadata = job.model.dataset.metadata | {"window_seconds": job.seconds}
+            yield Example(item, window[..., None], window.shape[1], metadata)
 
     builders.write_prepared(tfds_folder(folder), size, "scalar", fingerprint, len(values["name"]), examples)

@@ -36,7 +36,7 @@ def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows
         tqdm.write(ignored, file=sys.stderr)
     if user is not None:
         items = [item._replace(user=user) for item in items]
-    x = np.stack([window for _, window, _ in read_examples(root, items, read_options(model))]).astype(np.float32)
+    x = np.stack([example.window for example in read_examples(root, items, read_options(model))]).astype(np.float32)
     digest = hashlib.sha256(x.tobytes()).hexdigest()[:16]
     return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, digest)
 
@@ -49,7 +49,8 @@ def read_options(model: Model) -> ReadOptions:
         channels=c.channels,
         colormap=metadata["colormap"] or "auto",
         stft=arrays.make_stft(dict(c.stft)),
-        native_frames=c.native_frames,
+        native_frames=metadata["native"],
+        grid=model.dataset.grid,
         expected_sizes=(tuple(metadata["original_size"]), model.dataset.image_size),
         expected_velocities=tuple(metadata["velocity"] or ()),
     )

@@ -10,6 +10,7 @@ from recordings import SIZE, STFT, WALK, prepare
 
 from mdiff_jax.data import builders, colormap, images, records, spectrogram
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.simulator import walkers
 
 
 def test_what_is_stored_is_the_area_mean_of_what_was_drawn(dataset):
@@ -58,33 +59,76 @@ def test_what_is_too_large_for_one_part_is_stored_in_several(folder, tmp_path, d
 
 
 def test_frames_are_not_mixed_on_the_way_in(tmp_path):
-    """Drawn 256 columns wide from 40 frames, JPEG and all: each of 64 columns is one of the frames."""
+    """Drawn 256 columns wide from 40 frames, JPEG and all: the first 40 columns are these frames, the others empty."""
     native = np.random.default_rng(0).uniform(size=(2, 2, 8, 40)).repeat(8, 2)
     for user, k in np.ndindex(2, 2):
         (tmp_path / "in" / f"ID_{user}").mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(colormap.to_rgb(spectrogram.stretch(native[user, k], 256), "jet"))
         image.save(tmp_path / "in" / f"ID_{user}" / f"walk_{k + 1}.jpg", quality=75)
-    true = spectrogram.stretch(native[1, 1], 64)
-
-    def error(native_frames):
-        data = prepare(tmp_path / "in", tmp_path / str(native_frames), image_size=(64, 64), native_frames=native_frames)
-        return np.abs((data.load(np.array([3]))[0, ..., 0] + 1) / 2 - true).mean()
-
-    mixed, kept = error(False), error(True)
-    assert kept < 3 / 255 < 15 / 255 < mixed, (kept * 255, mixed * 255)
+    lines = []
+    data = prepare(tmp_path / "in", tmp_path / "own", image_size=(64, 64), native_frames=True, log=lines.append)
+    [window] = data.load(np.array([3]))[..., 0]
+    assert data.frames.tolist() == [40] * 4 and data.metadata["native"] and not lines
+    assert np.abs((window[:, :40] + 1) / 2 - native[1, 1]).mean() < 3 / 255 and (window[:, 40:] == -1).all()
     with pytest.raises(InputError, match="have changed since"):
-        prepare(tmp_path / "in", tmp_path / "True", image_size=(64, 64))
+        prepare(tmp_path / "in", tmp_path / "own", image_size=(64, 64))
+    mixed = prepare(tmp_path / "in", tmp_path / "mixed", image_size=(64, 64))
+    assert mixed.frames.tolist() == [64] * 4 and not mixed.metadata["native"]
+    again = spectrogram.stretch(native[1, 1], 64)
+    assert np.abs((mixed.load(np.array([3]))[0, ..., 0] + 1) / 2 - again).mean() > 15 / 255
 
 
-def test_native_frames_that_are_not_there_are_refused(tmp_path):
+def test_more_frames_than_columns_are_reduced_and_counted(tmp_path):
+    lines = []
+    data = prepare_walks(tmp_path, frames=(40, 50, 60), image_size=(16, 48), log=lines.append)
+    assert data.frames.tolist() == [40, 48, 48] * 2
+    assert lines == ["windows of more than 48 frames, reduced to 48 by area mean: 4"]
+    again = []
+    prepare(tmp_path / "in", tmp_path / "own", image_size=(16, 48), native_frames=True, log=again.append)
+    assert again == [], "said once"
+
+
+def test_a_data_set_without_blocks_is_resized_and_that_is_said(tmp_path):
     for user in ("a", "b"):
-        (tmp_path / user).mkdir()
+        (tmp_path / "in" / user).mkdir(parents=True)
         for k in (1, 2):
-            Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save(tmp_path / user / f"{k}.png")
-    with pytest.raises(InputError, match=r"a/1\.png' has no blocks of equal columns"):
-        prepare(tmp_path, tmp_path / "out", native_frames=True)
-    with pytest.raises(InputError, match="is for folders of images"):
-        prepare(tmp_path, tmp_path / "out", native_frames=True, kind="walkers")
+            Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save(tmp_path / "in" / user / f"{k}.png")
+    lines = []
+    data = prepare(tmp_path / "in", tmp_path / "out", native_frames=True, log=lines.append)
+    resized = prepare(tmp_path / "in", tmp_path / "resized")
+    np.testing.assert_array_equal(data.load(np.arange(4)), resized.load(np.arange(4)))
+    assert not data.metadata["native"] and data.frames.tolist() == [SIZE[1]] * 4
+    assert len(lines) == 1 and lines[0].startswith("0 of 4 files show their frames") and "resized to 32x24" in lines[0]
+
+
+def test_a_window_without_blocks_among_others_is_given_the_usual_number_of_frames(tmp_path):
+    lines = []
+    data = prepare_walks(tmp_path, frames=(40,) * 9 + (0,), image_size=(16, 48), log=lines.append)
+    assert data.metadata["native"] and data.frames.tolist() == [40] * 20
+    assert lines == ["windows that show no frames, resized to 40: 2"]
+
+
+def prepare_walks(folder, frames, **options):
+    """Two users' windows of these numbers of frames, 0 for a smooth picture, prepared at their own frames."""
+    rng = np.random.default_rng(0)
+    for user in ("a", "b"):
+        (folder / "in" / user).mkdir(parents=True)
+        for k, n in enumerate(frames):
+            levels = spectrogram.stretch(rng.uniform(size=(16, n or 256)), 256)
+            levels = levels if n else np.tile(np.linspace(0, 1, 256), (16, 1))
+            Image.fromarray(colormap.to_rgb(levels, "jet")).save(folder / "in" / user / f"walk_{k}.png")
+    return prepare(folder / "in", folder / "own", native_frames=True, **options)
+
+
+def test_walkers_keep_the_frames_that_were_simulated(tmp_path):
+    few = dict(num_users=2, recordings_per_user=1, windows_per_recording=2, difficulty=1.0, seed=0)
+    options = dict(kind="walkers", walkers=few, image_size=(128, 80), native_frames=True)
+    data = prepare(tmp_path, tmp_path / "data", **options)
+    simulated = list(walkers.make_windows(**few))
+    assert data.metadata["native"] and data.frames.tolist() == [w.spectrogram.shape[1] for w in simulated]
+    for window, n, true in zip(data.load(np.arange(4))[..., 0], data.frames, simulated, strict=True):
+        np.testing.assert_allclose(window[:, :n], true.spectrogram, atol=1e-4)
+        assert (window[:, n:] == -1).all()
 
 
 def test_samples_are_cut_by_the_stft_that_is_given(tmp_path):

@@ -21,8 +21,8 @@ def write_images(root, *shapes):
 def test_windows_of_an_expected_size_are_read(tmp_path, expected):
     options = examples.ReadOptions((16, 8), expected_sizes=expected)
     read = list(examples.read_examples(tmp_path, write_images(tmp_path, (32, 40), (32, 40)), options))
-    for _, window, metadata in read:
-        assert metadata["original_size"] == [32, 40] and metadata["colormap"] == "gray"
+    for _, window, frames, metadata in read:
+        assert frames == 8 and metadata["original_size"] == [32, 40] and metadata["colormap"] == "gray"
         np.testing.assert_allclose(window, np.full((16, 8, 1), 128 / 255 * 2 - 1), atol=1e-6)
 
 
@@ -47,7 +47,7 @@ def test_every_doppler_row_of_a_narrow_window_counts(tmp_path, row):
     window[row] = 1
     np.savez(tmp_path / "walk.npz", spectrogram=window)
     item = sources.WindowSource("walk.npz#0", "a", "walk/1", -1, 0)
-    [(_, read, _)] = examples.read_examples(tmp_path, [item], examples.ReadOptions((50, 64)))
+    [(_, read, _, _)] = examples.read_examples(tmp_path, [item], examples.ReadOptions((50, 64)))
     assert ((read + 1) / 2).mean() == pytest.approx(1 / 200, rel=1e-4)
     assert ((read + 1) / 2)[row // 4] == pytest.approx(1 / 4)
 
@@ -82,7 +82,7 @@ def read(root, items, **options):
 def test_axes_that_are_alike_are_one(tmp_path):
     step = UP[1] - UP[0]
     items = write_arrays(tmp_path, {"velocity": UP}, {"velocity": UP + 0.4 * step}, {"velocity": UP})
-    assert read(tmp_path, items)[-1][2]["velocity"][0] == 4.0
+    assert read(tmp_path, items)[-1].metadata["velocity"][0] == 4.0
     assert len(read(tmp_path, write_samples(tmp_path, (2000.0, 77e9), (2002.0, 77.1e9)))) == 2
 
 
