@@ -13,11 +13,11 @@ INTERVAL_NOTE = (
     "halve the unseen windows."
 )
 PLOT_FILES = {
-    IDENTITY: "confusion.png",
-    PHYSICS: "envelopes.png",
-    NOVELTY: "closest.png",
-    FIDELITY: "sheet.png",
-    USEFULNESS: "curves.png",
+    IDENTITY: ("confusion.png",),
+    PHYSICS: ("envelopes.png",),
+    NOVELTY: ("closest.png",),
+    USEFULNESS: ("curves.png",),
+    FIDELITY: ("spectra.png", "sheet.png"),
 }
 LEFT_OUT = "–"
 MAX_TABLE_ROWS = 12  # of a table with details; longer ones leave them to report.json
@@ -30,9 +30,10 @@ def format_markdown(
     points: Sequence[AugmentationPoint],
     about: Mapping[str, str],
     warnings: Sequence[str],
+    plots: Sequence[str],
 ) -> str:
     """Returns the whole report. `verdict` is that of `state_verdict`, `users` maps a name to a user's figures, `points`
-    are the augmentation curve or empty.
+    are the augmentation curve or empty, `plots` the files that were plotted.
     """
     lines = ["# Can these windows be trusted?", ""]
     lines += [f"- **{warning}**" for warning in warnings]
@@ -41,8 +42,8 @@ def format_markdown(
         lines += format_table(question, [f for f in figures if f.question == question])
         if question == USEFULNESS and points:
             lines += format_curve(points)
-        if question != USEFULNESS or points:
-            lines += ["", f"![{question}]({PLOT_FILES[question]})"]
+        for name in PLOT_FILES[question]:
+            lines += ["", f"![{question}]({name})"] if name in plots else []
     lines += format_user_table(users)
     lines += ["", "## Method", "", *(f"- {name}: {value}" for name, value in about.items())]
     return "\n".join(lines) + f"\n\n{INTERVAL_NOTE}\n"

@@ -17,6 +17,7 @@ from mdiff_jax.runtime.errors import InputError, one_line
 CHUNK_SIZE = 256  # windows
 INDEPENDENT_DISTANCE = 2**20  # on the time axis, between windows that share no pixels
 LINEAR_JUDGE, CONVOLUTIONAL_JUDGE, OWN_FEATURES = "linear judge", "convolutional judge", "own features"
+NOT_MEASURED: dict[str, np.ndarray] = {}
 FeatureExtractor = Callable[[Windows], Float[np.ndarray, "windows dim"]]
 
 
@@ -77,8 +78,8 @@ class MeasuredSet(NamedTuple):
     nearest: Int[np.ndarray, " windows"]  # position of that window
     overlap_similarity: Float[np.ndarray, " windows"] | None  # the same over half of the columns or more
     overlap_nearest: Int[np.ndarray, " windows"] | None
-    files: dict[str, Float[np.ndarray, "windows dim"]] = {}
-    rewritten: dict[str, Float[np.ndarray, "windows dim"]] = {}
+    files: dict[str, Float[np.ndarray, "windows dim"]] = NOT_MEASURED
+    rewritten: dict[str, Float[np.ndarray, "windows dim"]] = NOT_MEASURED
 
     def count(self) -> int:
         """Returns the number of windows."""

@@ -46,6 +46,8 @@ def compare_bands(kind: str, test: MeasuredSet, generated: MeasuredSet) -> tuple
         values = a.files[kind].mean(0)[kept] / np.maximum(b.files[kind].mean(0)[kept], 1e-12)
         return np.sqrt(values) if power else values
 
+    if not len(kept):
+        return [], (np.empty((0, 0)), np.empty((0, 0)))
     return [name_band(kind, int(band)) for band in kept], compare_with_halves(ratio, test, generated)
 
 
