@@ -41,13 +41,13 @@ def two_sample_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Fi
     told = two_sample_test.tell_from_recorded(test, generated)
     for kind in kinds:
         if told is None:
-            note = f"left out: needs {two_sample_test.MIN_GROUPS} recordings in each half of the real windows"
+            note = "left out: needs 2 recordings of a user in each half of the real windows, or more users"
             yield Figure(FIDELITY, TOLD_APART, None, None, note, judge=kind)
             continue
-        note = "AUC, 0.5: cannot be told; real: of two halves"
+        note = "AUC, 0.5: cannot be told; real: two halves"
         if (again := told[kind].rewritten) is not None:
             low, high = bootstrap.percentile_interval(again)
-            note += f"; of real ones rewritten {again.mean():.3f} ({low:.3f} to {high:.3f})"
+            note += f"; rewritten {again.mean():.3f} ({low:.3f} to {high:.3f})"
         columns = (values[:, None] for values in told[kind][:2])
         for figure in mean_over_draws(FIDELITY, {TOLD_APART: note}, *columns):
             yield figure._replace(judge=kind)

@@ -37,7 +37,7 @@ def measure_files(
             again = measure_items(model, zero_doppler, Path(temporary), items)
     note = f"files in {model.config.data.path}"
     if recorded is None:
-        recorded, again, note = again, {}, "prepared windows written again as files, the recordings cannot be read"
+        recorded, again, note = again, {}, "prepared windows written again, since no recordings can be read"
     return test._replace(files=recorded, rewritten=again), generated._replace(files=made), note
 
 

@@ -149,7 +149,7 @@ def fidelity_sentence(told: Sequence[Figure], distance: Figure) -> str:
     if told := [f for f in told if f.generated is not None]:
         f = max(told, key=lambda figure: figure.generated - figure.real)
         low, high = f.real_range
-        away = "give them away most" if f.generated > high else "differ most, but do not give them away"
+        away = "give them away most" if f.generated > max(high, 0.5) else "differ most, but do not give them away"
         sentences.append(
             f"Their {f.judge} {away}: told from real ones with AUC {f.generated:.2f}, real ones from each other "
             f"{low:.2f} to {high:.2f}."

@@ -2,8 +2,7 @@
 
 Held-out AUC of logistic regressions on several kinds of features: 0.5 where nothing tells two sets apart, 1 where every
 window gives itself away. Windows of a recording stay in one fold, so that what makes a recording recognizable does not
-count; sets of one distribution then measure somewhat below 0.5, since what a fold lacks in one set is left over in the
-other.
+count, and each user weighs the same in both sets, so that who it is does not count either.
 """
 
 import itertools
@@ -14,7 +13,6 @@ from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mdiff_jax.data import spectrogram
@@ -24,7 +22,7 @@ from mdiff_jax.runtime.array_types import Windows
 
 FOLDS = 5
 DRAWS = 10  # of generated windows and halves of the recorded ones
-MIN_WINDOWS, MIN_GROUPS = 2 * FOLDS, 2  # in each of the two sets
+MIN_WINDOWS = 2 * FOLDS  # in each of the two sets
 PENALTY = 0.1  # scikit-learn's C
 LEVEL_BINS = 16
 GRADIENT_SIZE, BLOCK_SIZE = 64, 8  # rows and columns that differences are taken at, and averaged over
@@ -33,7 +31,6 @@ JUDGE_FEATURES = "judge features"
 KINDS = ("row statistics", "levels", JUDGE_FEATURES, "gradients", "16x16 averages")
 Features = Float[np.ndarray, "n dim"]
 Others = Float[np.ndarray, "m dim"]
-Folds = list[tuple[np.ndarray, np.ndarray]]  # positions in two sets joined, to train and to test on
 
 
 # ----------------------------------------------------------------------------- features
@@ -77,6 +74,14 @@ def resize_windows(windows: Windows, most: int) -> Float[np.ndarray, "windows ro
 # ----------------------------------------------------------------------------- the test
 
 
+class Fold(NamedTuple):
+    """Positions in two sets joined."""
+
+    train: Int[np.ndarray, " train"]
+    weights: Float[np.ndarray, " train"]  # of each of them
+    test: Int[np.ndarray, " test"]
+
+
 class Separability(NamedTuple):
     """AUC of each draw, by one kind of features."""
 
@@ -86,24 +91,27 @@ class Separability(NamedTuple):
 
 
 def tell_from_recorded(test: MeasuredSet, generated: MeasuredSet) -> dict[str, Separability] | None:
-    """Returns how well each kind of features tells generated windows from recorded ones; None where a half of the
-    recorded windows is of fewer than MIN_GROUPS recordings. Sets are as large as half of the recorded windows at most.
+    """Returns how well each kind of features tells generated windows from recorded ones; None where there are too few
+    recordings for that. Sets are as large as half of the recorded windows at most.
     """
-    groups = test.window_set.independent_groups()
-    alone = groups.max() + 1 + np.arange(generated.count())  # every generated window is a group of its own
+    known = test.window_set.independent_groups()
+    alone = known.max() + 1 + np.arange(generated.count())  # every generated window is a group of its own
+    recorded, made = (test.window_set.users, known), (generated.window_set.users, alone)
     draws = list(itertools.islice(comparison.paired_draws(test, generated), DRAWS))
-    if min(len(np.unique(groups[half])) for _, one, other in draws for half in (one, other)) < MIN_GROUPS:
-        return None
-    ones, others, chosen = ([draw[k] for draw in draws] for k in (1, 2, 0))
-    real_folds, made_folds = (
-        [make_folds(groups[one], second[rows], seed) for seed, (one, rows) in enumerate(zip(ones, drawn, strict=True))]
-        for second, drawn in ((groups, others), (alone, chosen))
+    firsts, chosen, others = ([draw[k] for draw in draws] for k in (1, 0, 2))
+    made_folds, real_folds = (
+        [
+            make_folds(*(x[first] for x in recorded), *(x[rows] for x in labels), seed)
+            for seed, (first, rows) in enumerate(zip(firsts, drawn, strict=True))
+        ]
+        for labels, drawn in ((made, chosen), (recorded, others))
     )
+    if not all((*made_folds, *real_folds)):
+        return None
 
-    def measure(kind: str, second: Features, drawn: list[np.ndarray], folds: list[Folds]) -> np.ndarray:
-        first = select_features(test, kind)
-        each = zip(ones, drawn, folds, strict=True)
-        return np.array([held_out_auc(first[one], second[rows], fold) for one, rows, fold in each])
+    def measure(kind: str, second: Features, drawn: list[np.ndarray], folds: list[list[Fold]]) -> np.ndarray:
+        real, each = select_features(test, kind), zip(firsts, drawn, folds, strict=True)
+        return np.array([held_out_auc(real[first], second[rows], fold) for first, rows, fold in each])
 
     return {
         kind: Separability(
@@ -119,25 +127,44 @@ def select_features(windows: MeasuredSet, kind: str) -> Features:
     return windows.features[windows.verdict_judge] if kind == JUDGE_FEATURES else windows.files[kind]
 
 
-def make_folds(first: Int[np.ndarray, " n"], second: Int[np.ndarray, " m"], seed: int) -> Folds:
-    """Returns at most FOLDS folds of two sets with these groups; a group is never trained on and tested on."""
-    kind = np.repeat([0, 1], [len(first), len(second)])
-    folds = min(FOLDS, len(np.unique(first)), len(np.unique(second)))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return [
-        (train, test)
-        for train, test in split.split(kind[:, None], kind, np.concatenate([first, second]))
-        if len(np.unique(kind[train])) == len(np.unique(kind[test])) == 2
-    ]
+def make_folds(
+    first_users: Int[np.ndarray, " n"],
+    first_groups: Int[np.ndarray, " n"],
+    second_users: Int[np.ndarray, " m"],
+    second_groups: Int[np.ndarray, " m"],
+    seed: int,
+) -> list[Fold]:
+    """Returns at most FOLDS folds of two sets; no group is trained on and tested on.
+
+    Both sets weigh the same in each user's windows to train on, and a user who is in one of them only is left out:
+    where a user's windows of one set are held out, who it is would say which set a window is from, and wrongly.
+    """
+    users, groups = np.concatenate([first_users, second_users]), np.concatenate([first_groups, second_groups])
+    kind = np.repeat([0, 1], [len(first_users), len(second_users)])
+    count = min(FOLDS, len(np.unique(first_groups)), len(np.unique(second_groups)))
+    if count < 2:
+        return []
+    folds = []
+    for train, test in StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(groups, kind, groups):
+        weights = np.zeros(len(train))
+        for user in np.unique(users):
+            mine = [(users[train] == user) & (kind[train] == k) for k in (0, 1)]
+            if all(part.any() for part in mine):
+                for part in mine:
+                    weights[part] = np.sum(mine) / (2 * part.sum())
+        if weights.any() and len(np.unique(kind[test])) == 2:
+            folds.append(Fold(train[weights > 0], weights[weights > 0], test))
+    return folds
 
 
-def held_out_auc(first: Features, second: Others, folds: Folds) -> float:
+def held_out_auc(first: Features, second: Others, folds: list[Fold]) -> float:
     """Returns the AUC of telling `second` from `first`, the mean over folds."""
     x, kind = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
     values = []
-    for train, test in folds:
+    for train, weights, test in folds:
+        scale = StandardScaler().fit(x[train])
         # liblinear takes no threads, which cost more than sets of this size
-        regression = LogisticRegression(C=PENALTY, solver="liblinear", random_state=0)
-        model = make_pipeline(StandardScaler(), regression).fit(x[train], kind[train])
-        values.append(roc_auc_score(kind[test], model.decision_function(x[test])))
+        model = LogisticRegression(C=PENALTY, solver="liblinear", random_state=0)
+        model.fit(scale.transform(x[train]), kind[train], sample_weight=weights)
+        values.append(roc_auc_score(kind[test], model.decision_function(scale.transform(x[test]))))
     return float(np.mean(values))
