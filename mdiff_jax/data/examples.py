@@ -102,9 +102,9 @@ def find_grid(paths: list[Path], options: ReadOptions, name: str | None) -> nati
         return options.grid
     if not paths:
         return native_grid.Survey(0, (), native_grid.PLAIN)
+    images.read_image(paths[0])  # refuses it, if it is none
     if options.native_frames and name:
         return native_grid.survey_files(paths, name)
-    images.read_image(paths[0])
     return native_grid.Survey(0, (), native_grid.read_file_format(paths[0]))
 
 

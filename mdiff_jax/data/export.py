@@ -85,10 +85,9 @@ def write_window(
     window: Float[np.ndarray, "freq time channels"],
     frames: int,
     metadata: dict[str, Any],
-    image_format: str | None = None,
 ) -> None:
-    """Writes a window that fills `frames` columns as an image file like those of the data set: in its colormap, size
-    and blocks of columns. `image_format`, 'png' or 'jpg', is that of the path's suffix where it is None.
+    """Writes a window that fills `frames` columns as a .png or .jpg like those of the data set with this `metadata`: in
+    its colormap, size, blocks of columns and compression.
     """
     size, file_format = tuple(metadata["original_size"]), FileFormat.from_json(metadata["file_format"])
     if metadata["native"]:
@@ -96,7 +95,7 @@ def write_window(
         image = native_grid.render(levels, size, file_format, metadata["colormap"])
     else:
         image = to_image(window, metadata["colormap"])
-    write_image(path, image, size, file_format, image_format)
+    write_image(path, image, size, file_format)
 
 
 def write_image(
@@ -104,12 +103,11 @@ def write_image(
     image: UInt8[np.ndarray, "freq time 3"],
     size: tuple[int, int],
     file_format: FileFormat = native_grid.PLAIN,
-    image_format: str | None = None,
 ) -> None:
-    """Writes an image of `size` (rows, columns) atomically; nearest neighbor, so that no color is off the map."""
+    """Writes a .png or .jpg of `size` (rows, columns) atomically; nearest neighbor, so that no color is off the map."""
     sized = Image.fromarray(image).resize(size[::-1], Image.Resampling.NEAREST)
     with atomic_write(path) as temporary:
-        sized.save(temporary, **file_format.save_options(image_format or path.suffix[1:]))
+        sized.save(temporary, **file_format.save_options(path.suffix[1:]))
 
 
 def write_npz(dataset: Dataset, rows: np.ndarray, path: Path) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mdiff_jax.data import colormap, images, sources, spectrogram, splits
+from mdiff_jax.data import colormap, images, native_grid, sources, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
@@ -77,14 +77,12 @@ def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndar
     for example in read_examples(root, items, ReadOptions(COMPARISON_SIZE)):
         windows.append(example.window[..., 0])
         common = example.metadata
-    some = [sources.file_path(root, item) for item in items[:: max(1, len(items) // 60)] if item.row < 0]
-    colored = [image for image in map(images.read_image, some) if image.ndim == 3]
+    paths = [sources.file_path(root, item) for item in items if item.row < 0]
+    colored = [image for image in map(images.read_image, paths[:: max(1, len(paths) // 60)]) if image.ndim == 3]
     off = [colormap.residual(image, common["colormap"]) for image in colored]
-    frames = [spectrogram.native_frames(colormap.to_scalar(image, common["colormap"])) for image in colored]
-    frames = sorted(n for n in frames if n)
-    report = {"colormap": common["colormap"] if some else None, "original_size": common["original_size"]}
+    report = {"colormap": common["colormap"] if paths else None, "original_size": common["original_size"]}
     report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}
-    report |= {"native_frames": [frames[0], frames[len(frames) // 2], frames[-1]] if frames else None}
+    report |= native_grid.describe_files(paths, common["colormap"])
     return np.stack(windows), report | {"zero_doppler": common["zero_doppler"]}
 
 
@@ -207,9 +205,7 @@ def format_report(report: Report) -> str:
     if report["residual"]:
         off = report["residual"]
         lines += [f"colormap: {report['colormap']}, off by {off['mean']} of 255 on average, {off['max']} at most"]
-    if report["native_frames"]:
-        low, median, high = report["native_frames"]
-        lines += [f"native time frames, before stretching: {low} to {high}, median {median}"]
+    lines += format_native_grid(report)
     lines += format_overlap(report["overlap"])
     twins = report["near_duplicates"]
     lines += [f"near-duplicates across users: {len(twins)}"]
@@ -222,6 +218,22 @@ def format_report(report: Report) -> str:
         shares = f"{s['leaking']:.1%}; of a random split's: {s['leaking_if_random']:.1%}"
         lines += [f"  test windows that share pixels with training windows: {shares}"]
     return "\n".join(lines)
+
+
+def format_native_grid(report: Report) -> list[str]:
+    """Formats how files are written, and the native grid, as lines of text."""
+    if not (found := report["file_format"]):
+        return []
+    written = f"JPEG, colors {found['subsampling']}" if found["suffix"] == "jpg" else "lossless"
+    if not report["native_frames"]:
+        return [f"files: {written}; no blocks of equal columns that show the time frames before stretching"]
+    edges, rows = "soft" if found["soft_edges"] else "sharp", "" if found["row_blocks"] else "not "
+    low, median, high = report["native_frames"]
+    return [
+        f"files: {written}; rows are {rows}repeated, frames are blocks of columns with {edges} edges",
+        f"native time frames, before stretching: {low} to {high}, median {median}",
+        "  a model keeps rows and frames with --config.data.image_size='({}, {})'".format(*report["image_size"]),
+    ]
 
 
 def format_overlap(o: Report | None) -> list[str]:

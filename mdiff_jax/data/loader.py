@@ -26,7 +26,8 @@ def train_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields batches {'user', 'example', *fields} without end, from step `start_step` on.
 
-    `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with one row per window of the data set.
+    `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with one row per window of the data set, such
+    as its `frames`.
     'example' is the global index, step times `batch_size` plus the place in the global batch; each process gets every
     `process_count`-th of a batch. `balanced` makes users equally frequent.
     """

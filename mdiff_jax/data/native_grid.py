@@ -120,6 +120,24 @@ def survey_files(paths: Sequence[Path], name: str) -> Survey:
     return Survey(len(chosen), tuple(frames), found)
 
 
+def describe_files(paths: Sequence[Path], name: str) -> dict[str, Any]:
+    """How image files are written, and where they show their frames the lowest, median and highest number of these, and
+    the size (rows, frames) that keeps them; None for what is not seen.
+    """
+    report: dict[str, Any] = dict.fromkeys(("file_format", "native_frames", "image_size"))
+    if not paths:
+        return report
+    survey = survey_files(paths, name)
+    report["file_format"] = survey.file_format.to_json()
+    if survey.is_native:
+        levels = (images.to_scalar(images.read_image(path), name, path)[..., 0] for path in paths)
+        frames = sorted(n for n in map(spectrogram.native_frames, levels) if n)
+        rows = len(images.read_image(paths[0])) // (2 if survey.file_format.row_blocks else 1)
+        report["native_frames"] = [frames[0], frames[len(frames) // 2], frames[-1]]
+        report["image_size"] = [rows, -8 * (-frames[-1] // 8)]
+    return report
+
+
 def measure_row_changes(levels: Pixels) -> Float[np.ndarray, "2"]:
     """Mean change from row to row within pairs, and from pair to pair; pairs are equal where rows were repeated."""
     change = abs(np.diff(levels, axis=0)).mean(1)
@@ -138,8 +156,8 @@ def reproduction_error(image: np.ndarray, levels: Pixels, frames: int, file_form
 def read_levels(image: images.ImageArray, levels: Pixels, frames: int, file_format: FileFormat, name: str) -> Levels:
     """Levels (F, `frames`) of an image whose pixels have these `levels` (F, T).
 
-    JPEG bends the levels near strong changes. They are therefore changed until the file that would be written of them
-    is read as the image is (mean error 1.2 of 255 in place of 1.9); what is left below `FLOOR` is the noise floor.
+    JPEG bends levels near strong changes. They are therefore corrected until the file that would be written of them is
+    read as the image is, which halves their error; what is then below `FLOOR` is the noise floor.
     """
     soft = file_format.soft_edges
     read = average_blocks(levels, frames, soft)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from recordings import prepare
 
-from mdiff_jax.data import builders, records
+from mdiff_jax.data import builders, native_grid, records
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -109,6 +109,10 @@ def rewrite(cache, **changes):
         ("parts", {"/etc/passwd": None}),
         ("parts", ["x"]),
         ("fingerprint", 3),
+        ("frames", [0] * 40),
+        ("frames", [25] * 40),
+        ("frames", [24.0] * 40),
+        ("frames", [24] * 39),
     ],
 )
 def test_values_that_no_data_set_has_are_refused(cache, key, value):
@@ -119,6 +123,16 @@ def test_values_that_no_data_set_has_are_refused(cache, key, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change", [{"native": 1}, {"file_format": {"suffix": "gif"}}, {"file_format": []}, {"notes": [3]}]
+)
+def test_metadata_that_no_data_set_has_is_refused(cache, change):
+    d = json.loads((cache / "dataset.json").read_text())
+    rewrite(cache, metadata=d["metadata"] | change)
+    with pytest.raises(InputError, match="is damaged"):
+        builders.open_prepared(cache)
+
+
 @pytest.mark.parametrize("text", ["[]", "[" * 100_000, "3", '{"a": ' + "9" * 5000 + "}", "\ufeff{}"])
 def test_other_json_is_refused(cache, text):
     (cache / "dataset.json").write_text(text)
@@ -127,13 +141,18 @@ def test_other_json_is_refused(cache, text):
 
 
 def test_data_that_an_earlier_version_prepared_is_read(cache, dataset, folder):
-    """Without checksums; the file format has its own for each window."""
+    """Without checksums, where the file format has its own for each window, and without frames."""
     d = json.loads((cache / "dataset.json").read_text())
-    for name in ("checksum", "options", "parts"):
+    for name in ("checksum", "options", "parts", "frames"):
         del d[name]
+    for name in ("native", "file_format", "notes"):
+        del d["metadata"][name]
     d["directory"] = "spectrograms/1.2.0"
     (cache / "dataset.json").write_text(json.dumps(d))
-    np.testing.assert_array_equal(builders.open_prepared(cache).load(np.arange(40)), dataset.load(np.arange(40)))
+    data = builders.open_prepared(cache)
+    np.testing.assert_array_equal(data.load(np.arange(40)), dataset.load(np.arange(40)))
+    assert data.frames.tolist() == [24] * 40 and not data.metadata["native"]
+    assert data.metadata["file_format"] == native_grid.PLAIN.to_json()
     assert prepare(folder / "gone", cache).fingerprint == dataset.fingerprint
     part = file_of(cache, "array_record")
     data = part.read_bytes()

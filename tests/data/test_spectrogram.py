@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter1d
 
 from mdiff_jax.data import native_grid, spectrogram
 
@@ -32,7 +34,7 @@ def test_stretching_makes_blocks_of_whole_frames() -> None:
     assert set(widths) <= {256 // 7, 256 // 7 + 1}
 
 
-@pytest.mark.parametrize("frames", [33, 49, 60, 77])
+@pytest.mark.parametrize("frames", [20, 33, 49, 60, 77, 110, 127])
 def test_stretched_frames_are_counted_and_come_back(frames: int) -> None:
     native = np.random.default_rng(frames).uniform(-1, 1, (32, frames)).astype(np.float32)
     drawn = spectrogram.stretch(native, 256)
@@ -40,6 +42,12 @@ def test_stretched_frames_are_counted_and_come_back(frames: int) -> None:
     np.testing.assert_allclose(native_grid.average_blocks(drawn, frames, False), native, atol=1e-6)
 
 
-def test_no_frames_where_nothing_was_stretched() -> None:
-    for window in (np.zeros((16, 256)), np.random.default_rng(0).uniform(size=(16, 256))):
+@pytest.mark.parametrize("width", [20, 64, 100, 256, 875, 5000])
+def test_no_frames_where_nothing_was_stretched(width: int) -> None:
+    noise = np.random.default_rng(0).uniform(size=(16, width)).astype(np.float32)
+    few = np.random.default_rng(0).uniform(size=(16, max(width // 4, 8))).astype(np.float32)
+    interpolated = Image.fromarray(few).resize((width, 16), Image.Resampling.BICUBIC)
+    some = np.zeros((16, width))
+    some[:, np.random.default_rng(0).integers(0, width, width // 8)] = 1
+    for window in (np.zeros((16, width)), some, noise, gaussian_filter1d(noise, 2), np.asarray(interpolated)):
         assert spectrogram.native_frames(window) == 0
