@@ -147,9 +147,10 @@ def fidelity_sentence(told: Sequence[Figure], distance: Figure) -> str:
     """
     sentences = []
     if told := [f for f in told if f.generated is not None]:
-        f = max(told, key=lambda figure: figure.generated - figure.real)
+        f = max(told, key=lambda figure: figure.generated - max(figure.real, 0.5))
         low, high = f.real_range
-        away = "give them away most" if f.generated > max(high, 0.5) else "differ most, but do not give them away"
+        alike = f.generated_range[0] <= max(high, 0.5)
+        away = "differ most, but do not give them away" if alike else "give them away most"
         sentences.append(
             f"Their {f.judge} {away}: told from real ones with AUC {f.generated:.2f}, real ones from each other "
             f"{low:.2f} to {high:.2f}."

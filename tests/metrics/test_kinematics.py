@@ -43,3 +43,12 @@ def test_steps_of_a_periodic_envelope():
     for count in (3, 4, 5):
         envelope = np.abs(np.sin(np.pi * count * (time + 0.5) / 64))[None]
         assert kinematics.count_steps(envelope)[0] == pytest.approx(count, rel=0.1)
+
+
+def test_somebody_who_stops_drifts_and_somebody_who_walks_does_not():
+    walking = two_walkers()[0][:24]
+    assert not kinematics.is_start_or_stop(kinematics.measure_kinematics(walking, 52 / 64)).any()
+    stopping = walking.copy()
+    for column in range(32, 64):  # the torso's row falls to zero velocity in half of the window
+        stopping[:, :, column] = np.roll(walking[:, :, column], round(9 * (column - 32) / 32), 1)
+    assert kinematics.is_start_or_stop(kinematics.measure_kinematics(stopping, 52 / 64)).all()

@@ -85,19 +85,21 @@ def test_folds_share_no_recording_and_users_weigh_the_same_in_both_sets(windows)
 
 
 def test_neither_recordings_nor_users_tell_sets_of_one_distribution_apart():
-    """Marks of each user and recording tell windows apart only where folds cut through recordings."""
-    means = []
+    """Marks of recordings count where folds cut through them; marks of users pull the figure down without weights."""
+    values = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        users = np.repeat(np.arange(4), 12)
-        groups = np.arange(48) // 4  # three recordings of each user in each set
-        of_user, of_group = 3 * rng.normal(size=(4, 20)), rng.normal(size=(24, 20))
-        x = [of_user[users] + of_group[g] + rng.normal(0, 0.1, (48, 20)) for g in (groups, 12 + groups)]
-        cut = two_sample_test.make_folds(users, np.arange(48), users, 48 + np.arange(48), seed=0)
-        assert two_sample_test.held_out_auc(*x, cut) > 0.8
-        folds = two_sample_test.make_folds(users, groups, users, 12 + groups, seed=0)
-        means.append(two_sample_test.held_out_auc(*x, folds))
-    assert 0.4 < np.mean(means) < 0.6
+        users, groups = np.repeat(np.arange(6), 12), np.arange(72) // 4  # three recordings of each user in each set
+        of_user, of_group = 3 * rng.normal(size=(6, 20)), rng.normal(size=(36, 20))
+        x = [of_user[users] + of_group[g] + rng.normal(0, 0.1, (72, 20)) for g in (groups, 18 + groups)]
+        windows = np.arange(144)
+        folds = two_sample_test.make_folds(users, groups, users, 18 + groups, seed=0)
+        cut = two_sample_test.make_folds(users, windows[:72], users, windows[72:], seed=0)
+        plain = [fold._replace(train=np.setdiff1d(windows, fold.test)) for fold in folds]
+        plain = [fold._replace(weights=np.ones(len(fold.train))) for fold in plain]
+        values.append([two_sample_test.held_out_auc(*x, kind) for kind in (folds, cut, plain)])
+    grouped, through, unweighted = np.mean(values, axis=0)
+    assert 0.42 < grouped < 0.58 and through > 0.7 and unweighted < grouped - 0.08
 
 
 def test_the_order_of_generated_windows_decides_nothing_but_the_draw():
