@@ -42,7 +42,7 @@ def take_apart(known: Model, user: int, output: Path) -> None:
     rows = {"others": np.flatnonzero(users != user), "given": mine[:: len(mine) // GIVEN][:GIVEN]}
     for name, chosen in rows.items():
         if not (output / name).exists():
-            export.export_windows(known.dataset, chosen, output / name, "images")
+            export.export_windows(known.dataset, chosen, output / name, "images", "png")
 
 
 def train(root: Path, output: Path) -> Path:

@@ -82,7 +82,8 @@ def resize(
 def resize_velocity_axis(velocities: Float[np.ndarray, " freq"], rows: int) -> Float[np.ndarray, " rows"]:
     """Velocity at the middle of each of `rows` rows that a spectrogram with these velocities is resized to."""
     places = (np.arange(rows) + 0.5) * len(velocities) / rows - 0.5
-    return np.interp(places, np.arange(len(velocities)), velocities)
+    beyond = 2 * velocities[[0, -1]] - velocities[[1, -2]]  # of more rows than there were, the outer halves
+    return np.interp(places, np.arange(-1, len(velocities) + 1), np.r_[beyond[0], velocities, beyond[1]])
 
 
 def describe_velocity_axis(velocities: np.ndarray | None, rows: int) -> dict[str, float | list[float] | None]:

@@ -72,6 +72,10 @@ def test_frames_are_not_mixed_on_the_way_in(tmp_path):
     assert np.abs((window[:, :40] + 1) / 2 - native[1, 1]).mean() < 3 / 255 and (window[:, 40:] == -1).all()
     with pytest.raises(InputError, match="have changed since"):
         prepare(tmp_path / "in", tmp_path / "own", image_size=(64, 64))
+    earlier = records.read_description(tmp_path / "own")["options"] | {
+        "native_frames": True
+    }  # of versions that filled all columns
+    assert builders.fingerprint_options(earlier) != data.fingerprint
     mixed = prepare(tmp_path / "in", tmp_path / "mixed", image_size=(64, 64))
     assert mixed.frames.tolist() == [64] * 4 and not mixed.metadata["native"]
     again = spectrogram.stretch(native[1, 1], 64)

@@ -35,6 +35,10 @@ def test_walkers_as_jpeg_are_a_data_set_like_real_ones(tmp_path, capsys):
         assert image.layer[0][1:3] == (2, 2), "4:2:0"
     report, data = inspect.inspect(tmp_path / "walkers")
     assert report["colormap"] == "jet" and report["residual"]["mean"] > 5
+    written = report["file_format"]
+    assert (written["suffix"], written["subsampling"]) == ("jpg", "4:2:0")
+    assert written["row_blocks"] and not written["soft_edges"]
+    assert report["image_size"][0] == 128 and report["native_frames"][2] <= report["image_size"][1] <= 80
     assert report["overlap"]["hop"] == pytest.approx(0.25, abs=0.02) and report["overlap"]["disjoint_at"] == 4
     assert report["users"]["walker_02"] == {"windows": 36, "walks": 6, "longest_walk": 6}
     assert report["split"]["leaking"] == 0 and not report["near_duplicates"]
@@ -53,6 +57,21 @@ def test_written_out_as_jpeg(tmp_path):
     assert np.abs(back.load(np.arange(4)) - data.load(np.arange(4))).mean() < 8 / 255
     with pytest.raises(InputError, match="image format 'gif'"):
         export.export_windows(data, np.arange(4), tmp_path / "other", "images", "gif")
+
+
+def test_walkers_at_their_own_frames_are_written_out_as_images_and_as_arrays(tmp_path):
+    few = dict(num_users=2, recordings_per_user=1, windows_per_recording=2, difficulty=1.0, seed=0)
+    native = dict(image_size=(64, 80), native_frames=True)
+    data = prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few, **native)
+    export.export_windows(data, np.arange(4), tmp_path / "images", "images")
+    assert len(list((tmp_path / "images").glob("*/*.png"))) == 4
+    back = prepare(tmp_path / "images", tmp_path / "again", **native)
+    np.testing.assert_array_equal(back.frames, data.frames)
+    assert np.abs(back.load(np.arange(4)) - data.load(np.arange(4))).max() <= 1.2 / 255
+    export.export_windows(data, np.arange(4), tmp_path / "out.npz", "npz")
+    arrays = prepare(tmp_path / "out.npz", tmp_path / "arrays", **native)
+    assert not arrays.metadata["native"] and arrays.metadata["original_size"] == [256, 256]
+    assert arrays.metadata["velocity"] == pytest.approx(data.metadata["velocity"], abs=0.05)
 
 
 def test_an_interrupted_export_leaves_nothing_behind(dataset, tmp_path, monkeypatch):

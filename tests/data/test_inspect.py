@@ -17,11 +17,15 @@ def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, mo
     report = json.loads(found.read_text())
     assert report["overlap"]["hop"] == 0.25 and report["overlap"]["disjoint_at"] == 4
     assert report["native_frames"] == [16, 16, 16] and report["colormap"] == "jet"
+    assert report["image_size"] == [32, 16] and report["file_format"]["suffix"] == "png"
     assert report["split"]["leaking"] == 0 and report["split"]["leaking_if_random"] > 0.8
     assert report["users"]["ID_1"] == {"windows": 20, "walks": 1, "longest_walk": 20}
     assert report["near_duplicates"] == []
     assert (tmp_path / "r.png").stat().st_size > 10_000
-    assert "4 or more indices apart are disjoint" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 or more indices apart are disjoint" in said
+    assert "files: lossless; rows are repeated, frames are blocks of columns with sharp edges" in said
+    assert "--config.data.image_size='(32, 16)'" in said
 
 
 def test_inspect_finds_a_window_that_two_users_share(dataset, folder):

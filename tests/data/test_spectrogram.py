@@ -42,6 +42,13 @@ def test_stretched_frames_are_counted_and_come_back(frames: int) -> None:
     np.testing.assert_allclose(native_grid.average_blocks(drawn, frames, False), native, atol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [8, 16, 20, 64])
+def test_an_axis_of_equal_steps_has_equal_steps_at_every_size(rows: int) -> None:
+    here = spectrogram.resize_velocity_axis(np.linspace(4.0, -2.0, 16), rows)
+    np.testing.assert_allclose(np.diff(here), -(6.0 / 15) * 16 / rows, atol=1e-9)
+    assert here.mean() == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("width", [20, 64, 100, 256, 875, 5000])
 def test_no_frames_where_nothing_was_stretched(width: int) -> None:
     noise = np.random.default_rng(0).uniform(size=(16, width)).astype(np.float32)
