@@ -12,8 +12,8 @@ from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.evaluation import sample_folders
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_windows import read_options
-from mdiff_jax.metrics import spectra
-from mdiff_jax.metrics.reference import MeasuredSet
+from mdiff_jax.metrics import spectra, two_sample_test
+from mdiff_jax.metrics.reference import MeasuredSet, Reference
 from mdiff_jax.runtime.errors import InputError
 
 CHUNK_SIZE = 64  # windows measured at once: 16 MB of 256x256
@@ -22,23 +22,27 @@ Items = list[sources.WindowSource]
 
 
 def measure_files(
-    model: Model, folder: Path, zero_doppler: float, test: MeasuredSet, generated: MeasuredSet
+    model: Model, folder: Path, reference: Reference, test: MeasuredSet, generated: MeasuredSet
 ) -> tuple[MeasuredSet, MeasuredSet, str]:
     """Returns both sets with the measures of their files, and which files those of the recorded windows are.
 
     Where the recordings cannot be read any more, the prepared windows are written again in their place.
     """
+    zero, native = reference.zero_doppler, model.dataset.metadata["native"]
     items = select_items(folder, sample_folders.scan_samples(model, folder), generated)
-    made = measure_items(model, zero_doppler, folder, items)
-    recorded, again = measure_recordings(model, zero_doppler, test), {}
-    if recorded is None or model.dataset.metadata["native"]:
-        with tempfile.TemporaryDirectory() as temporary:
-            items = write_again(model, test, Path(temporary))
-            again = measure_items(model, zero_doppler, Path(temporary), items)
-    note = f"files in {model.config.data.path}"
-    if recorded is None:
-        recorded, again, note = again, {}, "prepared windows written again, since no recordings can be read"
-    return test._replace(files=recorded, rewritten=again), generated._replace(files=made), note
+    generated = generated._replace(files=measure_items(model, zero, folder, items))
+    recorded = measure_recordings(model, zero, test)
+    if recorded is not None and not native:
+        return test._replace(files=recorded), generated, f"files in {model.config.data.path}"
+    with tempfile.TemporaryDirectory() as temporary:
+        items = write_again(model, test, Path(temporary))
+        again = measure_items(model, zero, Path(temporary), items)
+        if recorded is None:
+            note = "prepared windows written again, since no recordings can be read"
+            return test._replace(files=again), generated, note
+        windows, _ = sample_folders.read_grid(model, Path(temporary), items)
+    again[two_sample_test.JUDGE_FEATURES] = reference.extractors[reference.verdict_judge](windows)
+    return test._replace(files=recorded, rewritten=again), generated, f"files in {model.config.data.path}"
 
 
 def measure_recordings(model: Model, zero_doppler: float, test: MeasuredSet) -> Tables | None:

@@ -50,7 +50,7 @@ def judge_samples(
         enrolled=sample_folders.enrolled_window_set(model),
     )
     test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples_read))
-    test, generated, source = file_windows.measure_files(model, folder, reference.zero_doppler, test, generated)
+    test, generated, source = file_windows.measure_files(model, folder, reference, test, generated)
 
     # ------------------------------------------------------------------- judge
     figures = measures.all_figures(reference, test, generated, load_truth(model))

@@ -48,12 +48,17 @@ def read_sample_set(model: Model, folder: Path) -> WindowSet:
     ones. InputError where the folder holds anything but single windows of the model's users.
     """
     items, users = scan_samples(model, folder), (*model.users, *model.enrolled)
+    windows, frames = read_grid(model, folder, items)
+    indices = np.array([users.index(item.user) for item in items])
+    return WindowSet(windows, indices, files=np.array([item.file for item in items]), frames=frames)
+
+
+def read_grid(model: Model, folder: Path, items: list[sources.WindowSource]) -> tuple[Windows, np.ndarray | None]:
+    """Reads files as the model's recordings were read: windows as judges see them, and their frames, if known."""
     # without native frames, samples have a column or a block of equal columns for each frame of the model
     examples = list(read_examples(folder, items, user_windows.read_options(model)))
     windows, frames = np.stack([e.window for e in examples]), np.array([e.frames for e in examples])
-    indices = np.array([users.index(item.user) for item in items])
-    files = np.array([item.file for item in items])
-    return WindowSet(to_grid(model, windows, frames), indices, files=files, frames=known_frames(model, frames))
+    return to_grid(model, windows, frames), known_frames(model, frames)
 
 
 def scan_samples(model: Model, folder: Path) -> list[sources.WindowSource]:

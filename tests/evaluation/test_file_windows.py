@@ -9,7 +9,7 @@ import recordings
 
 from mdiff_jax.data import export
 from mdiff_jax.evaluation import file_windows, sample_folders
-from mdiff_jax.metrics import reference, spectra
+from mdiff_jax.metrics import reference, spectra, two_sample_test
 from mdiff_jax.metrics.reference import MeasuredSet
 
 ZERO_DOPPLER = 0.815
@@ -37,7 +37,8 @@ def measured(model, files=None) -> MeasuredSet:
 
 
 def measure(model, folder, test, generated):
-    return file_windows.measure_files(model, Path(folder), ZERO_DOPPLER, test, generated)
+    judges = reference.make_reference(sample_folders.real_window_set(model, "train"), ZERO_DOPPLER, convolutional=False)
+    return file_windows.measure_files(model, Path(folder), judges, test, generated)
 
 
 def test_recordings_are_read_as_their_files_are_and_written_again(native):
@@ -48,6 +49,8 @@ def test_recordings_are_read_as_their_files_are_and_written_again(native):
         assert np.array_equal(values, made.files[name]), "the same files"
         assert values.shape == found.rewritten[name].shape and not np.array_equal(values, found.rewritten[name])
     assert found.files[spectra.OCCUPANCY].shape == (8, 256), "at the rows of a file, not those of the model"
+    assert found.rewritten.keys() - found.files.keys() == {two_sample_test.JUDGE_FEATURES}
+    assert found.rewritten[two_sample_test.JUDGE_FEATURES].shape[0] == 8
     again = [t["levels"].mean(0) for t in (found.files, found.rewritten)]
     assert abs(again[0] - again[1]).max() < 0.01
 
