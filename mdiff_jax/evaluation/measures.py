@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from mdiff_jax.evaluation import fidelity_measures
 from mdiff_jax.metrics import (
     augmentation_utility,
     bootstrap,
+    cnn_classifier,
     comparison,
     distances,
     identity,
@@ -22,6 +24,10 @@ from mdiff_jax.metrics import (
     simulator_truth,
 )
 from mdiff_jax.metrics.comparison import (
+    IDENTITY,
+    NOVELTY,
+    PHYSICS,
+    USEFULNESS,
     Figure,
     compare_means,
     compare_values,
@@ -29,25 +35,18 @@ from mdiff_jax.metrics.comparison import (
     leave_out,
     mean_over_draws,
     note_of_values,
-    paired_draws,
     smallest_draw,
 )
 from mdiff_jax.metrics.reference import (
+    CONVOLUTIONAL_JUDGE,
     LINEAR_JUDGE,
-    OWN_FEATURES,
     MeasuredSet,
     Reference,
 )
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 
-IDENTITY, PHYSICS, NOVELTY, USEFULNESS, FIDELITY = (
-    "Is it that person?",
-    "Is it physically possible?",
-    "Is it new?",
-    "Does adding it help?",
-    "How far from real ones?",
-)
 TRAINING_DRAWS = 3  # random choices of real training windows, as many as are generated
+SHORT_TRAINING = 200  # steps of a convolutional judge that is trained on generated windows: seconds
 SINGLE_USER = "2 windows of one user"
 
 
@@ -68,7 +67,7 @@ def all_figures(
         *(truth_figures(truth, test, known) if truth else ()),
         *novelty_figures(reference, test, generated),
         *usefulness_figures(reference, test, known),
-        *fidelity_figures(reference, test, known),
+        *fidelity_measures.fidelity_figures(reference, test, known),
     ]
 
 
@@ -258,42 +257,18 @@ def usefulness_figures(reference: Reference, test: MeasuredSet, generated: Measu
     else:
         rngs = [np.random.default_rng(seed) for seed in range(TRAINING_DRAWS)]
         equal = [train.pick(np.unique(augmentation_utility.sample_like(users, train.users, rng))) for rng in rngs]
-        correct = [
-            augmentation_utility.correct_mask(generated.window_set, test.window_set),
-            np.mean([augmentation_utility.correct_mask(s, test.window_set) for s in equal], axis=0),
-        ]
-        ranges = [bootstrap.bootstrap_interval(v, test.window_set.independent_groups(), seed=0) for v in correct]
-        note = f"real: trained on as many real windows, or all; mean of {TRAINING_DRAWS} draws; linear judge"
-        yield Figure(USEFULNESS, metric, *(float(v.mean()) for v in correct), note, *ranges)
+        note = "real: trained on as many real windows, or all"
+        trainers = [(None, identity.fit_linear, equal, f"{note}; mean of {TRAINING_DRAWS} draws; linear judge")]
+        if CONVOLUTIONAL_JUDGE in reference.judges:
+            fit_short = lambda *given: cnn_classifier.fit_cnn(*given, steps=SHORT_TRAINING)  # noqa: E731
+            trainers.append((CONVOLUTIONAL_JUDGE, fit_short, equal[:1], f"{note}; {SHORT_TRAINING} steps each"))
+        for judge, fit, draws, note in trainers:
+            correct = [
+                augmentation_utility.correct_mask(generated.window_set, test.window_set, fit),
+                np.mean([augmentation_utility.correct_mask(s, test.window_set, fit) for s in draws], axis=0),
+            ]
+            ranges = [bootstrap.bootstrap_interval(v, test.window_set.independent_groups(), seed=0) for v in correct]
+            yield Figure(USEFULNESS, metric, *(float(v.mean()) for v in correct), note, *ranges, judge=judge)
     sets = (generated, test)
     correct = [s.correct(LINEAR_JUDGE) for s in sets]
     yield compare_means(USEFULNESS, "train on real, test on generated", "linear judge", correct, sets)
-
-
-# ----------------------------------------------------------------------------- how far from real ones?
-
-
-def fidelity_figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
-    """Yields distances to halves of the test windows; beside them those of the other halves, and those of training
-    windows, the best that a model could learn. All metrics in the features of the judge whose verdict counts and of the
-    caller's own function; the kernel distance in all features.
-    """
-    full, found = (generated.verdict_judge, OWN_FEATURES), smallest_draw(test, generated)
-    rows = bootstrap.pair_rows_by_user(test.window_set.users, reference.train.users, np.random.default_rng(0))
-    for name, extract in reference.extractors.items():
-        measure, notes, lacking = distances.make_distance_measure(name in full, found)
-        if notes:
-            real, learnt = test.features[name], extract(reference.train.windows)[rows]
-            values = [
-                [measure(x, real[half]) for x in (generated.features[name][chosen], real[other], learnt[other])]
-                for chosen, half, other in paired_draws(test, generated)
-            ]
-            of_generated, of_real, of_training = (np.array(v) for v in zip(*values, strict=True))
-            notes = {
-                metric: f"{note}; of training windows {v:.3f}"
-                for (metric, note), v in zip(notes.items(), of_training.mean(0), strict=True)
-            }
-            for figure in mean_over_draws(FIDELITY, notes, of_generated, of_real):
-                yield figure._replace(judge=name)
-        for metric, needed in lacking.items():
-            yield from leave_out(FIDELITY, [metric], needed, found, name)

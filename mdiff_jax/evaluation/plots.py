@@ -74,6 +74,36 @@ def plot_pairs(path: Path, generated: np.ndarray, training: np.ndarray, titles: 
     render.save_figure(figure, path)
 
 
+def plot_spectra(
+    path: Path,
+    ratios: Mapping[str, tuple[Sequence[str], tuple[np.ndarray, np.ndarray]]],
+    generated_occupancy: np.ndarray,
+    real_occupancy: np.ndarray,
+) -> None:
+    """Plots a panel for each kind of ratio to recorded windows, by band: (names, (draws, bands) of generated and of
+    real windows), the mean and the 5th to 95th percentile; and how often each row is not empty.
+    """
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    *axes, last = figure.subplots(1, len(ratios) + 1)
+    for axis, (kind, (bands, (generated, real))) in zip(axes, ratios.items(), strict=True):
+        for draws, colour, label in ((real, REAL_COLOUR, "real, unseen"), (generated, GENERATED_COLOUR, "generated")):
+            low, high = np.percentile(draws, [5, 95], axis=0)
+            axis.fill_between(range(len(bands)), low, high, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(draws.mean(0), ".-", color=colour, linewidth=1, label=label)
+        axis.axhline(1, color="black", linewidth=0.5)
+        axis.set_xticks(range(len(bands)), bands, rotation=90, fontsize=6)
+        axis.set_title(f"{kind}, ratio to recorded", fontsize=8)
+        axis.tick_params(axis="y", labelsize=6)
+    axes[0].legend(fontsize=6)
+    for occupancy, colour in ((real_occupancy, REAL_COLOUR), (generated_occupancy, GENERATED_COLOUR)):
+        last.plot(occupancy, range(len(occupancy)), color=colour, linewidth=1)
+    last.invert_yaxis()
+    last.set_title("share of a row that is not empty", fontsize=8)
+    last.set_ylabel("row", fontsize=8)
+    last.tick_params(labelsize=6)
+    render.save_figure(figure, path)
+
+
 def plot_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]]) -> None:
     """Plots a panel per budget with a line per source; points are (share added, accuracy, lowest, highest)."""
     figure = Figure(figsize=(3.2 * len(panels) + 0.4, 3.2), layout="constrained")

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from mdiff_jax.evaluation.measures import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS
+from mdiff_jax.evaluation.fidelity_measures import TOLD_APART
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.bootstrap import Range
-from mdiff_jax.metrics.comparison import Figure
+from mdiff_jax.metrics.comparison import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS, Figure
 
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
 INTERVAL_NOTE = (
@@ -13,11 +13,11 @@ INTERVAL_NOTE = (
     "halve the unseen windows."
 )
 PLOT_FILES = {
-    IDENTITY: "confusion.png",
-    PHYSICS: "envelopes.png",
-    NOVELTY: "closest.png",
-    FIDELITY: "sheet.png",
-    USEFULNESS: "curves.png",
+    IDENTITY: ("confusion.png",),
+    PHYSICS: ("envelopes.png",),
+    NOVELTY: ("closest.png",),
+    USEFULNESS: ("curves.png",),
+    FIDELITY: ("spectra.png", "sheet.png"),
 }
 LEFT_OUT = "–"
 MAX_TABLE_ROWS = 12  # of a table with details; longer ones leave them to report.json
@@ -30,9 +30,10 @@ def format_markdown(
     points: Sequence[AugmentationPoint],
     about: Mapping[str, str],
     warnings: Sequence[str],
+    plots: Sequence[str],
 ) -> str:
     """Returns the whole report. `verdict` is that of `state_verdict`, `users` maps a name to a user's figures, `points`
-    are the augmentation curve or empty.
+    are the augmentation curve or empty, `plots` the files that were plotted.
     """
     lines = ["# Can these windows be trusted?", ""]
     lines += [f"- **{warning}**" for warning in warnings]
@@ -41,8 +42,8 @@ def format_markdown(
         lines += format_table(question, [f for f in figures if f.question == question])
         if question == USEFULNESS and points:
             lines += format_curve(points)
-        if question != USEFULNESS or points:
-            lines += ["", f"![{question}]({PLOT_FILES[question]})"]
+        for name in PLOT_FILES[question]:
+            lines += ["", f"![{question}]({name})"] if name in plots else []
     lines += format_user_table(users)
     lines += ["", "## Method", "", *(f"- {name}: {value}" for name, value in about.items())]
     return "\n".join(lines) + f"\n\n{INTERVAL_NOTE}\n"
@@ -62,7 +63,9 @@ def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint]
         physics_sentence(figures),
         novelty_sentence(figures),
         usefulness_sentence(figures, points),
-        fidelity_sentence(find_figure(figures, "kernel distance", verdict_judge)),
+        fidelity_sentence(
+            [f for f in figures if f.metric == TOLD_APART], find_figure(figures, "kernel distance", verdict_judge)
+        ),
     ]
 
 
@@ -138,15 +141,30 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     )
 
 
-def fidelity_sentence(f: Figure) -> str:
-    """Answers by the distance `f`, in the features of the judge whose verdict counts."""
-    if f.generated is None:
-        return f"{FIDELITY} Not measured, {f.note}."
-    answer = (
-        "Not further than real ones from each other" if f.generated <= f.real_range[1] else "Further than real ones"
-    )
-    low, high = f.real_range
-    return f"{FIDELITY} {answer}: {f.name} {f.generated:.3f}, between real ones {low:.3f} to {high:.3f}."
+def fidelity_sentence(told: Sequence[Figure], distance: Figure) -> str:
+    """Answers by what gives generated windows away most, and by the distance in the features of the judge whose verdict
+    counts; `told` are the AUCs of telling them from recorded ones, by each kind of features.
+    """
+    sentences = []
+    if told := [f for f in told if f.generated is not None]:
+        f = max(told, key=lambda figure: figure.generated - max(figure.real, 0.5))
+        low, high = f.real_range
+        alike = f.generated_range[0] <= max(high, 0.5)
+        away = "differ most, but do not give them away" if alike else "give them away most"
+        sentences.append(
+            f"Their {f.judge} {away}: told from real ones with AUC {f.generated:.2f}, real ones from each other "
+            f"{low:.2f} to {high:.2f}."
+        )
+    if distance.generated is None:
+        sentences.append(f"Distance: not measured, {distance.note}." if told else f"Not measured, {distance.note}.")
+    else:
+        low, high = distance.real_range
+        further = "Further than" if distance.generated > high else "Not further than"
+        sentences.append(
+            f"{further} real ones from each other: {distance.name} {distance.generated:.3f}, between real ones "
+            f"{low:.3f} to {high:.3f}."
+        )
+    return " ".join([FIDELITY, *sentences])
 
 
 def find_figure(figures: Sequence[Figure], metric: str, judge: str | None = None) -> Figure:

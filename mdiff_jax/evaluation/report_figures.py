@@ -7,8 +7,9 @@ import numpy as np
 
 from mdiff_jax.data import export, render
 from mdiff_jax.evaluation import plots
-from mdiff_jax.metrics import identity, kinematics, memorization
+from mdiff_jax.metrics import identity, kinematics, memorization, spectra
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
+from mdiff_jax.metrics.comparison import smallest_draw
 from mdiff_jax.metrics.reference import MeasuredSet, Reference
 from mdiff_jax.runtime.array_types import Windows
 
@@ -25,7 +26,10 @@ def plot_report_figures(
     generated: MeasuredSet,
     points: Sequence[AugmentationPoint],
 ) -> list[str]:
-    """Writes confusion.png, envelopes.png, closest.png, sheet.png and, with points, curves.png; returns their names."""
+    """Writes confusion.png, envelopes.png, closest.png, sheet.png, spectra.png where there are windows enough and, with
+    points, curves.png; returns their names.
+    """
+    names = ["confusion.png", "envelopes.png", "closest.png", "sheet.png"]
     # ------------------------------------------------------------------- identity
     plots.plot_confusion(folder / "confusion.png", confusion_tables(test, generated), users[: reference.num_users])
 
@@ -54,10 +58,19 @@ def plot_report_figures(
     }
     render.plot_grid(folder / "sheet.png", rows, zero, every=len(present))
 
+    # ------------------------------------------------------------------- files
+    known = generated.pick(generated.window_set.users < reference.num_users)
+    if test.files and smallest_draw(test, known):
+        ratios = {kind: spectra.compare_bands(kind, test, known) for kind in spectra.RATIOS}
+        occupancy = [s.files[spectra.OCCUPANCY].mean(0) for s in (known, test)]
+        plots.plot_spectra(folder / "spectra.png", ratios, *occupancy)
+        names.append("spectra.png")
+
     # ------------------------------------------------------------------- usefulness
     if points:
         plots.plot_curves(folder / "curves.png", curve_panels(points))
-    return ["confusion.png", "envelopes.png", "closest.png", "sheet.png"] + ["curves.png"] * bool(points)
+        names.append("curves.png")
+    return names
 
 
 def confusion_tables(test: MeasuredSet, generated: MeasuredSet) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 import sklearn
 
 from mdiff_jax.data.files import describe_ignored
-from mdiff_jax.evaluation import measures, report, report_figures, sample_folders, user_measures
+from mdiff_jax.evaluation import file_windows, measures, report, report_figures, sample_folders, user_measures
 from mdiff_jax.inference import provenance
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
@@ -50,6 +50,7 @@ def judge_samples(
         enrolled=sample_folders.enrolled_window_set(model),
     )
     test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples_read))
+    test, generated, source = file_windows.measure_files(model, folder, reference, test, generated)
 
     # ------------------------------------------------------------------- judge
     figures = measures.all_figures(reference, test, generated, load_truth(model))
@@ -59,12 +60,14 @@ def judge_samples(
     known = generated.window_set.pick(generated.window_set.users < reference.num_users)
     sets = reference.train, test.window_set, known
     points = augmentation_utility.augmentation_curve(*sets, fit) if fit else []
-    about = describe_method(model, folder, generated, augmentation)
+    about = describe_method(model, folder, generated, augmentation) | {"files of real windows": source}
 
     # ------------------------------------------------------------------- write
     verdict = report.state_verdict(figures, points, reference.verdict_judge)
     warnings = [*collect_warnings(model, test), *warn_of_samples(model, folder, samples_read)]
-    text = report.format_markdown(verdict, figures, users, points, about, warnings)
+    colormap = model.dataset.metadata["colormap"] or "gray"
+    plots = report_figures.plot_report_figures(target, names, colormap, reference, test, generated, points)
+    text = report.format_markdown(verdict, figures, users, points, about, warnings, plots)
     write_text(target / "report.md", text)
     contents = {
         "about": about,
@@ -79,8 +82,6 @@ def judge_samples(
         "suspected_copies": list_suspected_copies(reference, test, generated),
     }
     write_json(target / "report.json", contents)
-    colormap = model.dataset.metadata["colormap"] or "gray"
-    plots = report_figures.plot_report_figures(target, names, colormap, reference, test, generated, points)
     return f"{text}\nwritten to {target}: report.md, report.json, {', '.join(plots)}"
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from mdiff_jax.data import sources, splits
 from mdiff_jax.data.examples import read_examples
 from mdiff_jax.inference import provenance, user_windows
+from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid
 from mdiff_jax.inference.model import Model
-from mdiff_jax.metrics.reference import WindowSet, to_grayscale
+from mdiff_jax.metrics.reference import WindowSet
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
 
@@ -45,6 +46,24 @@ def read_sample_set(model: Model, folder: Path) -> WindowSet:
     """Reads images as `read_windows` does, with the files' names; users enrolled since training follow the trained
     ones. InputError where the folder holds anything but single windows of the model's users.
     """
+    items, users = scan_samples(model, folder), (*model.users, *model.enrolled)
+    windows, frames = read_grid(model, folder, items)
+    indices = np.array([users.index(item.user) for item in items])
+    return WindowSet(windows, indices, files=np.array([item.file for item in items]), frames=frames)
+
+
+def read_grid(model: Model, folder: Path, items: list[sources.WindowSource]) -> tuple[Windows, np.ndarray | None]:
+    """Reads files as the model's recordings were read: windows as judges see them, and their frames, if known."""
+    # without native frames, samples have a column or a block of equal columns for each frame of the model
+    examples = list(read_examples(folder, items, user_windows.read_options(model)))
+    windows, frames = np.stack([e.window for e in examples]), np.array([e.frames for e in examples])
+    return to_grid(model, windows, frames), known_frames(model, frames)
+
+
+def scan_samples(model: Model, folder: Path) -> list[sources.WindowSource]:
+    """Lists the windows in a folder of samples; InputError where it holds anything but single windows of the model's
+    users.
+    """
     if not folder.is_dir():
         raise InputError(f"'{folder}' is no folder: give one with a folder of images for each user")
     record, users = provenance.read_record(folder), (*model.users, *model.enrolled)
@@ -53,23 +72,31 @@ def read_sample_set(model: Model, folder: Path) -> WindowSet:
     present = [path.name for path in sources.list_visible(folder) if path.is_dir()]
     if strangers := sorted(set(present) - set(users)):
         raise InputError(f"'{folder}' holds '{strangers[0]}', which is no user of this model: remove it")
-    # samples have a column or a block of equal columns for each frame of the model
-    options = user_windows.read_options(model)._replace(native_frames=False)
-    items = [item for u in users if u in present for item in sources.scan_user(folder, folder / u, options.stft)]
+    stft = user_windows.read_options(model).stft
+    items = [item for user in users if user in present for item in sources.scan_user(folder, folder / user, stft)]
     if not items:
         raise InputError(f"'{folder}' holds no windows of a user of this model: {', '.join(users)}")
-    windows = np.stack([example.window.mean(-1) for example in read_examples(folder, items, options)])
-    indices = np.array([users.index(item.user) for item in items])
-    return WindowSet(windows, indices, files=np.array([item.file for item in items]))
+    return items
+
+
+def to_grid(model: Model, windows: np.ndarray, frames: np.ndarray) -> Windows:
+    """Returns windows (n, F, T, C), which fill so many frames each, as one channel at the size that judges see."""
+    return to_comparison_grid(DrawnWindows(windows.mean(-1), frames), model.dataset.metadata)
+
+
+def known_frames(model: Model, frames: np.ndarray) -> np.ndarray | None:
+    """Returns the frames, None where windows have no number of their own."""
+    return frames if model.dataset.metadata["native"] else None
 
 
 # ----------------------------------------------------------------------------- real windows
 
 
 def real_windows(model: Model, name: str) -> tuple[Windows, np.ndarray]:
-    """Returns real windows of a split as one channel (N, F, T), and users' indices."""
-    windows, users = model.windows(name)
-    return to_grayscale(windows), users
+    """Returns real windows of a split as one channel (N, F, T), as judges see them, and users' indices."""
+    rows = model.dataset.rows(model.split[name])
+    windows = to_grid(model, model.dataset.load(rows), model.dataset.frames[rows])
+    return windows, model.dataset.user_ids[rows]
 
 
 def real_window_set(model: Model, name: str) -> WindowSet:
@@ -81,12 +108,13 @@ def real_window_set(model: Model, name: str) -> WindowSet:
     rows = model.dataset.rows(model.split[name])
     recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
     files = np.array(model.split[name])
-    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap)
+    frames = known_frames(model, model.dataset.frames[rows])
+    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap, frames)
 
 
 def enrolled_window_set(model: Model) -> WindowSet | None:
     """Returns the windows kept of users who were enrolled; None without any."""
-    kept = {name: to_grayscale(adapter.windows) for name, adapter in model.enrolled.items()}
+    kept = {name: to_grid(model, a.windows, a.frames.astype(int)) for name, a in model.enrolled.items()}
     if not any(map(len, kept.values())):
         return None
     users = np.repeat(np.arange(len(kept)) + len(model.users), [len(x) for x in kept.values()])

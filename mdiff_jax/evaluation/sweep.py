@@ -19,6 +19,7 @@ from mdiff_jax.config import from_plain_dict, lists_to_tuples, to_plain_dict
 from mdiff_jax.evaluation import measures, plots, sample_folders
 from mdiff_jax.evaluation.report import LEFT_OUT
 from mdiff_jax.inference import chosen_settings
+from mdiff_jax.inference.drawn_windows import to_comparison_grid
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet, make_reference, to_grayscale
 from mdiff_jax.runtime.errors import InputError
@@ -118,12 +119,15 @@ def run_trial(
     requests = model.requests(model.users, range(count))
     model.config.sample.batch_size = -(-len(requests) // 2)
     chunks, ends = [], []
-    for _, windows in model.run(requests, model.config.seed):
-        chunks.append(windows)
+    for _, drawn in model.run(requests, model.config.seed):
+        chunks.append(drawn)
         ends.append(time.perf_counter())
-    windows = to_grayscale(np.concatenate(chunks))
-    generated = reference.measure(WindowSet(windows, np.array([r.index for r in requests])), overlaps=False)
-    seconds = {"seconds per image": (ends[-1] - ends[0]) / len(chunks[-1])}
+    metadata, frames = model.dataset.metadata, np.concatenate([drawn.frames for drawn in chunks])
+    windows = np.concatenate([to_grayscale(to_comparison_grid(drawn, metadata)) for drawn in chunks])
+    users = np.array([r.index for r in requests])
+    known = sample_folders.known_frames(model, frames)
+    generated = reference.measure(WindowSet(windows, users, frames=known), overlaps=False)
+    seconds = {"seconds per image": (ends[-1] - ends[0]) / len(chunks[-1].frames)}
     return measures.quick_figures(validation, generated) | seconds
 
 

@@ -4,18 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mdiff_jax.evaluation.measures import (
+from mdiff_jax.evaluation.measures import SINGLE_USER, distribution_figures, is_reliable, measure_variety
+from mdiff_jax.metrics import comparison, distances, kinematics
+from mdiff_jax.metrics.comparison import (
     FIDELITY,
     IDENTITY,
     NOVELTY,
     PHYSICS,
-    SINGLE_USER,
-    distribution_figures,
-    is_reliable,
-    measure_variety,
-)
-from mdiff_jax.metrics import comparison, distances, kinematics
-from mdiff_jax.metrics.comparison import (
     Figure,
     compare_means,
     compare_values,

@@ -138,7 +138,9 @@ def measure_accuracy(judge: Judge, test: WindowSet) -> float:
     return float((judge.probabilities(test.windows).argmax(1) == test.users).mean())
 
 
-def correct_mask(train: WindowSet, test: WindowSet) -> Bool[np.ndarray, " unseen"]:
-    """Returns which test windows a linear judge trained on `train` names correctly."""
-    judge = identity.fit_linear(train.windows, train.users, seed=0)
+def correct_mask(
+    train: WindowSet, test: WindowSet, fit: TrainJudge = identity.fit_linear
+) -> Bool[np.ndarray, " unseen"]:
+    """Returns which test windows a judge trained on `train` names correctly."""
+    judge = fit(train.windows, train.users, 0)
     return judge.probabilities(test.windows).argmax(1) == test.users

@@ -9,6 +9,13 @@ from mdiff_jax.metrics import bootstrap, memorization
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.reference import MeasuredSet, WindowSet
 
+IDENTITY, PHYSICS, NOVELTY, USEFULNESS, FIDELITY = (  # the questions that figures answer
+    "Is it that person?",
+    "Is it physically possible?",
+    "Is it new?",
+    "Does adding it help?",
+    "How far from real ones?",
+)
 NUM_HALVINGS = 20  # random ways to halve the real windows
 Measure = Callable[[MeasuredSet, MeasuredSet], np.ndarray]  # two sets of equal number → values
 

@@ -17,6 +17,7 @@ CLEAR_RETURN_LEVEL = -0.6  # a limb's return, clear of the floor
 RATIO_RANGE = (2.97, 5.0)
 STEPS_RANGE = (3.5, 4.5)
 FLOOR_SHARE_RANGE = (0.25, 0.85)
+MAX_DRIFT = 1 / 3  # of a torso that keeps walking
 MEASURE_NOTES = {  # of the measures that are reported
     "ridge": "torso above zero Doppler, share of the height",
     "highest": "highest return above zero Doppler, share of the height",
@@ -36,12 +37,13 @@ Measures = dict[str, Float[np.ndarray, " windows"]]
 def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
     """Returns of each window: 'ridge' (torso) and 'highest' in shares of the height above zero Doppler, their 'ratio',
     'bob', 'steps' in the window, 'floor' share, share of energy 'below' zero, 'lowest' return, 'arrow' of time,
-    'alternation' of left and right, and from MIN_COLUMNS_FOR_FRAMES columns on the 'frames' it was stretched from.
+    'alternation' of left and right, 'drift' of the torso over the window, averaged over a step, as a share of its
+    height above zero, and from MIN_COLUMNS_FOR_FRAMES columns on the 'frames' it was stretched from.
     """
     rows = windows.shape[1]
     zero = zero_doppler * rows
     top, ridge, low = (rows * envelope for envelope in measure_envelopes(windows, zero_doppler).values())
-    count = count_steps(top)
+    count, step = count_steps(top), max(2, windows.shape[2] // 4)
     height = np.percentile(top, 97, axis=1)
     torso = np.maximum(np.median(ridge, axis=1), 0.5)
     power = windows + 1.0
@@ -55,6 +57,7 @@ def measure_kinematics(windows: Windows, zero_doppler: float) -> Measures:
         "below": power[:, int(np.ceil(zero)) :].sum((1, 2)) / np.maximum(power.sum((1, 2)), 1e-6),
         "lowest": np.percentile(low, 3, axis=1) / rows,
         "arrow": time_arrow(top),
+        "drift": np.ptp(uniform_filter1d(ridge, step, axis=1)[:, step // 2 : -(step // 2)], axis=1) / torso,
         "alternation": left_right_alternation(top, count),
     }
     if windows.shape[2] >= MIN_COLUMNS_FOR_FRAMES:
@@ -71,6 +74,11 @@ def is_plausible(measures: Measures) -> np.ndarray:
     """Returns True where ratio, steps and floor share are those of a walk."""
     checks = (("ratio", RATIO_RANGE), ("steps", STEPS_RANGE), ("floor", FLOOR_SHARE_RANGE))
     return np.all([(measures[name] >= low) & (measures[name] <= high) for name, (low, high) in checks], axis=0)
+
+
+def is_start_or_stop(measures: Measures) -> np.ndarray:
+    """Returns True where the torso's speed changes by more than a third: somebody starts, stops or turns."""
+    return measures["drift"] > MAX_DRIFT
 
 
 def measure_envelopes(windows: Windows, zero_doppler: float) -> dict[str, Float[np.ndarray, "windows time"]]:

@@ -17,6 +17,7 @@ from mdiff_jax.runtime.errors import InputError, one_line
 CHUNK_SIZE = 256  # windows
 INDEPENDENT_DISTANCE = 2**20  # on the time axis, between windows that share no pixels
 LINEAR_JUDGE, CONVOLUTIONAL_JUDGE, OWN_FEATURES = "linear judge", "convolutional judge", "own features"
+NOT_MEASURED: dict[str, np.ndarray] = {}
 FeatureExtractor = Callable[[Windows], Float[np.ndarray, "windows dim"]]
 
 
@@ -33,6 +34,7 @@ class WindowSet(NamedTuple):
     indices: Int[np.ndarray, " windows"] | None = None
     files: Shaped[np.ndarray, " windows"] | None = None
     gap: int = splits.DEFAULT_GAP
+    frames: Int[np.ndarray, " windows"] | None = None  # that each window had before it was brought to this size
 
     def independent_groups(self) -> Int[np.ndarray, " windows"]:
         """Returns a group number of each window; groups, a user's walk or the window itself, are independent."""
@@ -48,7 +50,8 @@ class WindowSet(NamedTuple):
 
     def pick(self, rows: np.ndarray) -> "WindowSet":
         """Returns the windows at these positions, or where a mask is true."""
-        return WindowSet(*(None if field is None else field[rows] for field in self[:-1]), self.gap)
+        *fields, frames = (None if field is None else field[rows] for field in (*self[:5], self.frames))
+        return WindowSet(*fields, self.gap, frames)
 
     def sort_by_content(self) -> "WindowSet":
         """Returns the set ordered by its content, so that the order of files does not change random choices."""
@@ -60,7 +63,11 @@ class WindowSet(NamedTuple):
 
 
 class MeasuredSet(NamedTuple):
-    """A set of windows and the measures of each."""
+    """A set of windows and the measures of each.
+
+    `files` and `rewritten` are those of `spectra.measure_files`, of the windows as their files hold them, and of the
+    same windows read as the model reads them and written again; both are empty where they are not needed.
+    """
 
     window_set: WindowSet
     verdict_judge: str  # of several judges the one whose verdict counts
@@ -71,6 +78,8 @@ class MeasuredSet(NamedTuple):
     nearest: Int[np.ndarray, " windows"]  # position of that window
     overlap_similarity: Float[np.ndarray, " windows"] | None  # the same over half of the columns or more
     overlap_nearest: Int[np.ndarray, " windows"] | None
+    files: dict[str, Float[np.ndarray, "windows dim"]] = NOT_MEASURED
+    rewritten: dict[str, Float[np.ndarray, "windows dim"]] = NOT_MEASURED
 
     def count(self) -> int:
         """Returns the number of windows."""
@@ -78,9 +87,11 @@ class MeasuredSet(NamedTuple):
 
     def pick(self, rows: np.ndarray) -> "MeasuredSet":
         """Returns the windows at these positions, or where a mask is true."""
-        tables = [{name: v[rows] for name, v in table.items()} for table in self[2:5]]
-        similarities = (None if v is None else v[rows] for v in self[5:])
-        return MeasuredSet(self.window_set.pick(rows), self.verdict_judge, *tables, *similarities)
+        first, last = (
+            [{name: v[rows] for name, v in table.items()} for table in tables] for tables in (self[2:5], self[9:])
+        )
+        similarities = (None if v is None else v[rows] for v in self[5:9])
+        return MeasuredSet(self.window_set.pick(rows), self.verdict_judge, *first, *similarities, *last)
 
     def without_windows(self) -> "MeasuredSet":
         """Returns the set with empty windows, which is cheap to pick from."""
@@ -118,10 +129,15 @@ class Reference(NamedTuple):
             self.verdict_judge,
             {name: judge.probabilities(x) for name, judge in self.judges.items()},
             {name: extract(x) for name, extract in self.extractors.items()},
-            measure_in_chunks(lambda few: kinematics.measure_kinematics(few, self.zero_doppler), x),
+            self.measure_physics(windows),
             *memorization.nearest_training_window(x, training),
             *(memorization.nearest_overlapping_window(x, training) if overlaps else (None, None)),
         )
+
+    def measure_physics(self, windows: WindowSet) -> kinematics.Measures:
+        """Returns kinematic measures; the frames are those that are known, if they are."""
+        measures = measure_in_chunks(lambda few: kinematics.measure_kinematics(few, self.zero_doppler), windows.windows)
+        return measures if windows.frames is None else measures | {"frames": windows.frames.astype(float)}
 
 
 def to_grayscale(windows: np.ndarray) -> Windows:

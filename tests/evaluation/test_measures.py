@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import uniform_filter
 from walker_sets import ZERO_DOPPLER, walker_sets
 
-from mdiff_jax.evaluation import measures, report
-from mdiff_jax.metrics import reference, simulator_truth
+from mdiff_jax.evaluation import fidelity_measures, measures, report
+from mdiff_jax.metrics import cnn_classifier, reference, simulator_truth
 from mdiff_jax.metrics.reference import WindowSet
 
 
@@ -31,7 +31,7 @@ def judged(sets):
 
 IDENTITY = lambda judges, real, made: measures.identity_figures(real, made)  # noqa: E731
 PHYSICS = lambda judges, real, made: measures.physics_figures(real, made)  # noqa: E731
-FIDELITY = lambda judges, real, made: measures.fidelity_figures(judges, real, made)  # noqa: E731
+FIDELITY = lambda judges, real, made: fidelity_measures.fidelity_figures(judges, real, made)  # noqa: E731
 NOVELTY = measures.novelty_figures
 ALL = measures.all_figures
 ACCURACY, KERNEL = "accuracy, linear judge", "kernel distance, linear judge"
@@ -123,6 +123,28 @@ def test_windows_of_some_users_only_can_be_judged(sets, judged):
     assert f["train on generated, test on real"].generated is None and 0 <= f[ACCURACY].generated <= 1
     sentences = report.state_verdict(list(f.values()), (), reference.LINEAR_JUDGE)
     assert len(sentences) == 6 and "some users" in sentences[4]
+
+
+def test_judges_are_trained_on_generated_windows_alone(sets, monkeypatch):
+    """The linear one, and the convolutional one where the reference has it; wrong names teach nothing."""
+    steps, fit = [], cnn_classifier.fit_cnn
+
+    def fit_briefly(*given, **named):
+        steps.append(named["steps"])
+        return fit(*given, steps=4)
+
+    monkeypatch.setattr(cnn_classifier, "fit_cnn", fit_briefly)
+    train, test = sets
+    judges = reference.make_reference(train, ZERO_DOPPLER, convolutional=False)
+    judges.judges[reference.CONVOLUTIONAL_JUDGE] = judges.judges[reference.LINEAR_JUDGE]
+    real, metric, found = judges.measure(test, overlaps=False), "train on generated, test on real", {}
+    for name, users in (("right", train.users), ("wrong", (train.users + 1) % 3)):
+        made = judges.measure(WindowSet(train.windows, users), overlaps=False)
+        found[name] = {f.name: f for f in measures.usefulness_figures(judges, real, made)}
+    assert steps == 4 * [measures.SHORT_TRAINING], "once on generated, once on recorded ones"
+    assert found["right"][metric].generated > 0.6 > 0.3 > found["wrong"][metric].generated
+    convolutional = found["right"][f"{metric}, {reference.CONVOLUTIONAL_JUDGE}"]
+    assert convolutional.generated == convolutional.real, "the same windows teach the same"
 
 
 def test_a_search_leaves_out_what_needs_more_windows(sets):

@@ -73,4 +73,17 @@ def test_what_is_left_out_stands_as_a_dash_with_the_reason():
     assert report.format_table("?", [absent])[-1] == "| coverage | – | – | left out: needs 6 windows, has 5 |"
     lines = report.format_user_table({"a": [absent], "b": [absent._replace(generated=0.5)]})
     assert "| a | – / – |" in lines and "| b | 0.50 / – |" in lines
-    assert "Not measured, left out: needs 6" in report.fidelity_sentence(absent)
+    assert "Not measured, left out: needs 6" in report.fidelity_sentence([], absent)
+
+
+def test_the_verdict_names_what_gives_windows_away_most():
+    told = [share("told", 0.9, 0.4)._replace(judge="levels"), share("told", 0.95, 0.7)._replace(judge="gradients")]
+    absent = Figure("?", "told", None, None, "left out: needs 10 windows, has 5", judge="row statistics")
+    near = share("kernel distance", 0.1, 0.2)
+    said = report.fidelity_sentence([*told, absent], near)
+    assert "Their levels give them away most: told from real ones with AUC 0.90" in said and "0.35 to 0.45" in said
+    assert "Not further than real ones from each other" in said
+    said = report.fidelity_sentence([told[0]._replace(generated_range=(0.45, 1))], near)
+    assert "do not give them away" in said, "the intervals meet"
+    said = report.fidelity_sentence(told, absent)
+    assert "AUC 0.90" in said and "Distance: not measured, left out" in said

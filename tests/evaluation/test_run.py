@@ -9,7 +9,7 @@ import pytest
 
 from mdiff_jax import load
 from mdiff_jax.data import export, splits
-from mdiff_jax.evaluation import run, sample_folders
+from mdiff_jax.evaluation import measures, run, sample_folders
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, reference
 
@@ -18,7 +18,8 @@ UNSEEN = [(1,), (2,), (1, 1), (5,), (4, 1), (6,), (6, 6), (4, 4, 4)]  # of each 
 
 @pytest.fixture
 def quick_judge(monkeypatch):
-    """A convolutional judge that learns next to nothing."""
+    """Convolutional judges that learn next to nothing."""
+    monkeypatch.setattr(measures, "SHORT_TRAINING", 2)
     monkeypatch.setattr(cnn_classifier, "choose_training_steps", lambda windows: 2)
     monkeypatch.setattr(cnn_classifier, "WIDTHS", (8, 8))
 

@@ -43,3 +43,15 @@ def test_steps_of_a_periodic_envelope():
     for count in (3, 4, 5):
         envelope = np.abs(np.sin(np.pi * count * (time + 0.5) / 64))[None]
         assert kinematics.count_steps(envelope)[0] == pytest.approx(count, rel=0.1)
+
+
+def test_somebody_who_stops_drifts_and_somebody_who_walks_does_not():
+    """However much the torso bobs with each of the four steps."""
+    time, row = np.arange(64) / 64, 52 - np.arange(64)[:, None]
+    bob = 4 * np.sin(8 * np.pi * time)
+    torso = np.stack(
+        [10 + bob, 10 + 0 * time, 10 - 8 * np.maximum(time - 0.5, 0), (10 + bob) * np.minimum(2 * time, 1)]
+    )
+    windows = np.where(abs(row - torso[:, None]) < 1.5, 1, -1).astype(np.float32)
+    stopping = kinematics.is_start_or_stop(kinematics.measure_kinematics(windows, 52 / 64))
+    assert stopping.tolist() == [False, False, False, True]
