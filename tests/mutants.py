@@ -170,8 +170,8 @@ EDITING = [
     ("np.sqrt(ratio), np.sqrt(1.0 - ratio)", "np.sqrt(ratio), 1.0 - ratio"),
     ("r.alpha * known + r.sigma", "known + r.sigma"),
     ("jnp.where(mask, r.alpha", "jnp.where(~mask, r.alpha"),
-    ("x[:, :, s : s + time] for", "x[:, :, :time] for"),
-    ("return total / weights", "return total / windows"),
+    ("walk[:, starts[:, None] + place], 1, 0", "walk[:, 0 * starts[:, None] + place], 1, 0"),
+    ("return total / jnp.maximum(weights, 1e-6)", "return total / windows"),
 ]
 
 NOISE_FLOOR = [
