@@ -30,6 +30,7 @@ class ReadOptions(NamedTuple):
     image_size: tuple[int, int]  # rows, frames of the windows that are returned
     channels: str = "scalar"  # or 'rgb'
     colormap: str = "auto"  # of the images; 'auto': the one found in the first image
+    strict_colors: bool = True  # refuse images whose colors are off the colormap
     stft: arrays.Stft = arrays.DEFAULT_STFT
     native_frames: bool = False  # keep windows at their own frames, where the images of a data set show them
     grid: native_grid.Survey | None = None  # of the data set that windows must be like; None: seen in the images
@@ -64,7 +65,10 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
             image, (window, axes) = None, read_array_window(path, item.row, options)
         else:
             image, axes = images.read_image(path), UNKNOWN_AXES
-            window = images.to_scalar(image, name, path) if name else images.to_rgb(image) / np.float32(255)
+            if name:
+                window = images.to_scalar(image, name, path, options.strict_colors)
+            else:
+                window = images.to_rgb(image) / np.float32(255)
         if size is None:
             size, first, common = window.shape[:2], item.file, axes
             native = native and options.image_size[1] < size[1]  # a canvas as wide as the image holds the image

@@ -69,14 +69,17 @@ def to_rgb(image: ImageArray) -> UInt8[np.ndarray, "rows columns 3"]:
     return np.repeat(np.round(image * 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def to_scalar(image: ImageArray, name: str, path: Path) -> Float[np.ndarray, "rows columns 1"]:
-    """Converts an image to (H, W, 1) in [0, 1]; InputError if it does not use the colormap `name` of the data set."""
+def to_scalar(image: ImageArray, name: str, path: Path, strict: bool = True) -> Float[np.ndarray, "rows columns 1"]:
+    """Converts an image to (H, W, 1) in [0, 1]; InputError if it does not use the colormap `name` of the data set.
+
+    What is known to use it, such as noise in JPEG, whose colors are off the map, is not asked where not `strict`.
+    """
     if image.ndim == 2 and name != "gray":
         raise InputError(f"'{path}' is gray, the data set uses {name}: plot it in {name} or remove it")
     if image.ndim == 2:
         return image[..., None]
     off = colormap.residual(image, name)
-    if off > colormap.MAX_RESIDUAL[name]:
+    if strict and off > colormap.MAX_RESIDUAL[name]:
         best = colormap.detect(image, f"'{path}'")
         raise InputError(
             f"'{path}' does not use {name} as the others do (off by {off:.0f} of 255; the nearest map is {best}): "

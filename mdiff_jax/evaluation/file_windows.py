@@ -11,7 +11,6 @@ from mdiff_jax.data import arrays, export, sources
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.evaluation import sample_folders
 from mdiff_jax.inference.model import Model
-from mdiff_jax.inference.user_windows import read_options
 from mdiff_jax.metrics import spectra, two_sample_test
 from mdiff_jax.metrics.reference import MeasuredSet, Reference
 from mdiff_jax.runtime.errors import InputError
@@ -79,7 +78,8 @@ def select_items(root: Path, items: Items, windows: MeasuredSet) -> Items:
 
 def measure_items(model: Model, zero_doppler: float, root: Path, items: Items) -> Tables:
     """Returns the measures of these files."""
-    parts = [spectra.measure_files(chunk, zero_doppler) for chunk in read_chunks(root, items, file_options(model))]
+    chunks = read_chunks(root, items, file_options(model, root))
+    parts = [spectra.measure_files(chunk, zero_doppler) for chunk in chunks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -90,6 +90,7 @@ def read_chunks(root: Path, items: Items, options: ReadOptions) -> Iterator[np.n
         yield np.stack(chunk)
 
 
-def file_options(model: Model) -> ReadOptions:
+def file_options(model: Model, root: Path) -> ReadOptions:
     """Returns the options to read windows at the rows and columns of files, whatever size the model works at."""
-    return read_options(model)._replace(image_size=model.image_size(), native_frames=False)
+    options = sample_folders.sample_options(model, root)
+    return options._replace(image_size=model.image_size(), native_frames=False)

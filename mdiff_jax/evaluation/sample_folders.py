@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mdiff_jax.data import sources, splits
-from mdiff_jax.data.examples import read_examples
+from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.inference import provenance, user_windows
 from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid
 from mdiff_jax.inference.model import Model
@@ -55,9 +55,16 @@ def read_sample_set(model: Model, folder: Path) -> WindowSet:
 def read_grid(model: Model, folder: Path, items: list[sources.WindowSource]) -> tuple[Windows, np.ndarray | None]:
     """Reads files as the model's recordings were read: windows as judges see them, and their frames, if known."""
     # without native frames, samples have a column or a block of equal columns for each frame of the model
-    examples = list(read_examples(folder, items, user_windows.read_options(model)))
+    examples = list(read_examples(folder, items, sample_options(model, folder)))
     windows, frames = np.stack([e.window for e in examples]), np.array([e.frames for e in examples])
     return to_grid(model, windows, frames), known_frames(model, frames)
+
+
+def sample_options(model: Model, folder: Path) -> ReadOptions:
+    """Returns the options that the model's recordings were read by. Colors of samples that say how they were made are
+    not asked for: a model that has learnt nothing yet draws noise, which JPEG takes far off the colormap.
+    """
+    return user_windows.read_options(model)._replace(strict_colors=provenance.read_record(folder) is None)
 
 
 def scan_samples(model: Model, folder: Path) -> list[sources.WindowSource]:

@@ -6,8 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from mdiff_jax.data import export
+from mdiff_jax.data import colormap, export
 from mdiff_jax.evaluation import run, sample_folders
 from mdiff_jax.inference import sample_writer
 from mdiff_jax.runtime.errors import InputError
@@ -44,6 +45,20 @@ def test_the_newest_finished_plain_samples_are_judged(samples, tmp_path):
     shutil.rmtree(tmp_path / "plain")
     with pytest.raises(InputError, match="or unfinished: 5"):
         sample_folders.find_newest_samples(tmp_path)
+
+
+def test_noise_that_jpeg_took_off_the_colormap_is_judged_where_samples_say_what_they_are(trained, samples, tmp_path):
+    """So is what a model draws that has learnt nothing yet; images of unknown origin are refused."""
+    folder, rng = tmp_path / "noise", np.random.default_rng(0)
+    copy_with(samples, folder)
+    for path in list(folder.glob("*/*.png")):
+        noise = colormap.to_rgb(rng.uniform(size=(256, 256)), "jet")
+        Image.fromarray(noise).save(path.with_suffix(".jpg"), quality=75, subsampling="4:2:0")
+        path.unlink()
+    assert len(sample_folders.read_sample_set(trained, folder).windows)
+    (folder / "provenance.json").unlink()
+    with pytest.raises(InputError, match="colormap"):
+        sample_folders.read_sample_set(trained, folder)
 
 
 def test_only_finished_samples_of_the_model_are_its_own(trained, samples, tmp_path):
