@@ -30,12 +30,12 @@ class ReadOptions(NamedTuple):
     image_size: tuple[int, int]  # rows, frames of the windows that are returned
     channels: str = "scalar"  # or 'rgb'
     colormap: str = "auto"  # of the images; 'auto': the one found in the first image
-    strict_colors: bool = True  # refuse images whose colors are off the colormap
     stft: arrays.Stft = arrays.DEFAULT_STFT
     native_frames: bool = False  # keep windows at their own frames, where the images of a data set show them
     grid: native_grid.Survey | None = None  # of the data set that windows must be like; None: seen in the images
     expected_sizes: tuple[tuple[int, int], ...] = ()  # (rows, columns) of files, the usual first; (): any, all alike
     expected_velocities: tuple[float, ...] = ()  # m/s of each row of `image_size`, where files say it; (): any
+    strict_colors: bool = True  # refuse images whose colors are off the colormap
 
 
 class Axes(NamedTuple):
