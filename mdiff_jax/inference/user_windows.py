@@ -38,6 +38,8 @@ def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows
     if user is not None:
         items = [item._replace(user=user) for item in items]
     examples = list(read_examples(root, items, read_options(model)))
+    for note in examples[-1].metadata["notes"]:
+        tqdm.write(note, file=sys.stderr)
     x = np.stack([example.window for example in examples]).astype(np.float32)
     frames, digest = np.array([example.frames for example in examples]), hashlib.sha256(x.tobytes()).hexdigest()[:16]
     return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, frames, digest)
