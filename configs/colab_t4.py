@@ -1,4 +1,4 @@
-"""A folder of recordings at 256x256 on Colab's one T4 GPU (16 GB): float16, batches of 16 in two parts, 50 epochs.
+"""A folder of recordings on Colab's one T4 GPU (16 GB): float16, batches of 16 in two parts, 50 epochs.
 
 python train.py --config=configs/colab_t4.py --workdir=/content/drive/MyDrive/gait --config.data.path=FOLDER
 

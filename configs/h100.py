@@ -1,4 +1,4 @@
-"""A folder of recordings at 256x256 on one H100 GPU (80 GB): bfloat16, fused attention, batches of 64.
+"""A folder of recordings on one H100 GPU (80 GB): bfloat16, fused attention, batches of 64.
 
 python train.py --config=configs/h100.py --workdir=runs/gait --config.data.path=FOLDER
 

@@ -1,4 +1,4 @@
-"""A folder of recordings at 256x256 on Kaggle's two T4 GPUs (16 GB each): float16, 8 windows on each, 50 epochs.
+"""A folder of recordings on Kaggle's two T4 GPUs (16 GB each): float16, 8 windows on each, 50 epochs.
 
 python train.py --config=configs/kaggle_t4x2.py --workdir=/kaggle/working/gait --config.data.path=/kaggle/input/FOLDER
 

@@ -1,4 +1,4 @@
-"""A folder of recordings at 256x256 on a TPU v5e with eight chips (Kaggle, Cloud): bfloat16, 8 windows on each chip.
+"""A folder of recordings on a TPU v5e with eight chips (Kaggle, Cloud): bfloat16, 8 windows on each chip.
 
 python train.py --config=configs/tpu_v5e8.py --workdir=runs/gait --config.data.path=FOLDER
 
