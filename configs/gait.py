@@ -4,7 +4,7 @@ python train.py --config=configs/gait.py --workdir=runs/gait --config.data.path=
 
 Compiled, not trained yet (2026-11-26): for 650 windows 12,000 steps of 16 in the decoder, 1.1 TFLOP and by the
 compiler's analysis 2.9 GiB a step in float32. Each window keeps the 256 rows and up to 80 frames of its image;
---config.data.image_size="(256, 256)" works on pixels, at 3.2 times the cost. On a GPU without bfloat16 (T4, P100) give
+--config.data.image_size="(256, 256)" works on pixels, 3.2 times as many. On a GPU without bfloat16 (T4, P100) give
 --config.precision=float16, on newer ones and TPUs bfloat16.
 """
 

@@ -18,6 +18,6 @@ def get_config() -> ConfigDict:
     config.encoder.update(patch=(16, 4), embedding_dim=128, epochs=40)
     config.prior.update(width=256, depth=4, epochs=480)
     config.patience = 4  # the decoder starts to overfit half-way
-    config.decoder.update(patch=(8, 4), channels=(64, 128), cond_width=256, epochs=110)
+    config.decoder.update(patch=(8, 4), fine_channels=32, channels=(64, 128), cond_width=256, epochs=110)
     config.sample.update(num_samples_per_user=16, cond_scale=1.0, prior_cond_scale=1.0)  # nearest to real windows
     return config

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.prior.optimizer.learning_rate = 1e-3
     config.decoder.update(
         patch=(4, 4),
+        fine_channels=0,
         channels=(96, 128),
         blocks=1,
         attention=(False, True),
