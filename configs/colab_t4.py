@@ -2,8 +2,8 @@
 
 python train.py --config=configs/colab_t4.py --workdir=/content/drive/MyDrive/gait --config.data.path=FOLDER
 
-A working directory on the drive survives the machine; the same command resumes the run. Not timed yet: no T4 was
-available.
+A working directory on the drive survives the machine; the same command resumes the run. Not trained yet, for want of a
+T4: by the compiler's analysis (2026-11-26) 2.4 GiB and 1.1 TFLOP a step, 2,000 steps for 650 windows.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,8 @@
 python train.py --config=configs/tpu_v5e8.py --workdir=runs/gait --config.data.path=FOLDER
 
 On a pod of several hosts start the same command on each; they find each other. WORKDIR must be accessible to all of
-them. Not timed yet: no TPU was available.
+them. Not trained yet, for want of a TPU: by the compiler's analysis (2026-11-26) 2.1 GiB on each chip and 4.4 TFLOP a
+step, 6,000 steps for 650 windows.
 """
 
 from ml_collections import ConfigDict
