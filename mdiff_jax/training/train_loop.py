@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, condition_size, to_plain_dict
 from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
 from mdiff_jax.runtime import compilation_cache, parallel, prng
+from mdiff_jax.runtime.array_types import Batch
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped, explain_disk_errors
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
@@ -105,6 +106,7 @@ class StageSetup(NamedTuple):
     init: Callable[[], TrainState]
     compile_step: Callable[[int], parallel.CompiledStep]  # timesteps → step, each compiled once
     key: jax.Array
+    parts: int  # of accumulation
 
     @property
     def total_steps(self) -> int:
@@ -113,6 +115,11 @@ class StageSetup(NamedTuple):
     def timesteps_at(self, step: int) -> int:
         """Timesteps of noise that `step`, counted from 1, is trained over."""
         return next(phase.timesteps for phase in self.phases if step <= phase.last)
+
+    def measure_cost(self, step: int, state: TrainState, batch: Batch) -> parallel.StepCost:
+        """Costs of `step` by the compiler, which counts the parts of accumulation as one."""
+        cost = self.compile_step(self.timesteps_at(step)).cost(state, batch, self.key)
+        return cost._replace(flops=cost.flops and cost.flops * self.parts)
 
 
 def set_up_stage(run: TrainingRun, name: str, embeddings: Embeddings) -> StageSetup:
@@ -126,6 +133,7 @@ def set_up_stage(run: TrainingRun, name: str, embeddings: Embeddings) -> StageSe
         functools.partial(stages.init_train_state, config, name, users, total, embeddings.constants),
         functools.cache(lambda timesteps: stages.compile_train_step(config, name, users, total, timesteps)),
         prng.purpose_key(config.seed, "train", name),
+        stages.accumulation_parts(config, name),
     )
 
 
@@ -153,7 +161,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         # --------------------------------------------------------------- batches, cost, evaluators
         batches = parallel.prefetch(make_batches(config, name, data, embeddings, "train", start))
         first = next(batches)
-        cost = setup.compile_step(setup.timesteps_at(start + 1)).cost(state, first, setup.key)
+        cost = setup.measure_cost(start + 1, state, first)
         plan = cost_analysis.plan_stage(name, config[name].batch_size, len(data.rows["train"]), state, total, cost)
         log(cost_analysis.format_plan(plan))
         validate_params = make_validation(run, name, embeddings)
@@ -328,7 +336,7 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
             shapes = jax.eval_shape(setup.init)
             batch = next(parallel.prefetch(make_batches(config, name, data, embeddings, "train")))
             state = parallel.lowering_arguments(shapes)
-            cost = setup.compile_step(setup.timesteps_at(1)).cost(state, batch, setup.key)
+            cost = setup.measure_cost(1, state, batch)
             size, windows = config[name].batch_size, len(data.rows["train"])
             plan = cost_analysis.plan_stage(name, size, windows, shapes, setup.total_steps, cost)
             run.log.log(cost_analysis.format_plan(plan))

@@ -1,6 +1,7 @@
 """What a configuration changes in training, and what is refused."""
 
 import json
+import re
 import time
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tmp_path, capsys):
     for stage in STAGES:
         assert f"{stage}\n  parameters" in said
     assert said.count("GFLOP a window") == said.count("by the compiler's plan") == 3
+
+
+def test_a_step_in_parts_is_said_to_take_the_operations_of_a_whole_one(tmp_path, capsys):
+    """The compiler counts a loop's body once, however often it runs."""
+    operations = []
+    for parts in (1, 2):
+        config = get_config()
+        config.dry_run, config.decoder.accumulate = True, parts
+        train_loop.train(config, tmp_path / "new")
+        decoder = capsys.readouterr().out.partition("decoder\n")[2]
+        operations.append(float(re.search(r"operations +(\S+) GFLOP", decoder)[1]))
+    assert operations[1] == pytest.approx(operations[0], rel=0.2)
 
 
 def test_a_stage_needs_those_before_it(tmp_path):
