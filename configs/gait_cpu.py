@@ -14,10 +14,10 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     config = quickstart.get_config()
-    config.data.update(kind="folder", image_size=(256, 80), native_frames=True)
-    config.encoder.update(patch=(16, 4), embedding_dim=128, epochs=40)
+    config.data.kind = "folder"
+    config.encoder.update(embedding_dim=128, epochs=40)
     config.prior.update(width=256, depth=4, epochs=480)
     config.patience = 4  # the decoder starts to overfit half-way
-    config.decoder.update(patch=(8, 4), fine_channels=32, channels=(64, 128), cond_width=256, epochs=110)
+    config.decoder.update(cond_width=256, epochs=160, sample_timesteps=64)
     config.sample.update(num_samples_per_user=16, cond_scale=1.0, prior_cond_scale=1.0)  # nearest to real windows
     return config
