@@ -20,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import gait_cpu
-from mdiff_jax.config import STAGES, parameter_shapes, spectrogram_shape
+from mdiff_jax.config import STAGES, condition_size, parameter_shapes, spectrogram_shape
 from mdiff_jax.inference import pipeline
 from mdiff_jax.inference.denoisers import decoder_sampler, prior_sampler
 from mdiff_jax.metrics import cnn_classifier
@@ -70,7 +70,8 @@ def make_cases(config: ConfigDict) -> Iterator[Case]:
         size = config[name].batch_size
         batch = {
             "spectrogram": np.tanh(draw(size, *shape)),
-            "embedding": draw(size, config.encoder.embedding_dim),
+            "frames": np.full(size, shape[1]),
+            "embedding": draw(size, condition_size(config)),
             "user": np.arange(size) % USERS,
             "example": np.arange(size),
         }

@@ -45,12 +45,13 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     state = parallel.replicate(
         jax.jit(functools.partial(stages.init_train_state, config, "decoder", users, 1000, {}))()
     )
-    embedding = rng.normal(size=(given.batch, config.encoder.embedding_dim)).astype(np.float32)
+    embedding = rng.normal(size=(given.batch, condition_size(config))).astype(np.float32)
     user, example = np.arange(given.batch, dtype=np.int32) % users, np.arange(given.batch, dtype=np.int32)
     began = time.perf_counter()
     if given.task == "train":
         shape = (given.batch, *spectrogram_shape(config))
         batch = {"spectrogram": rng.uniform(-1, 1, shape).astype(np.float32), "embedding": embedding}
+        batch |= {"frames": np.full(given.batch, shape[2])}
         batch = next(parallel.prefetch(iter([batch | {"user": user, "example": example}])))
         step = stages.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps)
         cost, box = step.cost(state, batch, key), [state]
@@ -158,14 +159,15 @@ def our_forward_flops(path: str) -> float:
     """Returns the operations of a forward pass of our decoder for one window, by the compiler's count."""
     import jax
 
-    from mdiff_jax.config import build_decoder, parameter_shapes, spectrogram_shape
+    from mdiff_jax.config import build_decoder, condition_size, parameter_shapes, spectrogram_shape
 
     config = config_of(path, "float32")
     params = parameter_shapes(config, "decoder", 6)
     one, x = np.zeros(1, np.float32), np.zeros((1, *spectrogram_shape(config)), np.float32)
-    z = np.zeros((1, config.encoder.embedding_dim), np.float32)
+    z = np.zeros((1, condition_size(config)), np.float32)
     network = jax.jit(build_decoder(config, 6).apply)
-    said = network.lower({"params": params}, x, one, z, one.astype(np.int32), one > 0).compile().cost_analysis()
+    condition = one, z, one.astype(np.int32), one > 0, np.full(1, x.shape[2])
+    said = network.lower({"params": params}, x, *condition).compile().cost_analysis()
     return float(said["flops"])
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import tiny
+from mdiff_jax.config import condition_size
 from mdiff_jax.data import loader
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.workdir import Workdir
@@ -37,7 +38,7 @@ def resident_mib() -> float:
 def train(precision: str, steps: int, data: training_data.PreparedData) -> None:
     config = tiny.get_config()
     config.precision = "float16" if precision == "overflow" else precision
-    users, table = len(data.dataset.users), np.zeros((len(data.dataset), config.encoder.embedding_dim), np.float32)
+    users, table = len(data.dataset.users), np.zeros((len(data.dataset), condition_size(config)), np.float32)
     now = jax.jit(functools.partial(stages.init_train_state, config, "decoder", users, steps, {}))()
     if precision == "overflow":
         now = now.replace(loss_scale=jnp.float32(2.0**24))

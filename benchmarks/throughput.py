@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mdiff_jax.config import init_parameters, spectrogram_shape
+from mdiff_jax.config import condition_size, init_parameters, spectrogram_shape
 from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import cli, parallel, prng
 from mdiff_jax.runtime.errors import InputError
@@ -50,7 +50,8 @@ def training(config: ConfigDict, users: int, size: int, repeats: int) -> dict[st
     rng = np.random.default_rng(0)
     batch = {
         "spectrogram": rng.uniform(-1, 1, (size, *spectrogram_shape(config))).astype(np.float32),
-        "embedding": rng.normal(size=(size, config.encoder.embedding_dim)).astype(np.float32),
+        "embedding": rng.normal(size=(size, condition_size(config))).astype(np.float32),
+        "frames": np.full(size, config.data.image_size[1]),
         "user": rng.integers(0, users, size).astype(np.int32),
         "example": np.arange(size, dtype=np.int32),
     }
