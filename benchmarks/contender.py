@@ -33,7 +33,7 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     """Returns our training step or sampler, as `train.py` and `sample.py` run it, and a description of it."""
     import jax
 
-    from mdiff_jax.config import spectrogram_shape
+    from mdiff_jax.config import condition_size, spectrogram_shape
     from mdiff_jax.inference import denoisers, pipeline
     from mdiff_jax.runtime import parallel, prng
     from mdiff_jax.training import stages
@@ -83,8 +83,8 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = config_of(given.config, "float32")
     c, (rows, frames) = config.decoder, config.data.image_size
-    network = unet(c, given.scale, (rows // c.patch, frames // c.patch)).to(device)
-    x = torch.randn(given.batch, c.patch**2, rows // c.patch, frames // c.patch, device=device)
+    network = unet(c, given.scale, (rows // c.patch[0], frames // c.patch[1])).to(device)
+    x = torch.randn(given.batch, c.patch[0] * c.patch[1], rows // c.patch[0], frames // c.patch[1], device=device)
     user = torch.arange(given.batch, device=device) % 6
     precise = torch.autocast(device, torch.bfloat16, enabled=given.precision == "bfloat16")
     began = time.perf_counter()
@@ -129,8 +129,8 @@ def unet(c: Any, scale: float, size: tuple[int, int]) -> Any:
     kinds = [("Attn" if attention else "") for attention in c.attention]
     return UNet2DModel(
         sample_size=size,
-        in_channels=c.patch**2,
-        out_channels=c.patch**2,
+        in_channels=c.patch[0] * c.patch[1],
+        out_channels=c.patch[0] * c.patch[1],
         block_out_channels=tuple(round(width * scale / 32) * 32 for width in c.channels),
         layers_per_block=c.blocks,
         down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
@@ -148,8 +148,8 @@ def forward_flops(path: str, scale: float) -> float:
 
     config = config_of(path, "float32")
     c, (rows, frames) = config.decoder, config.data.image_size
-    network = unet(c, scale, (rows // c.patch, frames // c.patch))
-    x = torch.zeros(1, c.patch**2, rows // c.patch, frames // c.patch)
+    network = unet(c, scale, (rows // c.patch[0], frames // c.patch[1]))
+    x = torch.zeros(1, c.patch[0] * c.patch[1], rows // c.patch[0], frames // c.patch[1])
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(x, torch.zeros(1), class_labels=torch.zeros(1, dtype=torch.long))
     return float(counter.get_total_flops())
