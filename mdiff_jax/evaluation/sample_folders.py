@@ -7,7 +7,7 @@ import numpy as np
 from mdiff_jax.data import sources, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.inference import provenance, user_windows
-from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid
+from mdiff_jax.inference.drawn_windows import DrawnWindows, load_comparison_windows, to_comparison_grid
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics.reference import WindowSet
 from mdiff_jax.runtime.array_types import Windows
@@ -102,8 +102,7 @@ def known_frames(model: Model, frames: np.ndarray) -> np.ndarray | None:
 def real_windows(model: Model, name: str) -> tuple[Windows, np.ndarray]:
     """Returns real windows of a split as one channel (N, F, T), as judges see them, and users' indices."""
     rows = model.dataset.rows(model.split[name])
-    windows = to_grid(model, model.dataset.load(rows), model.dataset.frames[rows])
-    return windows, model.dataset.user_ids[rows]
+    return load_comparison_windows(model.dataset, rows), model.dataset.user_ids[rows]
 
 
 def real_window_set(model: Model, name: str) -> WindowSet:
@@ -121,7 +120,7 @@ def real_window_set(model: Model, name: str) -> WindowSet:
 
 def enrolled_window_set(model: Model) -> WindowSet | None:
     """Returns the windows kept of users who were enrolled; None without any."""
-    kept = {name: to_grid(model, a.windows, a.frames.astype(int)) for name, a in model.enrolled.items()}
+    kept = {name: to_grid(model, a.windows, a.frames) for name, a in model.enrolled.items()}
     if not any(map(len, kept.values())):
         return None
     users = np.repeat(np.arange(len(kept)) + len(model.users), [len(x) for x in kept.values()])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mdiff_jax.data import native_grid
+from mdiff_jax.data import builders, native_grid
 
 COMPARISON_GRID = (128, 64)  # rows, frames at which windows of native frames are compared
 
@@ -30,10 +30,15 @@ def to_image_axes(windows: DrawnWindows, metadata: Mapping[str, Any], length: fl
     if not metadata["native"]:
         return windows.spectrograms
     rows, columns = metadata["original_size"]
-    size, each = (rows, round(columns * length)), zip(*windows, strict=True)
-    return np.stack([native_grid.to_data_axes(x, int(frames), size) for x, frames in each])
+    return native_grid.to_fixed_grid(*windows, (rows, round(columns * length)))
 
 
 def to_comparison_grid(windows: DrawnWindows, metadata: Mapping[str, Any]) -> np.ndarray:
     """Returns (n, F, T) as windows are compared and judged: the frames of each over the same number of columns."""
     return native_grid.to_fixed_grid(*windows, COMPARISON_GRID) if metadata["native"] else windows.spectrograms
+
+
+def load_comparison_windows(dataset: builders.Dataset, rows: Int[np.ndarray, " n"]) -> np.ndarray:
+    """Returns the windows (n, F, T) of a data set at these rows, as one channel, at the grid of comparisons."""
+    windows = DrawnWindows(dataset.load(rows).mean(-1), dataset.frames[rows])
+    return to_comparison_grid(windows, dataset.metadata)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid
+from mdiff_jax.inference.drawn_windows import DrawnWindows, load_comparison_windows, to_comparison_grid
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics import kinematics, memorization
 from mdiff_jax.metrics.reference import to_grayscale
@@ -51,15 +51,9 @@ def novelty_filter(model: Model) -> Test:
     """
     if not model.split["validation"]:
         raise InputError("filter 'novelty' needs validation windows for a scale, and the split has none: remove it")
-    train, validation = (comparison_windows(model, name) for name in ("train", "validation"))
+    parts = (model.dataset.rows(model.split[name]) for name in ("train", "validation"))
+    train, validation = (load_comparison_windows(model.dataset, rows) for rows in parts)
     most = memorization.nearest_training_window(validation, train)[0].max()
     enrolled = [DrawnWindows(to_grayscale(user.windows), user.frames) for user in model.enrolled.values()]
     originals = np.concatenate([train, *(to_comparison_grid(x, model.dataset.metadata) for x in enrolled)])
     return lambda windows: memorization.nearest_training_window(windows, originals)[0] <= most
-
-
-def comparison_windows(model: Model, name: str) -> np.ndarray:
-    """Returns the windows of a part of the split (n, F, T) at the grid of comparisons."""
-    frames = model.dataset.frames[model.dataset.rows(model.split[name])]
-    windows = DrawnWindows(to_grayscale(model.windows(name)[0]), frames)
-    return to_comparison_grid(windows, model.dataset.metadata)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mdiff_jax.runtime.array_types import Array
 from mdiff_jax.runtime.workdir import atomic_write, read_npz, refuse_damage
@@ -28,7 +28,7 @@ class UserAdapter(NamedTuple):
     decoder: Float[np.ndarray, " cond_width"]  # row of the decoder's table; empty where it has none
     modulations: dict[str, np.ndarray]  # of each block of the decoder, (2 channels,)
     windows: Float[np.ndarray, "windows freq time channels"]  # some that it was fitted to, shown beside generated ones
-    frames: Float[np.ndarray, " windows"]  # of each of them
+    frames: Int[np.ndarray, " windows"]  # of each of them
     steps: tuple[int, int]  # of the checkpoints of prior and decoder that it belongs to
 
 
@@ -67,11 +67,12 @@ def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapt
                 raise ValueError(f"'{name}' is {list(shape)}, not {list(shapes[name])}")
         if len(values["windows"]) != len(values["frames"]):
             raise ValueError("it has not as many 'frames' as 'windows'")
+        frames = values.pop("frames").astype(np.int32)
         steps = tuple(int(step) for step in values.pop("steps"))
         values = {name: x.astype(np.float32) for name, x in values.items()}
         prefixed = [name for name in values if name.startswith(MODULATION_PREFIX)]
         blocks = {name.removeprefix(MODULATION_PREFIX): values.pop(name) for name in prefixed}
-        return UserAdapter(**values, modulations=blocks, steps=steps)
+        return UserAdapter(**values, modulations=blocks, frames=frames, steps=steps)
 
 
 def adapter_digest(adapter: UserAdapter) -> str:

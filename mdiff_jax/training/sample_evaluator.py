@@ -12,7 +12,7 @@ from PIL import Image
 from mdiff_jax.config import Params
 from mdiff_jax.data import builders, export, render
 from mdiff_jax.inference import denoisers, pipeline
-from mdiff_jax.inference.drawn_windows import DrawnWindows, to_comparison_grid, to_image_axes
+from mdiff_jax.inference.drawn_windows import DrawnWindows, load_comparison_windows, to_comparison_grid, to_image_axes
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel, prng
 
@@ -47,7 +47,7 @@ def make_sample_evaluator(
         return export.to_image(on_axes if x.shape[-1] == 3 else on_axes[..., None], metadata["colormap"])
 
     train = rows["train"]
-    judge = identity.fit_linear(compared(dataset.load(train), dataset.frames[train]), ids[train], seed=0)
+    judge = identity.fit_linear(load_comparison_windows(dataset, train), ids[train], seed=0)
 
     def evaluate(params: Params, path: Path) -> tuple[np.ndarray, dict[str, float]]:
         drawn = decode({"decoder": {"params": params}}, batch)
