@@ -123,7 +123,10 @@ def read_native(
         return spectrogram.resize(window, (len(window), grid.usual_frames))
     if image is None:
         return native_grid.average_blocks(window, frames, soft_edges=False)
-    file_format = native_grid.read_file_format(path)._replace(soft_edges=grid.file_format.soft_edges)
+    seen = grid.file_format
+    file_format = native_grid.read_file_format(path)._replace(
+        soft_edges=seen.soft_edges, lowest_level=seen.lowest_level
+    )
     return native_grid.read_levels(image, window, frames, file_format, name)
 
 

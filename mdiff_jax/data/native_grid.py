@@ -26,6 +26,8 @@ EDGE_COLUMNS = 0.8  # beside the edge of a block, that hold something of the nex
 DRAWN_WIDTH = 4  # times the width of the file, that pictures with soft edges were drawn at
 REFINEMENTS, REFINEMENT_STEP = 4, 0.8  # of levels read from JPEG; more and other ones read no better
 FLOOR = 0.045  # below which levels read from JPEG are the noise floor; at 0.025 files written again are noisier
+LEVEL_BINS, RARE = 50, 0.25  # of the levels of a survey; share of the usual count of a bin, below which it is empty
+USUAL_BINS, LOW_BINS = slice(17, 45), 17  # bins that the usual count is the median of, and among which a gap is seen
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 Levels = Float[np.ndarray, "freq frames"]  # of a window in [0, 1]
 Pixels = Float[np.ndarray, "freq time"]  # levels of each pixel of an image
@@ -40,6 +42,7 @@ class FileFormat(NamedTuple):
     subsampling: str = ""  # of the colors of JPEG files: '4:4:4', '4:2:2', '4:2:0'
     soft_edges: bool = False  # of the blocks of columns
     row_blocks: bool = True  # rows that are fewer than those of a file are repeated, not interpolated
+    lowest_level: float = 0.0  # of what is drawn above the noise floor, which is 0; there is nothing between them
 
     def to_json(self) -> dict[str, Any]:
         """Values for JSON."""
@@ -55,6 +58,7 @@ class FileFormat(NamedTuple):
             and len(found.quantization) <= 4
             and all(len(t) == 64 and all(type(n) is int and 0 < n < 256 for n in t) for t in found.quantization)
             and all(type(flag) is bool for flag in (found.soft_edges, found.row_blocks))
+            and 0 <= float(found.lowest_level) < 1
         )
         if not sound:
             raise ValueError("its file format is none")
@@ -107,17 +111,27 @@ def survey_files(paths: Sequence[Path], name: str) -> Survey:
     """Looks at up to `SURVEYED_FILES` files, spread over all, in the colormap `name`."""
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(SURVEYED_FILES, len(paths))).astype(int)]
     found = read_file_format(paths[0])
-    frames, errors, rows = [], np.zeros(2), np.zeros(2)
+    frames, errors, rows, counts = [], np.zeros(2), np.zeros(2), np.zeros(LEVEL_BINS, int)
     for path in chosen:
         image = images.read_image(path)
         levels = images.to_scalar(image, name, path)[..., 0]
         rows += measure_row_changes(levels)
         if n := spectrogram.native_frames(levels):
             frames.append(n)
+            counts += np.histogram(average_blocks(levels, n, soft_edges=True), LEVEL_BINS, (0, 1))[0]
             both = [found._replace(soft_edges=soft) for soft in (False, True)]
             errors += [reproduction_error(image, levels, n, kind, name) for kind in both]
     found = found._replace(soft_edges=bool(errors[1] < errors[0]), row_blocks=bool(rows[0] <= 0.5 * rows[1]))
-    return Survey(len(chosen), tuple(frames), found)
+    return Survey(len(chosen), tuple(frames), found._replace(lowest_level=find_lowest_level(counts)))
+
+
+def find_lowest_level(counts: Int[np.ndarray, " bins"]) -> float:
+    """The level from which on levels are usual, where there are hardly any between it and the noise floor; else 0.
+
+    Recordings are often drawn from a threshold on, which leaves a gap that JPEG fills in part.
+    """
+    rare = np.flatnonzero(counts[1:LOW_BINS] < RARE * np.median(counts[USUAL_BINS]))
+    return float(rare[-1] + 2) / len(counts) if len(rare) else 0.0
 
 
 def describe_files(paths: Sequence[Path], name: str) -> dict[str, Any]:
@@ -157,7 +171,8 @@ def read_levels(image: images.ImageArray, levels: Pixels, frames: int, file_form
     """Levels (F, `frames`) of an image whose pixels have these `levels` (F, T).
 
     JPEG bends levels near strong changes. They are therefore corrected until the file that would be written of them is
-    read as the image is, which halves their error; what is then below `FLOOR` is the noise floor.
+    read as the image is, which halves their error. What is then below `FLOOR`, or in the gap that the data set leaves
+    above the noise floor, is noise.
     """
     soft = file_format.soft_edges
     read = average_blocks(levels, frames, soft)
@@ -172,7 +187,12 @@ def read_levels(image: images.ImageArray, levels: Pixels, frames: int, file_form
             again[:, used] = colormap.to_scalar(drawn[:, used], name)
             off = read - average_blocks(again, frames, soft)
             refined = np.clip(refined + np.float32(REFINEMENT_STEP) * off, 0, 1)
-    return np.where(refined < FLOOR, np.float32(0), refined)
+    return close_gap(np.where(refined < FLOOR, np.float32(0), refined), file_format.lowest_level)
+
+
+def close_gap(levels: Float[np.ndarray, "..."], lowest: float) -> Float[np.ndarray, "..."]:
+    """Moves levels below `lowest` to whichever of 0, the noise floor, and `lowest` is nearer."""
+    return np.where(levels < lowest / 2, np.float32(0), np.maximum(levels, np.float32(lowest)))
 
 
 def compress(image: Colors, file_format: FileFormat) -> Colors:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from mdiff_jax.data import builders, native_grid
+from mdiff_jax.data.native_grid import FileFormat
 
 COMPARISON_GRID = (128, 64)  # rows, frames at which windows of native frames are compared
 
@@ -20,6 +21,13 @@ class DrawnWindows(NamedTuple):
     def split(self) -> list["DrawnWindows"]:
         """Returns each window by itself."""
         return [DrawnWindows(*(x[i : i + 1] for x in self)) for i in range(len(self.frames))]
+
+
+def close_gap(spectrograms: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
+    """Moves levels of the gap that recordings leave above the noise floor to its nearer end."""
+    if not (lowest := FileFormat.from_json(metadata["file_format"]).lowest_level):
+        return spectrograms
+    return native_grid.close_gap((spectrograms + 1) / 2, lowest) * 2 - 1
 
 
 def to_image_axes(windows: DrawnWindows, metadata: Mapping[str, Any], length: float = 1.0) -> np.ndarray:

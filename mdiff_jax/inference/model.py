@@ -22,7 +22,7 @@ from mdiff_jax.config import (
 )
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.inference import chosen_settings, denoisers, pipeline, user_adapters
-from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
+from mdiff_jax.inference.drawn_windows import DrawnWindows, close_gap, to_image_axes
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.checkpointing import CheckpointReader
@@ -82,7 +82,7 @@ class Model(NamedTuple):
         function = function or self.window_sampler()
         size = batch_size or min(self.config.sample.batch_size, len(requests))
         for chunk, out in pipeline.run_requests(function, self.variables, requests, seed=seed, batch_size=size):
-            x = out["spectrogram"]
+            x = close_gap(out["spectrogram"], self.dataset.metadata)
             yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
 
     def window_sampler(self) -> pipeline.SampleFunction:

@@ -1,5 +1,6 @@
 """The native grid: windows written as image files come back with their frames, and what was not seen is not made up."""
 
+import itertools
 import json
 
 import numpy as np
@@ -241,3 +242,27 @@ def test_other_files_are_read_as_those_of_the_data_set(native, tmp_path):
     [example] = examples.read_examples(tmp_path, [item], options)
     assert example.frames == native.grid.usual_frames == 61
     assert example.metadata["native"] and example.metadata["notes"] == ["windows that show no frames, resized to 61: 1"]
+
+
+def test_gap_above_the_noise_floor_is_seen_and_closed(tmp_path):
+    """Levels that start at a threshold come back as such, though JPEG fills the gap; others have no gap."""
+    for lowest, file_format in itertools.product((0.0, 0.14, 0.2), (SOFT, SHARP)):
+        for i in range(6):
+            levels = make_levels(60 + i)
+            levels = np.where(levels > 0.05, lowest + (1 - lowest) * levels, 0).astype(np.float32)
+            write(tmp_path / f"{i}.jpg", levels, file_format)
+        survey = native_grid.survey_files(sorted(tmp_path.glob("*.jpg")), "jet")
+        assert abs(survey.file_format.lowest_level - lowest) <= 0.041 and (
+            lowest > 0 or not survey.file_format.lowest_level
+        )
+        back, _ = read(tmp_path / "5.jpg")
+        assert not ((back > 0) & (back < survey.file_format.lowest_level)).any()
+        if lowest:
+            assert ((back > 0) == (levels > 0)).mean() > 0.98
+
+
+def test_levels_in_the_gap_go_to_its_nearer_end():
+    levels = np.array([0, 0.05, 0.069, 0.071, 0.13, 0.14, 0.5, 1], np.float32)
+    expected = np.array([0, 0, 0, 0.14, 0.14, 0.14, 0.5, 1], np.float32)
+    np.testing.assert_array_equal(native_grid.close_gap(levels, 0.14), expected)
+    np.testing.assert_array_equal(native_grid.close_gap(levels, 0.0), levels)
