@@ -17,7 +17,7 @@ PLOT_FILES = {
     PHYSICS: ("envelopes.png",),
     NOVELTY: ("closest.png",),
     USEFULNESS: ("curves.png",),
-    FIDELITY: ("spectra.png", "sheet.png"),
+    FIDELITY: ("spectra.png", "sheet.png", "blind.png"),
 }
 LEFT_OUT = "–"
 MAX_TABLE_ROWS = 12  # of a table with details; longer ones leave them to report.json

@@ -9,7 +9,15 @@ import numpy as np
 import sklearn
 
 from mdiff_jax.data.files import describe_ignored
-from mdiff_jax.evaluation import file_windows, measures, report, report_figures, sample_folders, user_measures
+from mdiff_jax.evaluation import (
+    blind_sheet,
+    file_windows,
+    measures,
+    report,
+    report_figures,
+    sample_folders,
+    user_measures,
+)
 from mdiff_jax.inference import provenance
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
@@ -67,6 +75,7 @@ def judge_samples(
     warnings = [*collect_warnings(model, test), *warn_of_samples(model, folder, samples_read)]
     colormap = model.dataset.metadata["colormap"] or "gray"
     plots = report_figures.plot_report_figures(target, names, colormap, reference, test, generated, points)
+    plots += blind_sheet.write_blind_sheet(target, model, folder, test, generated)
     text = report.format_markdown(verdict, figures, users, points, about, warnings, plots)
     write_text(target / "report.md", text)
     contents = {
