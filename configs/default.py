@@ -126,6 +126,7 @@ def decoder() -> dict:
         "head_width": 64,  # channels of an attention head
         "patch": (4, 2),  # rows, frames of the patches that the first level works on
         "fine_channels": 32,  # width of layers on 2 x 2 patches that finish what larger ones draw; 0: none
+        "occupancy": False,  # predict of each pixel whether it is empty, beside its level
         "cond_width": 512,  # width of the combined condition
         "user_conditioning": True,  # condition the decoder on the user besides the embedding
         "conditioning_noise": 0.5,  # largest standard deviation of noise on standardized embeddings in training
@@ -162,6 +163,7 @@ def sample() -> dict:
         "sampler": "ddim",  # ddim, ddpm, dpmpp_2m, heun
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
         "eta": 0.0,  # noise of the sampler ddim, no other: 0: none; 1: as much as DDPM
+        "noise_scale": 1.0,  # of the decoder: more than 1 leaves more noise at each step, for more fine structure
         "batch_size": 32,  # samples per batch, over all devices
         "ema_decay": 0.999,  # of the average to sample with, one of ema_decays; the first time also the encoder's
         "checkpoint": "best",  # of prior and decoder: best (lowest validation loss) or latest

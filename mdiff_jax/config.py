@@ -83,6 +83,7 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         num_users=num_users if c.user_conditioning else 0,
         native_frames=config.data.native_frames,
         fine_channels=c.fine_channels,
+        occupancy=c.occupancy,
         attention_implementation=config.attention,
         remat=config.remat,
         dtype=PRECISIONS[config.precision],
@@ -176,7 +177,9 @@ def from_older_version(values: dict) -> dict:
     """The same configuration with the keys that older versions did not have, and patches as (rows, frames)."""
     values = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0} | values
     if isinstance(values.get("decoder"), dict):
-        values["decoder"] = {"fine_channels": 0} | values["decoder"]
+        values["decoder"] = {"fine_channels": 0, "occupancy": False} | values["decoder"]
+    if isinstance(values.get("sample"), dict):
+        values["sample"] = {"noise_scale": 1.0} | values["sample"]
     for name in ("encoder", "decoder"):
         if isinstance(values.get(name), dict) and type(patch := values[name].get("patch")) is int:
             values[name] = values[name] | {"patch": [patch, patch]}

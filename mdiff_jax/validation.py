@@ -135,6 +135,7 @@ DECODER = DENOISING | {
     "fine_channels": Range(int, 0, WIDTH.high),
     "cond_width": WIDTH,
     "user_conditioning": SWITCH,
+    "occupancy": SWITCH,
     "conditioning_noise": Range(float, 0, 10),
     "floor_margin": Range(float, 0, 10),
 }
@@ -145,6 +146,7 @@ SAMPLE = {
     "guidance_interval": INTERVAL,
     "guidance_rescale": SHARE,
     "eta": SHARE,
+    "noise_scale": Range(float, 0.9, 1.1),
     "batch_size": BATCH_SIZE,
     "ema_decay": DECAY,
 }
@@ -191,6 +193,8 @@ def validate(config: ConfigDict) -> None:
         raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
     if sample.eta and sample.sampler != "ddim":
         raise InputError(f"sample.eta is {sample.eta}: with sample.sampler {sample.sampler} give 0, it is for ddim")
+    if config.decoder.occupancy and config.decoder.prediction != "v":
+        raise InputError(f"decoder.prediction is {config.decoder.prediction}: with decoder.occupancy give v")
     if enrollment.min_windows > enrollment.max_windows:
         raise InputError(
             f"enrollment.min_windows is {enrollment.min_windows}: give at most {enrollment.max_windows} "

@@ -82,6 +82,7 @@ def procedures(draw: st.DrawFn) -> dict[str, Any]:
         "sample.guidance_interval": draw(st.sampled_from([(), (-3.0, 3.0), (3.0, -3.0)])),
         "sample.guidance_rescale": draw(st.sampled_from([0.0, 1.0])),
         "sample.eta": draw(st.sampled_from([0.0, 1.0])),
+        "sample.noise_scale": draw(st.sampled_from([1.0, 1.01])),
         "encoder.augment.mask": draw(st.sampled_from([0.0, 1.0])),
         "encoder.augment.shift": draw(st.sampled_from([0.0, 1.0])),
     }
@@ -115,9 +116,9 @@ def start_sampling(config: ConfigDict) -> None:
     out = jax.eval_shape(pipeline.make_window_sampler(*specs), params, batch)
     assert out["spectrogram"].shape == (BATCH, *spectrogram_shape(config))
     for spec in specs:
-        schedule, method, count, spacing, eta = spec.settings
+        schedule, method, count, spacing, eta, noise_scale = spec.settings
         steps = schedules.sampling_timesteps(schedule.timesteps, count, spacing, schedule.log_snr)
-        table = samplers.coefficient_table(schedule, steps, method, eta=eta)
+        table = samplers.coefficient_table(schedule, steps, method, eta=eta, noise_scale=noise_scale)
         assert all(np.isfinite(column).all() for column in (*table, schedule.log_snr))
 
 

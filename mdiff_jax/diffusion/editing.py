@@ -38,6 +38,7 @@ def sdedit(
     sample_timesteps: int,
     spacing: str,
     eta: float = 0.0,
+    noise_scale: float = 1.0,
 ) -> State:
     """Noises x_0 up to `strength` in (0, 1] of the schedule and samples from there (Meng et al. 2022, SDEdit).
 
@@ -49,7 +50,7 @@ def sdedit(
         raise InputError(f"strength = {strength} leaves none of {sample_timesteps} steps, or is above 1: use 0.1 … 1")
     noise = samplers.initial_noise(keys, x0.shape[1:])
     x = gaussian.q_sample(schedule, x0, jnp.full(len(x0), t[0]), noise)
-    table = samplers.coefficient_table(schedule, t, method, eta=eta)
+    table = samplers.coefficient_table(schedule, t, method, eta=eta, noise_scale=noise_scale)
     return samplers.run(denoise, x, table, heun=method == "heun", keys=keys if table.noise.any() else None)
 
 

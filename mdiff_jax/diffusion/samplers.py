@@ -22,6 +22,7 @@ from mdiff_jax.runtime.array_types import Array, Keys
 from mdiff_jax.runtime.errors import InputError
 
 METHODS = ("ddpm", "ddim", "dpmpp_2m", "heun")
+SCALED_LOG_SNR = 8.0  # beyond it, noise or signal hardly changes
 INITIAL_NOISE_SALT = 2**31 - 1  # where a sample's first noise is drawn, beyond any timestep
 
 State = Float[Array, "batch ..."]
@@ -50,18 +51,18 @@ def sample(
     sample_timesteps: int,
     spacing: str,
     eta: float = 0.0,
+    noise_scale: float = 1.0,
     keys: Keys | None = None,
     variance: str = "small",
 ) -> State:
     """Samples x_0 from x_T (B, …) of unit normal noise, through `sample_timesteps` of the schedule's steps.
 
-    `eta` is for 'ddim': 0 deterministic, 1 as noisy as 'ddpm'; `variance` for 'ddpm': 'small' or 'large'. `keys` (B,),
-    needed where there is noise: sample i depends on keys[i] and x_T[i] only. 'heun' calls `denoise` twice a step, the
-    others once. To share one compiled program among tables, jit `run`.
+    `eta` is for 'ddim': 0 deterministic, 1 as noisy as 'ddpm'; `variance` for 'ddpm': 'small' or 'large'; `noise_scale`
+    as in `coefficient_table`. `keys` (B,), needed where there is noise: sample i depends on keys[i] and x_T[i] only.
+    'heun' calls `denoise` twice a step, the others once. To share one compiled program among tables, jit `run`.
     """
-    table = coefficient_table(
-        schedule, select_timesteps(schedule, sample_timesteps, spacing), method, eta=eta, variance=variance
-    )
+    t = select_timesteps(schedule, sample_timesteps, spacing)
+    table = coefficient_table(schedule, t, method, eta=eta, noise_scale=noise_scale, variance=variance)
     if not table.noise.any():
         keys = None
     elif keys is None:
@@ -129,11 +130,19 @@ def initial_noise(keys: Keys, shape: tuple[int, ...]) -> State:
 
 
 def coefficient_table(
-    schedule: NoiseSchedule, timesteps: Int[np.ndarray, " n"], method: str, *, eta: float = 0.0, variance: str = "small"
+    schedule: NoiseSchedule,
+    timesteps: Int[np.ndarray, " n"],
+    method: str,
+    *,
+    eta: float = 0.0,
+    noise_scale: float = 1.0,
+    variance: str = "small",
 ) -> Table:
     """Returns the table that goes through `timesteps` (descending) and from the last of them to abar = 1.
 
-    Each row goes to the next row's timestep, whatever the spacing.
+    Each row goes to the next row's timestep, whatever the spacing. An imperfect network takes away more than noise, at
+    each step some of what makes windows differ and of their fine structure (exposure bias: Ning et al. 2024). A
+    `noise_scale` above 1 leaves more: that factor for each unit of log-SNR, so that the number of steps hardly matters.
     """
     if method not in METHODS:
         raise InputError(f"unknown sampler {method!r}: use one of {', '.join(METHODS)}")
@@ -149,6 +158,7 @@ def coefficient_table(
         x, x0, other, noise = ddim_rows(abar_t, abar_s, eta)
     else:
         x, x0, other, noise = second_order_rows(abar_t, abar_s, method)
+    x[:-1] *= noise_scale ** np.diff(schedule.log_snr[timesteps].clip(-SCALED_LOG_SNR, SCALED_LOG_SNR))
     return Table(timesteps, np.append(timesteps[1:], 0), x, x0, other, noise)
 
 

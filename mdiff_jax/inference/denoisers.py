@@ -17,7 +17,7 @@ from mdiff_jax.config import (
     prior_schedule,
     spectrogram_shape,
 )
-from mdiff_jax.diffusion import guidance, samplers
+from mdiff_jax.diffusion import guidance, noise_floor, samplers
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array
 
@@ -45,6 +45,7 @@ class SamplerSettings(NamedTuple):
     sample_timesteps: int
     spacing: str
     eta: float
+    noise_scale: float = 1.0
 
 
 class SamplerSpec(NamedTuple):
@@ -93,13 +94,26 @@ def prior_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = N
 def decoder_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = None) -> DenoiserSpec:
     """The decoder, over `timesteps` training timesteps if not over `decoder.timesteps`."""
     return DenoiserSpec(
-        build_decoder(config, num_users).apply,
+        decoder_network(config, num_users),
         decoder_schedule(config, timesteps),
         prediction=config.decoder.prediction,
         shape=spectrogram_shape(config),
         noise_floor_margin=config.decoder.floor_margin,
         native_frames=config.data.native_frames,
     )
+
+
+def decoder_network(config: ConfigDict, num_users: int) -> Callable[..., Array]:
+    """(variables, x_t, log-SNR, embedding, user, keep, frames) → the output that `decoder.prediction` says."""
+    apply = build_decoder(config, num_users).apply
+    if not config.decoder.occupancy:
+        return apply
+
+    def mixed(variables: Any, x_t: Array, log_snr: Array, *condition: Array) -> Array:
+        output = apply(variables, x_t, log_snr, *condition)
+        return noise_floor.mix_in_floor(output, x_t, log_snr, -1.0 - config.decoder.floor_margin)
+
+    return mixed
 
 
 def prior_sampler(config: ConfigDict, num_users: int) -> SamplerSpec:
@@ -118,7 +132,8 @@ def decoder_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> Sam
         rescale=c.guidance_rescale,
     )
     bound = guidance.dynamic_thresholding if c.threshold == "dynamic" else guidance.clip_x0
-    return SamplerSpec(denoiser, _sampler_settings(config, "decoder", denoiser.schedule), guide, bound, windows)
+    settings = _sampler_settings(config, "decoder", denoiser.schedule)._replace(noise_scale=c.noise_scale)
+    return SamplerSpec(denoiser, settings, guide, bound, windows)
 
 
 def _sampler_settings(config: ConfigDict, name: str, schedule: NoiseSchedule) -> SamplerSettings:

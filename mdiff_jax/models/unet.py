@@ -3,13 +3,17 @@
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from mdiff_jax.models import layers
 from mdiff_jax.runtime.array_types import Array, Embedding, LogSnr, Spectrogram, UserId
 
+Maps = Float[Array, "batch freq time maps"]
+
 
 class UNet(nn.Module):
-    """(x_t, log-SNR, embedding, user, keep, frames) → the predicted eps, x0 or v, shaped like x_t.
+    """(x_t, log-SNR, embedding, user, keep, frames) → the predicted eps, x0 or v, shaped like x_t; with `occupancy`
+    twice as many channels, the others the log odds that a pixel is empty (`diffusion.noise_floor.mix_in_floor`).
 
     `channels` gives the width of each level, the first at 1/`patch` of the input size, each next at half the one
     before; rows and columns must divide by `patch * 2 ** (levels - 1)`. `attention` says at which levels positions
@@ -30,6 +34,7 @@ class UNet(nn.Module):
     num_users: int  # 0: no direct user conditioning, the embedding alone says who
     native_frames: bool = False
     fine_channels: int = 0  # of layers on 2 x 2 patches that finish the output; 0: none
+    occupancy: bool = False
     attention_implementation: str = "einsum"
     remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
@@ -37,7 +42,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array, frames: Array
-    ) -> Spectrogram:
+    ) -> Maps:
         cond, extra = self.condition(log_snr, embedding, user, keep), self.modulations(user, keep)
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         attend = nn.remat(layers.AttentionBlock) if self.remat != "none" else layers.AttentionBlock
@@ -56,7 +61,7 @@ class UNet(nn.Module):
         up = nn.remat(up_level, static_argnums=(3,)) if self.remat == "full" else up_level
 
         # --- in: patches and the frequency coordinate
-        out_channels = x.shape[-1]
+        out_channels = x.shape[-1] * (1 + self.occupancy)
         h = layers.patch_input(x, frames if self.native_frames else None, self.patch, self.dtype)
         h = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="stem")(h)
 

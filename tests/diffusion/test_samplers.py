@@ -102,6 +102,17 @@ def test_heun_integrates_a_line_in_log_snr_exactly():
         assert table.x0[row] * line[0] + table.other[row] * line[-1] == pytest.approx(integral, rel=1e-5)
 
 
+@pytest.mark.parametrize("method", samplers.METHODS)
+def test_noise_scale_leaves_more_noise_the_same_in_any_number_of_steps(method):
+    for n in (8, 32, 64):
+        plain, scaled = (plan(method, COSINE, n, "trailing", noise_scale=scale) for scale in (1.0, 1.01))
+        left = np.prod(scaled.x[:-1] / plain.x[:-1])
+        reached = COSINE.log_snr[plain.t[-1]].clip(-8, 8) + 8
+        assert left == pytest.approx(1.01**reached), "a factor for each unit of log-SNR"
+        np.testing.assert_array_equal(scaled.x0, plain.x0)
+        assert scaled.x[-1] == plain.x[-1]
+
+
 # --- order of convergence
 
 UNIFORM = NoiseSchedule(1 / (1 + np.exp(-np.linspace(12.0, -6.0, 4097))))  # log-SNR uniform in t

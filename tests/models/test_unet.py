@@ -57,6 +57,14 @@ def test_fine_layers_start_at_nothing_and_see_single_cells():
     assert abs(pushed[2] - 2 * pushed[1] + pushed[0]) > 1e-4
 
 
+def test_occupancy_is_a_second_channel():
+    x, *condition = unet_inputs()
+    for fine_channels in (0, 4):
+        network = make_unet(occupancy=True, fine_channels=fine_channels)
+        output = network.apply(draw_parameters(network, x, *condition), x, *condition)
+        assert output.shape == (*x.shape[:-1], 2) and jnp.any(output[..., 0] != output[..., 1])
+
+
 def test_null_condition_forgets_embedding_and_user(unet):
     apply, params = unet
     x, log_snr, z, user, keep, frames = unet_inputs()
