@@ -15,11 +15,12 @@ SPAN_DB = 45.0  # from the floor to the top of a spectrogram
 
 
 def stft(
-    iq: Complex[np.ndarray, " samples"], window: int, hop: int, rows_above_zero: int
+    iq: Complex[np.ndarray, " samples"], window: int, hop: int, rows_above_zero: int, taper: float = 1.0
 ) -> Complex[np.ndarray, "freq time"]:
     """Short-time Fourier transform with a Hann window of `window` samples, one every `hop`; frame m starts at sample
-    m·hop. Receding targets have falling phase, so that approach is positive. `rows_above_zero` is the row of zero
-    Doppler; the axis wraps there. InputError for lengths that do not fit.
+    m·hop. Of a frame the Hann window fills the share `taper`, in its middle; the rest is 0. Receding targets have
+    falling phase, so that approach is positive. `rows_above_zero` is the row of zero Doppler; the axis wraps there.
+    InputError for lengths that do not fit.
     """
     if not (hop > 0 and 2 <= window <= len(iq)):
         raise InputError(
@@ -27,7 +28,10 @@ def stft(
         )
     # scipy's ShortTimeFFT computes complex64 samples in double: 0.08 % of the walkers' stored values would change.
     frames = np.lib.stride_tricks.sliding_window_view(iq, window)[::hop]
-    spectrum = np.fft.fft(frames * get_window("hann", window).astype(np.float32), axis=1).T / (window / 2)
+    filled = round(window * taper)
+    hann = np.zeros(window, np.float32)
+    hann[(window - filled) // 2 :][:filled] = get_window("hann", filled)
+    spectrum = np.fft.fft(frames * hann, axis=1).T / (filled / 2)
     return spectrum[(rows_above_zero - np.arange(window)) % window]
 
 

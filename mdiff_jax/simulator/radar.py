@@ -15,6 +15,7 @@ from mdiff_jax.simulator.gait import JOINTS
 WAVELENGTH = 3.893e-3  # m, 77 GHz
 OVERSAMPLING = 16  # slow-time samples for each time at which joints are computed
 MIN_CROSS_SECTION_SHARE = 0.15  # of the broadside one: clothes and joints scatter where a smooth spheroid would not
+ECHO_STRIDE = 3  # one of so many points makes an echo
 FADING_SECONDS = 0.2  # between independent gains
 SEGMENTS = (  # from, to, radius in m, points
     ("neck", "crown", 0.10, 6), ("pelvis", "neck", 0.15, 10),
@@ -42,6 +43,14 @@ class Scene(NamedTuple):
     foot_db: float = 0.0
 
 
+class Echo(NamedTuple):
+    """A second way from the body to the radar, by a wall that mirrors the radar."""
+
+    gain_db: float  # over the direct way
+    wall: str  # side: beside the path, there by the wall and back directly; back: behind the path, by it both ways
+    distance: float  # m; side: of the path, to the left of it; back: of the walk's beginning
+
+
 def cross_section(radius: float, half: Float[np.ndarray, "*#n"], cosine: Float[np.ndarray, "*#n"]) -> np.ndarray:
     """m² of a spheroid with semi-axes radius, radius, half; cosine of the angle between its axis and the sight line."""
     sine2 = 1 - cosine**2
@@ -65,13 +74,36 @@ def speckle(points: int, times: int, decay: int, rng: np.random.Generator) -> Co
     return np.cos(np.pi / 2 * f) * z[:, k] + np.sin(np.pi / 2 * f) * z[:, k + 1]
 
 
-def scatterers(
-    joints: Float[np.ndarray, "times joints 3"], scene: Scene, decay: int, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "points times"], Complex[np.ndarray, "points times"]]:
-    """Distance in m and complex amplitude of every point at every time; the radar stands beyond the end of the path."""
-    end = joints[-1, 0, 0] + scene.nearest
+def radar_place(joints: Float[np.ndarray, "times joints 3"], scene: Scene) -> Float[np.ndarray, " 3"]:
+    """Place of the radar, beyond the end of the path."""
     angle = np.deg2rad(scene.heading)
-    radar = np.array([end, np.tan(angle) * scene.nearest, scene.radar_height])
+    return np.array([joints[-1, 0, 0] + scene.nearest, np.tan(angle) * scene.nearest, scene.radar_height])
+
+
+def echo_ranges(
+    at: Float[np.ndarray, "points times 3"],
+    direct: Float[np.ndarray, "points times"],
+    radar: Float[np.ndarray, " 3"],
+    echo: Echo,
+) -> Float[np.ndarray, "points times"]:
+    """Distance in m, half of the whole way, of points by a wall."""
+    mirrored = radar.copy()
+    if echo.wall == "side":
+        mirrored[1] = 2 * echo.distance - radar[1]
+        return (direct + np.linalg.norm(mirrored - at, axis=2)) / 2
+    mirrored[0] = -2 * echo.distance - radar[0]
+    return np.linalg.norm(mirrored - at, axis=2)
+
+
+def scatterers(
+    joints: Float[np.ndarray, "times joints 3"],
+    scene: Scene,
+    decay: int,
+    rng: np.random.Generator,
+    echoes: tuple[Echo, ...] = (),
+) -> tuple[Float[np.ndarray, "points times"], Complex[np.ndarray, "points times"]]:
+    """Distance in m and complex amplitude of every point at every time, then of every third one by each echo."""
+    radar = radar_place(joints, scene)
     place = {name: joints[:, i] for i, name in enumerate(JOINTS)}
     ranges, amplitudes = [], []
     for start, stop, radius, points in SEGMENTS:
@@ -84,12 +116,18 @@ def scatterers(
         along = (np.arange(points) + rng.uniform(size=points)) / points
         around = radius * rng.uniform(-1, 1, (points, 1, 3))
         at = place[start] + along[:, None, None] * axis + around
-        ranges.append(np.linalg.norm(radar - at, axis=2))
+        distances = np.linalg.norm(radar - at, axis=2)
         gain = 10 ** (gain_db(scene, start, stop) / 20) / np.sqrt(points)
         gains = speckle(points, len(joints), decay, rng)
         if (start, stop) == ("pelvis", "neck"):  # one steady return from the chest makes the thin ridge
             gains = np.concatenate([np.full((1, len(joints)), np.sqrt(points)), 0.4 * gains[1:]])
-        amplitudes.append(gain * np.sqrt(power) * gains)
+        returns = gain * np.sqrt(power) * gains
+        ranges.append(distances)
+        amplitudes.append(returns)
+        others = np.roll(returns, 1, axis=0)  # another aspect of the body: the speckle of other points
+        for echo in echoes:
+            ranges.append(echo_ranges(at[::ECHO_STRIDE], distances[::ECHO_STRIDE], radar, echo))
+            amplitudes.append(10 ** (echo.gain_db / 20) * np.sqrt(ECHO_STRIDE) * others[::ECHO_STRIDE])
     return np.concatenate(ranges), np.concatenate(amplitudes)
 
 

@@ -16,6 +16,17 @@ from mdiff_jax.runtime.array_types import Window
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.ranges import SEED, Range
 from mdiff_jax.simulator import doppler, gait, radar
+from mdiff_jax.simulator.nuisances import (
+    MIN_CADENCE,
+    Course,
+    Nuisances,
+    cadence,
+    draw_nuisances,
+    move,
+    receive,
+    sample_motion,
+    window_truth,
+)
 
 ROWS, ZERO_ROW = 128, 104  # of a window; zero Doppler
 VELOCITY_STEP = 0.05  # m/s a row: from 5.2 down to -1.15 m/s
@@ -23,9 +34,7 @@ PRF = 2 * ROWS * VELOCITY_STEP / radar.WAVELENGTH  # Hz; what is faster wraps ar
 HOP_SAMPLES = 120  # samples between frames, 37 ms; a frame is ROWS samples, 39 ms
 STEPS_PER_WINDOW = 4
 DISJOINT_GAP = STEPS_PER_WINDOW  # added to the window index at the end of a recording
-CLUTTER_DB = 34.0  # of what stands still, below the top
 FADING_DB = 4.0  # deviation; the columns of real windows differ in strength by that much more than steady returns
-DETECTION_LEVEL = -0.6  # in model space; real recordings show nothing fainter
 BODY_PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as in real recordings
 MAX_WINDOWS = 10**6
 RANGES = {
@@ -33,6 +42,7 @@ RANGES = {
     "recordings_per_user": Range(int, 1, 1000),
     "windows_per_recording": Range(int, 1, 1000),
     "difficulty": Range(float, 0, 3),
+    "nuisances": Range(float, 0, 3),
     "seed": SEED,
 }
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
@@ -57,7 +67,7 @@ class SimulatedWindow:
     recording: str  # walk_01 …
     index: int  # in time order; windows 4 or more apart share no sample, and recordings are that far apart
     spectrogram: Window  # [-1, 1], row 0 the highest velocity; the simulator's own has ROWS rows
-    truth: dict[str, float]  # of this recording
+    truth: dict[str, float]  # gait and scene of this recording, and the nuisances of this window
     velocities: Float[np.ndarray, " freq"]  # m/s of each row
     seconds: float  # duration of the window
 
@@ -99,21 +109,49 @@ def vary_walk(user: User, difficulty: float, rng: np.random.Generator) -> tuple[
     return walk, scene
 
 
+class Recording(NamedTuple):
+    """Slow time of a walk."""
+
+    iq: Complex[np.ndarray, " samples"]
+    fastest: Float[np.ndarray, " steps"]  # samples at which the torso is fastest, one more than there are steps
+    course: Course
+
+
 def simulate_slow_time(
-    walk: gait.Gait, scene: radar.Scene, steps: int, difficulty: float, wrapped: bool, rng: np.random.Generator
-) -> tuple[Complex[np.ndarray, " samples"], Float[np.ndarray, " steps"]]:
-    """Slow-time samples of a recording, and the samples at which the torso is fastest, steps + 1 of them."""
-    rate = (1 if wrapped else 2) * PRF / radar.OVERSAMPLING
+    walk: gait.Gait,
+    scene: radar.Scene,
+    steps: int,
+    difficulty: float,
+    prf: float,
+    rng: np.random.Generator,
+    disturbed: Nuisances,
+) -> Recording:
+    """Simulates a recording of so many steps at `prf` Hz."""
+    rate = prf / radar.OVERSAMPLING
     _, duration, _ = gait.gait_cycle(walk)
     times = int((steps + 1.5) / 2 * duration * 1.1 * rate)
-    drift = np.interp(np.arange(times) / rate, np.arange(40) * duration / 2, rng.standard_normal(40))
-    phase = rng.integers(2) / 2 + np.cumsum(1 + 0.02 * difficulty * drift) / (duration * rate)
-    joints = gait.joint_positions(walk, phase)
-    ranges, amplitudes = radar.scatterers(joints, scene, max(int(0.06 * rate), 1), rng)
-    fastest = np.interp(np.arange(steps + 1) / 2 + next_speed_peak(walk, phase[1]), phase, np.arange(times) - 1.0)
+    times = int(times / MIN_CADENCE) if disturbed.strength else times
+    seconds = np.arange(times) / rate
+    drift = np.interp(seconds, np.arange(40) * duration / 2, rng.standard_normal(40))
+    pace, heading = sample_motion(disturbed, seconds / (duration / 2))
+    advance = (1 + 0.02 * difficulty * drift) * cadence(pace)
+    phase = rng.integers(2) / 2 + np.cumsum(advance) / (duration * rate)
+    if disturbed.strength:
+        walked = slice(np.searchsorted(phase, phase[1] + steps / 2 + 0.6) + 4)
+        phase, pace, heading = phase[walked], pace[walked], heading[walked]
+        joints = move(walk, phase, pace, heading, 1 / rate)
+    else:
+        joints = gait.joint_positions(walk, phase)
+    ranges, amplitudes = radar.scatterers(joints, scene, max(int(0.06 * rate), 1), rng, disturbed.echoes)
+    fastest = np.interp(np.arange(steps + 1) / 2 + next_speed_peak(walk, phase[1]), phase, np.arange(len(phase)) - 1.0)
     iq = radar.slow_time_samples(ranges, amplitudes)
-    faded = iq * radar.fading(len(iq), rate * radar.OVERSAMPLING, FADING_DB * difficulty, rng)
-    return faded.astype(np.complex64), fastest * radar.OVERSAMPLING
+    iq = iq * radar.fading(len(iq), prf, FADING_DB * difficulty, rng)
+    distance = np.linalg.norm(joints[:, 0] - radar.radar_place(joints, scene), axis=1)
+    constant = np.ones_like(distance)
+    course = Course(pace, heading, distance, scene.snr_db * constant, 0 * constant)
+    if disturbed.strength:
+        iq, course = receive(iq, course, disturbed, prf / PRF * ROWS, prf)
+    return Recording(iq.astype(np.complex64), fastest * radar.OVERSAMPLING, course)
 
 
 def next_speed_peak(walk: gait.Gait, after: float) -> float:
@@ -124,32 +162,42 @@ def next_speed_peak(walk: gait.Gait, after: float) -> float:
 
 
 def native_spectrogram(
-    iq: Complex[np.ndarray, " samples"], scene: radar.Scene, wrapped: bool, rng: np.random.Generator
+    iq: Complex[np.ndarray, " samples"], scene: radar.Scene, fold: int, rng: np.random.Generator, disturbed: Nuisances
 ) -> Window:
     """Spectrogram (ROWS, frames) of the samples of a window, its top the strongest returns."""
-    fold = 1 if wrapped else 2
-    spectrum = doppler.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW)[:ROWS]
+    spectrum = doppler.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW, disturbed.taper)[:ROWS]
     db = doppler.to_db(spectrum)
-    top = float(np.percentile(db, 99.7))
-    noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
-    noise[ZERO_ROW] *= 10 ** ((scene.snr_db - CLUTTER_DB) / 20)
-    native = doppler.from_db(doppler.to_db(spectrum + noise.astype(np.complex64)), top)
-    return np.where(native < DETECTION_LEVEL, np.float32(-1), native)
+    top = float(np.percentile(db, disturbed.top_percentile))
+    if not disturbed.strength:  # else the samples hold noise and clutter
+        noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
+        noise[ZERO_ROW] *= 10 ** ((scene.snr_db + disturbed.clutter_db) / 20)
+        db = doppler.to_db(spectrum + noise.astype(np.complex64))
+    native = doppler.from_db(db, top)
+    return np.where(native < disturbed.detection, np.float32(-1), native)
 
 
 def make_recording(
-    user: User, windows: int, rng: np.random.Generator, difficulty: float, wrapped: bool
+    user: User,
+    windows: int,
+    rng: np.random.Generator,
+    difficulty: float,
+    wrapped: bool,
+    disturbed: Nuisances,
 ) -> Iterator[tuple[Window, dict[str, float], float]]:
-    """Yields the windows (ROWS, frames) of one recording, with its truth and their durations in seconds."""
+    """Yields the windows (ROWS, frames) of one recording, with their truth and durations in seconds."""
     walk, scene = vary_walk(user, difficulty, rng)
-    iq, fastest = simulate_slow_time(walk, scene, windows + STEPS_PER_WINDOW - 1, difficulty, wrapped, rng)
+    fold = 1 if wrapped else 2
+    steps = windows + STEPS_PER_WINDOW - 1
+    iq, fastest, course = simulate_slow_time(walk, scene, steps, difficulty, fold * PRF, rng, disturbed)
     truth = gait.kinematic_truth(walk) | {k: float(v) for k, v in scene._asdict().items()}
-    rate = (1 if wrapped else 2) * PRF
     for k in range(windows):
         jitter = 0.02 * difficulty * rng.standard_normal() * (fastest[1] - fastest[0])
         start = int(np.clip(fastest[k] + jitter, 0, len(iq) - (fastest[k + STEPS_PER_WINDOW] - fastest[k])))
         stop = start + int(fastest[k + STEPS_PER_WINDOW] - fastest[k])
-        yield native_spectrogram(iq[start:stop], scene, wrapped, rng), truth, (stop - start) / rate
+        window = native_spectrogram(iq[start:stop], scene, fold, rng, disturbed)
+        within = slice(start // radar.OVERSAMPLING + 1, stop // radar.OVERSAMPLING + 1)
+        told = window_truth(disturbed, Course(*(values[within] for values in course)))
+        yield window, truth | told, (stop - start) / (fold * PRF)
 
 
 def make_windows(
@@ -159,14 +207,16 @@ def make_windows(
     windows_per_recording: int,
     seed: int,
     difficulty: float = 1.0,
+    nuisances: float = 0.0,
     wrapped: bool = True,
 ) -> Iterator[SimulatedWindow]:
-    """Yields all windows, user by user and recording by recording.
+    """Yields all windows, user by user and recording by recording, none of them kept.
 
-    `difficulty` scales how much the recordings of a person differ; unwrapped, speeds off the axis are lost rather than
+    `difficulty` scales how much the recordings of a person differ, `nuisances` what differs for other reasons, starts,
+    echoes, haze and the like; unwrapped, speeds off the axis are lost rather than
     folded back. InputError for a value outside RANGES.
     """
-    given = (num_users, recordings_per_user, windows_per_recording, difficulty, seed)
+    given = (num_users, recordings_per_user, windows_per_recording, difficulty, nuisances, seed)
     for (name, allowed), value in zip(RANGES.items(), given, strict=True):
         allowed.check(name, value)
     if num_users * recordings_per_user * windows_per_recording > MAX_WINDOWS:
@@ -176,7 +226,9 @@ def make_windows(
         for r in range(recordings_per_user):
             rng = np.random.default_rng([seed, 2, u, r])
             first = r * (windows_per_recording + DISJOINT_GAP)
-            recording = make_recording(user, windows_per_recording, rng, difficulty, wrapped)
+            steps = windows_per_recording + STEPS_PER_WINDOW - 1
+            disturbed = draw_nuisances(nuisances, steps, np.random.default_rng([seed, 3, u, r]))
+            recording = make_recording(user, windows_per_recording, rng, difficulty, wrapped, disturbed)
             for k, (window, truth, seconds) in enumerate(recording):
                 name, walk = f"walker_{u + 1:02d}", f"walk_{r + 1:02d}"
                 yield SimulatedWindow(name, walk, first + k, window, truth, axis, seconds)

@@ -1,0 +1,202 @@
+"""Compares simulated walkers, without and with nuisances, to recorded people.
+
+python benchmarks/simulated_against_recorded.py --path=FOLDER [--walkers=60] [--seed=0] [--nuisances=1.0]
+    [--sheet=SHEET.png]
+
+Walkers are written as JPEG and read like the recordings, 16 windows of one walk each. Judges are trained on a third of
+each person's walks; distances and AUC are those to halves of the other walks, beside those of the other halves, and of
+three people to three others. --sheet writes recorded, plain and disturbed windows side by side.
+"""
+
+import argparse
+import itertools
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from mdiff_jax.data import arrays, export, render, simulated, sources, spectrogram
+from mdiff_jax.data.examples import ReadOptions, read_examples
+from mdiff_jax.metrics import distances, kinematics, spectra, two_sample_test
+from mdiff_jax.metrics.reference import Reference, WindowSet, make_reference
+from mdiff_jax.runtime import cli
+
+WINDOWS = 16  # of a walk, about as many as recorded walks have
+AUC_GRID, JUDGE_GRID = (128, 128), (64, 64)  # rows, columns
+DRAWS = 6
+CHUNK = 64
+SHEET_ROWS, SHEET_COLUMNS = 6, 6
+Pair = tuple["Measured", "Measured"]
+
+
+class Measured(NamedTuple):
+    """Windows as numbers, one row each."""
+
+    users: np.ndarray
+    walks: np.ndarray  # no two users' alike
+    features: dict[str, np.ndarray]  # to be told apart by, and of judges
+    physics: dict[str, np.ndarray]
+
+    def pick(self, rows: np.ndarray) -> "Measured":
+        tables = ({name: values[rows] for name, values in table.items()} for table in self[2:])
+        return Measured(self.users[rows], self.walks[rows], *tables)
+
+
+def read_folder(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads windows (n, 256, 256), their users and walks."""
+    items = sources.scan_windows(root, arrays.DEFAULT_STFT)
+    examples = read_examples(root, items, ReadOptions(simulated.IMAGE_SIZE))
+    windows = np.stack([example.window[..., 0] for example in examples])
+    return windows, np.array([i.user for i in items]), np.array([f"{i.user}/{i.recording}" for i in items])
+
+
+def simulate(walkers: int, seed: int, nuisances: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Writes walkers as images and reads them."""
+    options = {"num_users": walkers, "recordings_per_user": 1, "windows_per_recording": WINDOWS, "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        export.write_walkers(Path(folder) / "walkers", "jpg", nuisances=nuisances, **options)
+        return read_folder(Path(folder) / "walkers")
+
+
+def measure(windows: np.ndarray, users: np.ndarray, walks: np.ndarray, reference: Reference) -> Measured:
+    """Measures windows, a few at a time."""
+    parts = [measure_few(windows[i : i + CHUNK], reference) for i in range(0, len(windows), CHUNK)]
+    tables = ({name: np.concatenate([p[k][name] for p in parts]) for name in parts[0][k]} for k in (0, 1))
+    return Measured(users, walks, *tables)
+
+
+def measure_few(windows: np.ndarray, reference: Reference) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns features and physics."""
+    small = resize(windows, JUDGE_GRID)
+    features = two_sample_test.window_features(resize(windows, AUC_GRID))
+    features |= {name: extract(small) for name, extract in reference.extractors.items()}
+    physics = kinematics.measure_kinematics(windows, reference.zero_doppler)
+    files = spectra.measure_files(windows, reference.zero_doppler)
+    physics |= {"highest pixel": files[spectra.HIGHEST][:, 0], "levels": files["levels"]}
+    physics |= {"rows": files[spectra.OCCUPANCY].reshape(len(windows), 16, -1).mean(2)}
+    physics |= {"plausible": kinematics.is_plausible(physics), "starts": kinematics.is_start_or_stop(physics)}
+    return features, physics
+
+
+def resize(windows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.stack([spectrogram.resize(window, size) for window in windows])
+
+
+# ----------------------------------------------------------------------------- comparisons
+
+
+def divide(users: np.ndarray, walks: np.ndarray, parts: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns the part of each window: every user's walks in turn."""
+    part = np.zeros(len(users), int)
+    for user in np.unique(users):
+        for k, walk in enumerate(rng.permutation(np.unique(walks[users == user]))):
+            part[walks == walk] = k % parts
+    return part
+
+
+def pairs(recorded: Measured, other: Measured) -> Iterator[Pair]:
+    """Yields equal numbers of windows of `other` and of a half of the recorded walks."""
+    for seed in range(DRAWS):
+        rng = np.random.default_rng(seed)
+        half = np.flatnonzero(divide(recorded.users, recorded.walks, 2, rng) == 0)
+        if other is recorded:
+            rest = np.setdiff1d(np.arange(len(recorded.users)), half)
+        else:
+            rest = np.arange(len(other.users))
+        count = min(len(half), len(rest))
+        yield other.pick(rng.permutation(rest)[:count]), recorded.pick(rng.permutation(half)[:count])
+
+
+def people_pairs(recorded: Measured) -> Iterator[Pair]:
+    """Yields the windows of half of the people, and those of the others."""
+    people = np.unique(recorded.users)
+    some = list(itertools.combinations(people, len(people) // 2))
+    for chosen in some[:: max(1, len(some) // DRAWS)][:DRAWS]:
+        mine = np.isin(recorded.users, chosen)
+        yield recorded.pick(np.flatnonzero(mine)), recorded.pick(np.flatnonzero(~mine))
+
+
+def told_apart(kind: str) -> Callable[[Measured, Measured], float]:
+    """Returns the AUC of held-out walks."""
+
+    def auc(a: Measured, b: Measured) -> float:
+        groups = np.unique(np.concatenate([a.walks, b.walks]), return_inverse=True)[1]
+        same = np.zeros(len(groups), int)
+        cut = len(a.walks)
+        folds = two_sample_test.make_folds(same[:cut], groups[:cut], same[cut:], groups[cut:], seed=0)
+        return two_sample_test.held_out_auc(a.features[kind], b.features[kind], folds)
+
+    return auc
+
+
+def kernel_distance(kind: str) -> Callable[[Measured, Measured], float]:
+    return lambda a, b: distances.kernel_distance(a.features[kind], b.features[kind])
+
+
+def physics_rows(s: Measured) -> Iterator[tuple[str, str]]:
+    """Yields figures of one set, every user counted alike."""
+    weight = 1 / np.unique(s.users, return_inverse=True, return_counts=True)[2][np.unique(s.users, return_inverse=True)[1]]
+    mean = lambda x: np.average(x, axis=0, weights=weight)  # noqa: E731
+    p = s.physics
+    yield "starts, stops and turns", f"{mean(p['starts']):.3f}"
+    yield "plausible", f"{mean(p['plausible']):.3f}"
+    for name, form in (("floor", ".2f"), ("highest pixel", ".0f"), ("ridge", ".3f"), ("ratio", ".2f"), ("bob", ".3f"),
+                       ("steps", ".2f"), ("below", ".3f"), ("alternation", ".2f"), ("arrow", ".2f"), ("frames", ".0f")):  # fmt: skip
+        values = " / ".join(format(v, form) for v in np.percentile(p[name], (5, 50, 95)))
+        yield f"{'empty share' if name == 'floor' else name}, 5 / 50 / 95 %", values
+    yield "share of pixels by level, 16 bands", " ".join(f"{v:.3f}" for v in mean(p["levels"]))
+    yield "share of 16 bands of rows not empty", " ".join(f"{v:.2f}" for v in mean(p["rows"]))
+
+
+def sheet(path: Path, sets: list[np.ndarray]) -> None:
+    """Writes windows of the three sets, beside each other."""
+    rng = np.random.default_rng(0)
+    shown = [export.to_image(w[rng.choice(len(w), SHEET_ROWS * SHEET_COLUMNS)][..., None], "jet") for w in sets]
+    recorded, plain, disturbed = (x.reshape(SHEET_ROWS, SHEET_COLUMNS, *x.shape[1:]) for x in shown)
+    rows = {f"recorded, plain {k}": (recorded[k], plain[k]) for k in range(SHEET_ROWS // 2)}
+    rows |= {f"recorded, nuisances {k}": (recorded[-1 - k], disturbed[k]) for k in range(SHEET_ROWS // 2)}
+    render.plot_grid(path, rows, kinematics.ZERO_DOPPLER)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--path", type=Path, required=True, help="folder of recordings")
+    parser.add_argument("--walkers", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nuisances", type=float, default=1.0, help="strength, beside 0")
+    parser.add_argument("--sheet", type=Path, help="picture to write, with recorded windows in it")
+    given = parser.parse_args()
+    windows, users, walks = read_folder(given.path)
+    part = divide(users, walks, 3, np.random.default_rng(0))
+    ids = np.unique(users, return_inverse=True)[1]
+    reference = make_reference(WindowSet(resize(windows[part == 0], JUDGE_GRID), ids[part == 0]), None)
+    simulations = [simulate(given.walkers, given.seed, strength) for strength in (0.0, given.nuisances)]
+    if given.sheet:
+        sheet(given.sheet, [windows, *(s[0] for s in simulations)])
+    all_recorded = measure(windows, users, walks, reference)
+    recorded = all_recorded.pick(np.flatnonzero(part != 0))
+    plain, disturbed = (measure(*s, reference) for s in simulations)
+
+    columns = [
+        *(list(pairs(recorded, other)) for other in (plain, disturbed, recorded)),
+        list(people_pairs(recorded)),
+    ]
+    print("| | nuisances 0 | nuisances 1 | recorded, other walks | recorded, other people |".replace(" 1 ", f" {given.nuisances:g} "))
+    print("|---" * 5 + "|")
+    figures = [(f"AUC, {kind}", told_apart(kind), ".3f") for kind in recorded.features if kind not in reference.extractors]
+    figures += [(f"AUC, {name} features", told_apart(name), ".3f") for name in reference.extractors]
+    figures += [(f"kernel distance, {name} features", kernel_distance(name), ".3f") for name in reference.extractors]
+    for name, compare, form in figures:
+        cells = (format(np.mean([compare(a, b) for a, b in column]), form) for column in columns)
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    for (name, first), (_, second), (_, third) in zip(*map(physics_rows, (plain, disturbed, all_recorded)), strict=True):
+        print(f"| {name} | {first} | {second} | {third} | |")
+
+
+if __name__ == "__main__":
+    cli.guard(main)
