@@ -3,7 +3,7 @@
 python benchmarks/simulated_against_recorded.py --path=FOLDER [--walkers=60] [--seed=0] [--nuisances=1.0]
     [--sheet=SHEET.png]
 
-Walkers are written as JPEG and read like the recordings, 16 windows of one walk each. Judges are trained on a third of
+Walkers are written as the recordings' files are and read like them, 16 windows of one walk each. Judges are trained on a third of
 each person's walks; distances and AUC are those to halves of the other walks, beside those of the other halves, and of
 three people to three others. --sheet writes recorded, plain and disturbed windows side by side.
 """
@@ -14,18 +14,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from mdiff_jax.data import arrays, export, render, simulated, sources, spectrogram
+from mdiff_jax.data import arrays, export, native_grid, render, simulated, sources, spectrogram
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.metrics import distances, kinematics, spectra, two_sample_test
 from mdiff_jax.metrics.reference import Reference, WindowSet, make_reference
 from mdiff_jax.runtime import cli
+from mdiff_jax.simulator import walkers
 
+COLORMAP = "jet"
 WINDOWS = 16  # of a walk, about as many as recorded walks have
 AUC_GRID, JUDGE_GRID = (128, 128), (64, 64)  # rows, columns
 DRAWS = 6
@@ -47,20 +49,34 @@ class Measured(NamedTuple):
         return Measured(self.users[rows], self.walks[rows], *tables)
 
 
-def read_folder(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reads windows (n, 256, 256), their users and walks."""
+class Images(NamedTuple):
+    """Windows as files hold them, (n, 256, 256), their users and walks."""
+
+    windows: np.ndarray
+    users: np.ndarray
+    walks: np.ndarray
+
+
+def read_folder(root: Path) -> tuple[Images, dict[str, Any]]:
+    """Reads a folder of images; returns how they are written too."""
     items = sources.scan_windows(root, arrays.DEFAULT_STFT)
-    examples = read_examples(root, items, ReadOptions(simulated.IMAGE_SIZE))
+    survey = native_grid.survey_files([sources.file_path(root, item) for item in items], COLORMAP)
+    examples = read_examples(root, items, ReadOptions(simulated.IMAGE_SIZE, colormap=COLORMAP))
     windows = np.stack([example.window[..., 0] for example in examples])
-    return windows, np.array([i.user for i in items]), np.array([f"{i.user}/{i.recording}" for i in items])
+    metadata = {"original_size": simulated.IMAGE_SIZE, "colormap": COLORMAP, "native": True}
+    metadata |= {"file_format": survey.file_format.to_json()}
+    users, walks = (np.array(x) for x in zip(*((i.user, f"{i.user}/{i.recording}") for i in items), strict=True))
+    return Images(windows, users, walks), metadata
 
 
-def simulate(walkers: int, seed: int, nuisances: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Writes walkers as images and reads them."""
-    options = {"num_users": walkers, "recordings_per_user": 1, "windows_per_recording": WINDOWS, "seed": seed}
+def simulate(count: int, seed: int, nuisances: float, metadata: dict[str, Any]) -> Images:
+    """Writes walkers as the recordings are written, and reads them."""
+    options = {"num_users": count, "recordings_per_user": 1, "windows_per_recording": WINDOWS, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
-        export.write_walkers(Path(folder) / "walkers", "jpg", nuisances=nuisances, **options)
-        return read_folder(Path(folder) / "walkers")
+        for w in walkers.make_windows(nuisances=nuisances, **options):
+            path = Path(folder) / w.user / f"{w.recording}_{w.index}.{metadata['file_format']['suffix']}"
+            export.write_window(path, w.spectrogram[..., None], w.spectrogram.shape[1], metadata)
+        return read_folder(Path(folder))[0]
 
 
 def measure(windows: np.ndarray, users: np.ndarray, walks: np.ndarray, reference: Reference) -> Measured:
@@ -171,11 +187,11 @@ def main() -> None:
     parser.add_argument("--nuisances", type=float, default=1.0, help="strength, beside 0")
     parser.add_argument("--sheet", type=Path, help="picture to write, with recorded windows in it")
     given = parser.parse_args()
-    windows, users, walks = read_folder(given.path)
+    (windows, users, walks), metadata = read_folder(given.path)
     part = divide(users, walks, 3, np.random.default_rng(0))
     ids = np.unique(users, return_inverse=True)[1]
     reference = make_reference(WindowSet(resize(windows[part == 0], JUDGE_GRID), ids[part == 0]), None)
-    simulations = [simulate(given.walkers, given.seed, strength) for strength in (0.0, given.nuisances)]
+    simulations = [simulate(given.walkers, given.seed, strength, metadata) for strength in (0.0, given.nuisances)]
     if given.sheet:
         sheet(given.sheet, [windows, *(s[0] for s in simulations)])
     all_recorded = measure(windows, users, walks, reference)

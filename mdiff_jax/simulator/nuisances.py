@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 from scipy.ndimage import uniform_filter1d
 
-from mdiff_jax.simulator import gait
+from mdiff_jax.simulator import doppler, gait
 from mdiff_jax.simulator.gait import Points, Time
 from mdiff_jax.simulator.radar import OVERSAMPLING, Echo
 
@@ -18,20 +18,25 @@ from mdiff_jax.simulator.radar import OVERSAMPLING, Echo
 DRIFT = 0.05  # deviation of the pace, as a share, between points DRIFT_STEPS apart
 DRIFT_STEPS = 3.0
 START, STOP = 0.3, 0.3  # share of recordings that begin, and end, with a standing person
+STANDING = (-1.0, 0.5)  # steps before the first one, and after the last
 SLOWER, TURN = 0.006, 0.006  # slowing down and turning aside for a moment, events per step
 DEPTH = (0.5, 1.0)  # of slowing down, share of the pace that is lost
 ANGLE = (50.0, 100.0)  # degrees that a turn leads off the path
 RAMP, HOLD = (1.5, 3.0), (0.0, 1.0)  # steps that a change of pace or heading takes, and lasts
 WALL_SHARE, WALL_DB, WALL_DISTANCE = 0.7, (-30.0, -14.0), (1.0, 3.0)  # side wall: share of recordings, gain, m off path
-BACK_SHARE, BACK_DB, BACK_DISTANCE = 0.5, (-36.0, -20.0), (0.5, 4.0)  # wall behind: reversed velocities; m
-HAZE = (0.6, 6.0)  # radians by which the carrier's phase wanders in a second, log-uniform
-HAZE_DB, HAZE_SECONDS = 5.0, 0.1  # deviation of the haze within a recording, and seconds between independent values
+BACK_SHARE, BACK_DB, BACK_DISTANCE = 0.5, (-46.0, -33.0), (0.5, 4.0)  # wall behind: reversed velocities; m
+HAZE = (0.2, 3.0)  # radians by which the carrier's phase wanders in a second, log-uniform
+HAZE_DB, HAZE_SECONDS = 6.0, 0.1  # deviation of the haze within a recording, and seconds between independent values
 BURSTS, BURST_SECONDS, BURST_DB = 0.05, (0.03, 0.12), (-46.0, -34.0)  # interference: per second, each, below the return
-FAR = 9.0  # m beyond which a walker is not seen any gain_db: people turn round
+QUIETER_DB = 19.0  # noise, than in a plain recording, where the walker is nearest
+FAR = 5.0  # m beyond which a walker is not seen any gain_db: people turn round
 COMPENSATED = (0.9, 1.1)  # share of the loss with range that the receiver makes up for
 CLUTTER = (-46.0, -30.0)  # dB of what stands still, below the return
-DETECTION = (-0.74, -0.66)  # level below which nothing is shown
-TAPER = (0.55, 0.8)  # share of a frame that its samples' taper fills: Doppler resolution
+PART_DB = ((-7.0, -5.0), (-4.0, -1.0), (2.0, 4.0), (0.0, 2.0), (-5.0, -2.0))  # torso, arm, thigh, shank, foot
+FADING = (0.5, 0.75)  # of the fading of a plain recording
+SPAN_DB = (44.0, 48.0)  # from the top to the bottom of what is shown
+DETECTION = (-0.75, -0.72)  # level below which nothing is shown
+TAPER = (0.45, 0.65)  # share of a frame that its samples' taper fills: Doppler resolution
 MIN_CADENCE = 0.8  # factor: who slows down takes shorter steps, not ever slower ones
 SPEED_CHANGE = 1 / 3  # of a step, within a window: a start, stop or turn
 GRID = 16  # points per step of the curves below
@@ -52,6 +57,9 @@ class Nuisances(NamedTuple):
     compensated: float = 0.0  # share of the loss with range that the receiver makes up for
     detection: float = -0.6  # level below which nothing is shown
     top_percentile: float = 99.7  # of the levels of a window
+    part_db: tuple[float, ...] = (0.0,) * 5  # added to the gains of torso, arm, thigh, shank, foot
+    fading: float = 1.0  # factor of how much the whole return varies
+    span_db: float = doppler.SPAN_DB  # from the top to the bottom of what is shown
     taper: float = 1.0  # share of a frame
     rng: np.random.Generator | None = None  # of noise, haze and bursts
 
@@ -88,6 +96,9 @@ def draw_nuisances(strength: float, steps: int, rng: np.random.Generator) -> Nui
         compensated=between(COMPENSATED, plain.compensated),
         detection=between(DETECTION, plain.detection),
         top_percentile=between((100.0, 100.0), plain.top_percentile),
+        part_db=tuple(between((low, high), 0.0) for low, high in PART_DB),
+        fading=between(FADING, plain.fading),
+        span_db=between(SPAN_DB, plain.span_db),
         taper=between(TAPER, plain.taper),
         rng=rng,
     )
@@ -108,10 +119,10 @@ def draw_motion(strength: float, steps: int, rng: np.random.Generator) -> tuple[
         heading += rng.choice([-1, 1]) * rng.uniform(*ANGLE) * draw_bump(t, rng)
     starts, stops = rng.uniform(size=2) < (strength * START, strength * STOP)
     if starts:
-        pace *= rise((t - rng.uniform(0, 2)) / rng.uniform(*RAMP))
+        pace *= rise((t - rng.uniform(*STANDING)) / rng.uniform(*RAMP))
     if stops:
         walked = np.cumsum(cadence(pace)) / GRID
-        end = t[np.searchsorted(walked, steps - rng.uniform(0, 2))]
+        end = t[np.searchsorted(walked, steps - rng.uniform(*STANDING))]
         pace *= rise((end - t) / rng.uniform(*RAMP))
     return np.clip(pace, 0, 1.5), heading
 
@@ -187,7 +198,7 @@ def receive(
     wander = 10 ** (HAZE_DB * n.strength / 20 * smooth_noise(len(iq), HAZE_SECONDS * prf, rng))
     signal = signal * np.exp(1j * np.cumsum(n.haze / np.sqrt(prf) * wander * rng.standard_normal(len(iq))))
     bursts = draw_bursts(len(iq), prf, n)
-    snr_db = course.snr_db[0] - 40 * np.log10(seen)
+    snr_db = course.snr_db[0] + QUIETER_DB * min(n.strength, 1.0) - 40 * np.log10(seen)
     white = rng.standard_normal((len(iq), 2)) @ np.array([1, 1j]) * np.sqrt(frame * n.taper / 3)  # power 1 in a frame
     noise = white * np.hypot(10 ** (-snr_db / 20), bursts) + 10 ** (n.clutter_db / 20)
     received = (signal + level * noise) * seen ** (-2 * (1 - n.compensated))

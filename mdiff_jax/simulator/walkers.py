@@ -145,7 +145,7 @@ def simulate_slow_time(
     ranges, amplitudes = radar.scatterers(joints, scene, max(int(0.06 * rate), 1), rng, disturbed.echoes)
     fastest = np.interp(np.arange(steps + 1) / 2 + next_speed_peak(walk, phase[1]), phase, np.arange(len(phase)) - 1.0)
     iq = radar.slow_time_samples(ranges, amplitudes)
-    iq = iq * radar.fading(len(iq), prf, FADING_DB * difficulty, rng)
+    iq = iq * radar.fading(len(iq), prf, FADING_DB * difficulty * disturbed.fading, rng)
     distance = np.linalg.norm(joints[:, 0] - radar.radar_place(joints, scene), axis=1)
     constant = np.ones_like(distance)
     course = Course(pace, heading, distance, scene.snr_db * constant, 0 * constant)
@@ -172,7 +172,7 @@ def native_spectrogram(
         noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
         noise[ZERO_ROW] *= 10 ** ((scene.snr_db + disturbed.clutter_db) / 20)
         db = doppler.to_db(spectrum + noise.astype(np.complex64))
-    native = doppler.from_db(db, top)
+    native = doppler.from_db(db, top, disturbed.span_db)
     return np.where(native < disturbed.detection, np.float32(-1), native)
 
 
@@ -186,6 +186,8 @@ def make_recording(
 ) -> Iterator[tuple[Window, dict[str, float], float]]:
     """Yields the windows (ROWS, frames) of one recording, with their truth and durations in seconds."""
     walk, scene = vary_walk(user, difficulty, rng)
+    gains = (gain + more for gain, more in zip(scene[-5:], disturbed.part_db, strict=True))
+    scene = radar.Scene(*scene[:-5], *gains)
     fold = 1 if wrapped else 2
     steps = windows + STEPS_PER_WINDOW - 1
     iq, fastest, course = simulate_slow_time(walk, scene, steps, difficulty, fold * PRF, rng, disturbed)
