@@ -199,7 +199,7 @@ def receive(
     signal = signal * np.exp(1j * np.cumsum(n.haze / np.sqrt(prf) * wander * rng.standard_normal(len(iq))))
     bursts = draw_bursts(len(iq), prf, n)
     snr_db = course.snr_db[0] + QUIETER_DB * min(n.strength, 1.0) - 40 * np.log10(seen)
-    white = rng.standard_normal((len(iq), 2)) @ np.array([1, 1j]) * np.sqrt(frame * n.taper / 3)  # power 1 in a frame
+    white = doppler.complex_noise(iq.shape, rng) * np.sqrt(frame * n.taper / 3)  # power 1 in a frame
     noise = white * np.hypot(10 ** (-snr_db / 20), bursts) + 10 ** (n.clutter_db / 20)
     received = (signal + level * noise) * seen ** (-2 * (1 - n.compensated))
     at = np.clip((np.arange(len(course.pace)) - 1) * OVERSAMPLING, 0, len(iq) - 1)

@@ -169,7 +169,7 @@ def native_spectrogram(
     db = doppler.to_db(spectrum)
     top = float(np.percentile(db, disturbed.top_percentile))
     if not disturbed.strength:  # else the samples hold noise and clutter
-        noise = rng.standard_normal((*db.shape, 2)) @ np.array([1, 1j]) * 10 ** ((top - scene.snr_db) / 20)
+        noise = doppler.complex_noise(db.shape, rng) * 10 ** ((top - scene.snr_db) / 20)
         noise[ZERO_ROW] *= 10 ** ((scene.snr_db + disturbed.clutter_db) / 20)
         db = doppler.to_db(spectrum + noise.astype(np.complex64))
     native = doppler.from_db(db, top, disturbed.span_db)
