@@ -1,6 +1,7 @@
 """Measures how hard walkers and real people are to identify: accuracy of classifiers on unseen recordings.
 
-python benchmarks/difficulty.py [--users=10] [--windows=50] [--seeds=0,1,2] [--difficulty=1.0] [--path=FOLDER]
+python benchmarks/difficulty.py [--users=10] [--windows=50] [--seeds=0,1,2] [--difficulty=1.0] [--nuisances=1.0]
+    [--path=FOLDER]
 
 With --path for the recordings in that folder instead of walkers; all at 64x64.
 """
@@ -21,7 +22,7 @@ from mdiff_jax.metrics import cnn_classifier, identity
 def prepared(given: argparse.Namespace, seed: int, folder: str) -> builders.Dataset:
     """Returns ten recordings of eight windows for each walker, or the recordings at --path."""
     walkers = dict(num_users=given.users, recordings_per_user=10, windows_per_recording=8)
-    walkers |= dict(difficulty=given.difficulty, seed=seed)
+    walkers |= dict(difficulty=given.difficulty, nuisances=given.nuisances, seed=seed)
     return builders.prepare_dataset(
         kind="folder" if given.path else "walkers",
         path=given.path,
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=50, help="training windows per user")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--difficulty", type=float, default=1.0)
+    parser.add_argument("--nuisances", type=float, default=1.0)
     parser.add_argument("--path", default="")
     given = parser.parse_args()
     found = []

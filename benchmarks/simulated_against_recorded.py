@@ -1,11 +1,12 @@
 """Compares simulated walkers, without and with nuisances, to recorded people.
 
-python benchmarks/simulated_against_recorded.py --path=FOLDER [--walkers=60] [--seed=0] [--nuisances=1.0]
+python benchmarks/simulated_against_recorded.py --path=FOLDER [--walkers=60] [--nuisances=1.0] [--seed=0]
     [--sheet=SHEET.png]
 
-Walkers are written as the recordings' files are and read like them, 16 windows of one walk each. Judges are trained on a third of
-each person's walks; distances and AUC are those to halves of the other walks, beside those of the other halves, and of
-three people to three others. --sheet writes recorded, plain and disturbed windows side by side.
+Walkers are written as the recordings' files are and read like them, 16 windows of one walk each. Judges are trained on
+a third of each person's walks. AUC of held-out walks and kernel distances are those to halves of the other walks,
+beside those of the other halves, and of half of the people to the others. SHEET.png shows recorded windows beside
+simulated ones.
 """
 
 import argparse
@@ -33,7 +34,22 @@ AUC_GRID, JUDGE_GRID = (128, 128), (64, 64)  # rows, columns
 DRAWS = 6
 CHUNK = 64
 SHEET_ROWS, SHEET_COLUMNS = 6, 6
+SHARES = ("starts, stops and turns", "plausible")
+PERCENTILES = {  # of windows, and how they are written
+    "empty share": ".2f",
+    "highest return, pixels": ".0f",
+    "ridge": ".3f",
+    "ratio": ".2f",
+    "bob": ".3f",
+    "steps": ".2f",
+    "below": ".3f",
+    "alternation": ".2f",
+    "arrow": ".2f",
+    "frames": ".0f",
+}
+BANDS = ("pixels by level", "pixels that are not empty by row")  # shares, in 16 bands
 Pair = tuple["Measured", "Measured"]
+Comparison = Callable[["Measured", "Measured"], float]
 
 
 class Measured(NamedTuple):
@@ -79,11 +95,12 @@ def simulate(count: int, seed: int, nuisances: float, metadata: dict[str, Any]) 
         return read_folder(Path(folder))[0]
 
 
-def measure(windows: np.ndarray, users: np.ndarray, walks: np.ndarray, reference: Reference) -> Measured:
+def measure(images: Images, reference: Reference) -> Measured:
     """Measures windows, a few at a time."""
-    parts = [measure_few(windows[i : i + CHUNK], reference) for i in range(0, len(windows), CHUNK)]
+    chunks = (images.windows[i : i + CHUNK] for i in range(0, len(images.windows), CHUNK))
+    parts = [measure_few(chunk, reference) for chunk in chunks]
     tables = ({name: np.concatenate([p[k][name] for p in parts]) for name in parts[0][k]} for k in (0, 1))
-    return Measured(users, walks, *tables)
+    return Measured(images.users, images.walks, *tables)
 
 
 def measure_few(windows: np.ndarray, reference: Reference) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -93,9 +110,12 @@ def measure_few(windows: np.ndarray, reference: Reference) -> tuple[dict[str, np
     features |= {name: extract(small) for name, extract in reference.extractors.items()}
     physics = kinematics.measure_kinematics(windows, reference.zero_doppler)
     files = spectra.measure_files(windows, reference.zero_doppler)
-    physics |= {"highest pixel": files[spectra.HIGHEST][:, 0], "levels": files["levels"]}
-    physics |= {"rows": files[spectra.OCCUPANCY].reshape(len(windows), 16, -1).mean(2)}
-    physics |= {"plausible": kinematics.is_plausible(physics), "starts": kinematics.is_start_or_stop(physics)}
+    physics["starts, stops and turns"] = kinematics.is_start_or_stop(physics)
+    physics["plausible"] = kinematics.is_plausible(physics)
+    physics["empty share"] = 1 - files[spectra.OCCUPANCY].mean(1)
+    physics["highest return, pixels"] = files[spectra.HIGHEST][:, 0]
+    physics["pixels by level"] = files[spectra.LEVELS]
+    physics["pixels that are not empty by row"] = files[spectra.OCCUPANCY].reshape(len(windows), 16, -1).mean(2)
     return features, physics
 
 
@@ -137,7 +157,7 @@ def people_pairs(recorded: Measured) -> Iterator[Pair]:
         yield recorded.pick(np.flatnonzero(mine)), recorded.pick(np.flatnonzero(~mine))
 
 
-def told_apart(kind: str) -> Callable[[Measured, Measured], float]:
+def told_apart(kind: str) -> Comparison:
     """Returns the AUC of held-out walks."""
 
     def auc(a: Measured, b: Measured) -> float:
@@ -150,32 +170,44 @@ def told_apart(kind: str) -> Callable[[Measured, Measured], float]:
     return auc
 
 
-def kernel_distance(kind: str) -> Callable[[Measured, Measured], float]:
-    return lambda a, b: distances.kernel_distance(a.features[kind], b.features[kind])
+def comparisons(reference: Reference) -> dict[str, Comparison]:
+    """Returns the figures that compare two sets, by name."""
+
+    def distance(kind: str) -> Comparison:
+        return lambda a, b: distances.kernel_distance(a.features[kind], b.features[kind])
+
+    kinds = [kind for kind in two_sample_test.KINDS if kind != two_sample_test.JUDGE_FEATURES]
+    return (
+        {f"AUC, {kind}": told_apart(kind) for kind in kinds}
+        | {f"AUC, {name} features": told_apart(name) for name in reference.extractors}
+        | {f"kernel distance, {name} features": distance(name) for name in reference.extractors}
+    )
 
 
-def physics_rows(s: Measured) -> Iterator[tuple[str, str]]:
-    """Yields figures of one set, every user counted alike."""
-    weight = 1 / np.unique(s.users, return_inverse=True, return_counts=True)[2][np.unique(s.users, return_inverse=True)[1]]
-    mean = lambda x: np.average(x, axis=0, weights=weight)  # noqa: E731
-    p = s.physics
-    yield "starts, stops and turns", f"{mean(p['starts']):.3f}"
-    yield "plausible", f"{mean(p['plausible']):.3f}"
-    for name, form in (("floor", ".2f"), ("highest pixel", ".0f"), ("ridge", ".3f"), ("ratio", ".2f"), ("bob", ".3f"),
-                       ("steps", ".2f"), ("below", ".3f"), ("alternation", ".2f"), ("arrow", ".2f"), ("frames", ".0f")):  # fmt: skip
-        values = " / ".join(format(v, form) for v in np.percentile(p[name], (5, 50, 95)))
-        yield f"{'empty share' if name == 'floor' else name}, 5 / 50 / 95 %", values
-    yield "share of pixels by level, 16 bands", " ".join(f"{v:.3f}" for v in mean(p["levels"]))
-    yield "share of 16 bands of rows not empty", " ".join(f"{v:.2f}" for v in mean(p["rows"]))
+def describe(s: Measured) -> Iterator[tuple[str, str]]:
+    """Yields figures of one set; in means every user counts alike."""
+    ids, counts = np.unique(s.users, return_inverse=True, return_counts=True)[1:]
+    means = {name: np.average(values, axis=0, weights=1 / counts[ids]) for name, values in s.physics.items()}
+    for name in SHARES:
+        yield name, f"{means[name]:.3f}"
+    for name, form in PERCENTILES.items():
+        values = np.percentile(s.physics[name], (5, 50, 95))
+        yield f"{name}, 5 / 50 / 95 %", " / ".join(format(value, form) for value in values)
+    for name in BANDS:
+        yield name, " ".join(f"{value:.3f}" for value in means[name])
 
 
-def sheet(path: Path, sets: list[np.ndarray]) -> None:
-    """Writes windows of the three sets, beside each other."""
+def write_sheet(path: Path, sets: list[np.ndarray]) -> None:
+    """Writes rows of windows, recorded ones on the left and simulated ones on the right: without nuisances, then with
+    them.
+    """
     rng = np.random.default_rng(0)
-    shown = [export.to_image(w[rng.choice(len(w), SHEET_ROWS * SHEET_COLUMNS)][..., None], "jet") for w in sets]
-    recorded, plain, disturbed = (x.reshape(SHEET_ROWS, SHEET_COLUMNS, *x.shape[1:]) for x in shown)
-    rows = {f"recorded, plain {k}": (recorded[k], plain[k]) for k in range(SHEET_ROWS // 2)}
-    rows |= {f"recorded, nuisances {k}": (recorded[-1 - k], disturbed[k]) for k in range(SHEET_ROWS // 2)}
+    recorded, plain, disturbed = (w[rng.choice(len(w), SHEET_ROWS * SHEET_COLUMNS)][..., None] for w in sets)
+    rows = {}
+    for k in range(SHEET_ROWS):
+        name, shown = ("nuisances", disturbed) if k % 2 else ("none", plain)
+        part = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
+        rows[f"{k + 1}: {name}"] = tuple(export.to_image(w[part], COLORMAP) for w in (recorded, shown))
     render.plot_grid(path, rows, kinematics.ZERO_DOPPLER)
 
 
@@ -187,31 +219,23 @@ def main() -> None:
     parser.add_argument("--nuisances", type=float, default=1.0, help="strength, beside 0")
     parser.add_argument("--sheet", type=Path, help="picture to write, with recorded windows in it")
     given = parser.parse_args()
-    (windows, users, walks), metadata = read_folder(given.path)
-    part = divide(users, walks, 3, np.random.default_rng(0))
-    ids = np.unique(users, return_inverse=True)[1]
-    reference = make_reference(WindowSet(resize(windows[part == 0], JUDGE_GRID), ids[part == 0]), None)
+    images, metadata = read_folder(given.path)
+    part = divide(images.users, images.walks, 3, np.random.default_rng(0))
+    ids = np.unique(images.users, return_inverse=True)[1]
+    reference = make_reference(WindowSet(resize(images.windows[part == 0], JUDGE_GRID), ids[part == 0]), None)
     simulations = [simulate(given.walkers, given.seed, strength, metadata) for strength in (0.0, given.nuisances)]
     if given.sheet:
-        sheet(given.sheet, [windows, *(s[0] for s in simulations)])
-    all_recorded = measure(windows, users, walks, reference)
-    recorded = all_recorded.pick(np.flatnonzero(part != 0))
-    plain, disturbed = (measure(*s, reference) for s in simulations)
-
-    columns = [
-        *(list(pairs(recorded, other)) for other in (plain, disturbed, recorded)),
-        list(people_pairs(recorded)),
-    ]
-    print("| | nuisances 0 | nuisances 1 | recorded, other walks | recorded, other people |".replace(" 1 ", f" {given.nuisances:g} "))
+        write_sheet(given.sheet, [x.windows for x in (images, *simulations)])
+    recorded, *simulated_sets = (measure(x, reference) for x in (images, *simulations))
+    unseen = recorded.pick(np.flatnonzero(part != 0))
+    columns = [list(pairs(unseen, other)) for other in (*simulated_sets, unseen)] + [list(people_pairs(unseen))]
+    print(f"| | nuisances 0 | nuisances {given.nuisances:g} | recorded, other walks | recorded, other people |")
     print("|---" * 5 + "|")
-    figures = [(f"AUC, {kind}", told_apart(kind), ".3f") for kind in recorded.features if kind not in reference.extractors]
-    figures += [(f"AUC, {name} features", told_apart(name), ".3f") for name in reference.extractors]
-    figures += [(f"kernel distance, {name} features", kernel_distance(name), ".3f") for name in reference.extractors]
-    for name, compare, form in figures:
-        cells = (format(np.mean([compare(a, b) for a, b in column]), form) for column in columns)
+    for name, compare in comparisons(reference).items():
+        cells = (f"{np.mean([compare(a, b) for a, b in column]):.3f}" for column in columns)
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    for (name, first), (_, second), (_, third) in zip(*map(physics_rows, (plain, disturbed, all_recorded)), strict=True):
-        print(f"| {name} | {first} | {second} | {third} | |")
+    for figures in zip(*map(describe, (*simulated_sets, recorded)), strict=True):
+        print(f"| {figures[0][0]} | {' | '.join(value for _, value in figures)} | |")
 
 
 if __name__ == "__main__":

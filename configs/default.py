@@ -67,6 +67,7 @@ def data() -> dict:
             "recordings_per_user": 14,  # one walk each
             "windows_per_recording": 8,  # they overlap by three quarters
             "difficulty": 1.0,  # variation between recordings of a user; 1: about as hard to identify as real users
+            "nuisances": 1.0,  # starts, stops, turns, echoes, haze, noise …: as in recordings; 0: none, steady walks
             "seed": 0,  # of the walkers, not of training
         },
     }

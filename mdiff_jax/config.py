@@ -176,6 +176,8 @@ def from_plain_dict(values: Any) -> ConfigDict:
 def from_older_version(values: dict) -> dict:
     """The same configuration with the keys that older versions did not have, and patches as (rows, frames)."""
     values = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0} | values
+    if isinstance(values.get("data"), dict) and isinstance(walkers := values["data"].get("walkers"), dict):
+        values["data"] = values["data"] | {"walkers": {"nuisances": 0.0} | walkers}
     if isinstance(values.get("decoder"), dict):
         values["decoder"] = {"fine_channels": 0, "occupancy": False} | values["decoder"]
     if isinstance(values.get("sample"), dict):
@@ -207,10 +209,11 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
     """Raises InputError if keys that matter have other `values` than `before` in the working directory `where`; more
     epochs, and phases added to a curriculum, are accepted.
     """
-    before, values = flatten(before), flatten(values)
+    before, values = (flatten(from_older_version(v)) for v in (before, values))
+    free = FREE_PREFIXES + (("data.walkers.",) if values.get("data.kind") == "folder" else ())
     for key in sorted(before.keys() | values.keys()):
         old, new = before.get(key), values.get(key)
-        if old == new or key in FREE_KEYS or key.startswith(FREE_PREFIXES):
+        if old == new or key in FREE_KEYS or key.startswith(free):
             continue
         if key.endswith(".epochs") and new > old:
             continue

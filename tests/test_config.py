@@ -1,5 +1,6 @@
 """Every configuration loads, has the default's keys, and is valid; a typo is refused with the nearest key."""
 
+import copy
 import importlib
 import re
 from pathlib import Path
@@ -183,3 +184,17 @@ def test_the_recordings_may_move():
     """Their contents decide, which the data set's fingerprint holds."""
     before, after = ({"data": {"path": path, "gap": 3}} for path in ("/old", "/new"))
     check_same_configuration(before, after, where="WORKDIR")
+
+
+@pytest.mark.parametrize("name", ["default", "quickstart"])
+def test_keys_of_walkers_that_came_later_have_the_value_of_before(name):
+    """A run of an earlier version goes on, where it is of walkers without nuisances, or of recordings."""
+    values = to_plain_dict(config(name))
+    older = copy.deepcopy(values)
+    del older["data"]["walkers"]["nuisances"]
+    assert from_plain_dict(older).data.walkers.nuisances == 0
+    check_same_configuration(older, values, where="WORKDIR")
+    values["data"] |= {"kind": "walkers", "walkers": values["data"]["walkers"] | {"nuisances": 1.0}}
+    older["data"]["kind"] = "walkers"
+    with pytest.raises(InputError, match=r"made with data\.walkers\.nuisances=0\.0"):
+        check_same_configuration(older, values, where="WORKDIR")

@@ -139,7 +139,8 @@ def walkers_source(
         raise InputError("data.channels='rgb' is for folders of images, walkers are scalar: give 'scalar'")
     count = walkers["num_users"] * walkers["recordings_per_user"] * walkers["windows_per_recording"]
     examples = functools.partial(simulated.read_examples, image_size, walkers, native)
-    return Source(options | {"walkers": walkers}, count, examples, None)
+    known = {key: value for key, value in walkers.items() if value or key != "nuisances"}  # a key that came later
+    return Source(options | {"walkers": known}, count, examples, None)
 
 
 def folder_source(options: dict[str, Any], root: Path, reading: ReadOptions, stft: dict[str, float]) -> Source:

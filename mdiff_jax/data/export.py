@@ -1,7 +1,7 @@
 """Writing of windows to files: a folder of images per user or one .npz, which `sources` reads, or TFDS.
 
 As a command it writes a folder of synthetic walkers as images like those of real recordings:
-python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--seed=0]
+python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--nuisances=1.0] [--seed=0]
 """
 
 import sys
@@ -173,12 +173,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--recordings", type=int, default=14, help="recordings per user")
     parser.add_argument("--windows", type=int, default=8, help="windows per recording, overlapping by three quarters")
     parser.add_argument("--difficulty", type=float, default=1.0, help="how much the recordings of a person differ")
+    parser.add_argument("--nuisances", type=float, default=1.0, help="starts, stops, echoes, haze …; 0: steady walks")
     parser.add_argument("--seed", type=int, default=0, help="seed of the people and their recordings")
     parser.add_argument("--format", choices=FORMATS, default="jpg", help="jpg: quality 75, 4:2:0, as real recordings")
     given = parser.parse_args(arguments)
     counts = {"num_users": given.walkers, "recordings_per_user": given.recordings}
-    counts |= {"windows_per_recording": given.windows}
-    count = write_walkers(given.output, given.format, **counts, difficulty=given.difficulty, seed=given.seed)
+    options = counts | {"windows_per_recording": given.windows, "difficulty": given.difficulty}
+    options |= {"nuisances": given.nuisances, "seed": given.seed}
+    count = write_walkers(given.output, given.format, **options)
     sys.stdout.write(f"{count} windows of {given.walkers} walkers in {given.output}\n")
 
 

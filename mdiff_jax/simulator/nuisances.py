@@ -1,7 +1,7 @@
 """Nuisances of a recording: what differs from one walk to the next and says nothing about who walks.
 
-Starts, stops, turns and changes of speed; echoes from walls; haze and interference; noise that range brings forth; the
-radar's own settings. `draw` draws them with a strength, 0 for none; what each does in a window is told in its truth.
+Starts, stops, turns and changes of speed; echoes from walls; haze and interference; noise that shows where the walker
+is far; the receiver's settings. `draw_nuisances` draws them with a strength, 0 for none; a window's truth tells them.
 """
 
 from typing import NamedTuple
@@ -14,31 +14,35 @@ from mdiff_jax.simulator import doppler, gait
 from mdiff_jax.simulator.gait import Points, Time
 from mdiff_jax.simulator.radar import OVERSAMPLING, Echo
 
-# Ranges at strength 1, chosen so that windows have the figures of recorded ones: benchmarks/simulated_against_recorded.
-DRIFT = 0.05  # deviation of the pace, as a share, between points DRIFT_STEPS apart
-DRIFT_STEPS = 3.0
-START, STOP = 0.3, 0.3  # share of recordings that begin, and end, with a standing person
-STANDING = (-1.0, 0.5)  # steps before the first one, and after the last
-SLOWER, TURN = 0.006, 0.006  # slowing down and turning aside for a moment, events per step
+# Ranges at strength 1. Windows then have the figures of recorded ones: benchmarks/simulated_against_recorded.py.
+# Motion
+DRIFT, DRIFT_STEPS = 0.05, 3.0  # deviation of the pace, as a share, between points so many steps apart
+START, STOP = 0.2, 0.2  # share of recordings that begin, and end, with a standing person
+STANDING = (-1.0, 0.2)  # steps before the first one, and after the last
+SLOWER, TURN = 0.009, 0.009  # slowing down and turning aside for a moment, events per step
 DEPTH = (0.5, 1.0)  # of slowing down, share of the pace that is lost
 ANGLE = (50.0, 100.0)  # degrees that a turn leads off the path
 RAMP, HOLD = (1.5, 3.0), (0.0, 1.0)  # steps that a change of pace or heading takes, and lasts
-WALL_SHARE, WALL_DB, WALL_DISTANCE = 0.7, (-30.0, -14.0), (1.0, 3.0)  # side wall: share of recordings, gain, m off path
-BACK_SHARE, BACK_DB, BACK_DISTANCE = 0.5, (-46.0, -33.0), (0.5, 4.0)  # wall behind: reversed velocities; m
-HAZE = (0.2, 3.0)  # radians by which the carrier's phase wanders in a second, log-uniform
-HAZE_DB, HAZE_SECONDS = 6.0, 0.1  # deviation of the haze within a recording, and seconds between independent values
+MIN_CADENCE = 0.8  # factor: who slows down takes shorter steps, not ever slower ones
+# Surroundings
+SIDE_SHARE, SIDE_DB, SIDE_DISTANCE = 0.7, (-30.0, -14.0), (1.0, 3.0)  # wall beside the path: of recordings, gain, m
+BACK_SHARE, BACK_DB, BACK_DISTANCE = 0.5, (-46.0, -33.0), (0.5, 4.0)  # wall behind it, which reverses velocities
 BURSTS, BURST_SECONDS, BURST_DB = 0.05, (0.03, 0.12), (-46.0, -34.0)  # interference: per second, each, below the return
-QUIETER_DB = 19.0  # noise, than in a plain recording, where the walker is nearest
-FAR = 5.0  # m beyond which a walker is not seen any gain_db: people turn round
+CLUTTER_DB = (-46.0, -30.0)  # what stands still, below the return
+# Receiver
+HAZE = (0.1, 2.0)  # radians by which the carrier's phase wanders in a second, log-uniform
+HAZE_DB, HAZE_SECONDS = 8.0, 0.1  # deviation of the haze within a recording, and seconds between independent values
+QUIETER_DB = 23.0  # noise below that of a plain recording, where the walker is nearest
+FAR = 8.0  # m; beyond, a walker is not seen any fainter, since rooms end
 COMPENSATED = (0.9, 1.1)  # share of the loss with range that the receiver makes up for
-CLUTTER = (-46.0, -30.0)  # dB of what stands still, below the return
 PART_DB = ((-7.0, -5.0), (-4.0, -1.0), (2.0, 4.0), (0.0, 2.0), (-5.0, -2.0))  # torso, arm, thigh, shank, foot
 FADING = (0.5, 0.75)  # of the fading of a plain recording
-SPAN_DB = (44.0, 48.0)  # from the top to the bottom of what is shown
+SPAN_DB = (43.0, 47.0)  # from the top to the bottom of what is shown
 DETECTION = (-0.75, -0.72)  # level below which nothing is shown
-TAPER = (0.45, 0.65)  # share of a frame that its samples' taper fills: Doppler resolution
-MIN_CADENCE = 0.8  # factor: who slows down takes shorter steps, not ever slower ones
-SPEED_CHANGE = 1 / 3  # of a step, within a window: a start, stop or turn
+TAPER = (0.45, 0.65)  # share of a frame that its taper fills, which decides the Doppler resolution
+
+SPEED_CHANGE = 1 / 3  # of the pace averaged over a step, within a window: a start, stop or turn
+SETTINGS = ("haze", "clutter_db", "compensated", "detection", "fading", "span_db", "taper")  # that are told
 GRID = 16  # points per step of the curves below
 
 
@@ -64,6 +68,9 @@ class Nuisances(NamedTuple):
     rng: np.random.Generator | None = None  # of noise, haze and bursts
 
 
+PLAIN = Nuisances()
+
+
 class Course(NamedTuple):
     """A recording, or a part of it, from time to time."""
 
@@ -76,9 +83,8 @@ class Course(NamedTuple):
 
 def draw_nuisances(strength: float, steps: int, rng: np.random.Generator) -> Nuisances:
     """Draws the nuisances of a recording of so many steps; at strength 0 the recording is plain."""
-    plain = Nuisances()
     if strength == 0:
-        return plain
+        return PLAIN
     pace, heading = draw_motion(strength, steps, rng)
     gain_db = 20 * np.log10(strength)
 
@@ -92,14 +98,14 @@ def draw_nuisances(strength: float, steps: int, rng: np.random.Generator) -> Nui
         echoes=draw_echoes(strength, gain_db, rng),
         haze=strength * np.exp(rng.uniform(*np.log(HAZE))),
         burst_rate=strength * BURSTS,
-        clutter_db=between(CLUTTER, plain.clutter_db),
-        compensated=between(COMPENSATED, plain.compensated),
-        detection=between(DETECTION, plain.detection),
-        top_percentile=between((100.0, 100.0), plain.top_percentile),
+        clutter_db=between(CLUTTER_DB, PLAIN.clutter_db),
+        compensated=between(COMPENSATED, PLAIN.compensated),
+        detection=between(DETECTION, PLAIN.detection),
+        top_percentile=between((100.0, 100.0), PLAIN.top_percentile),
         part_db=tuple(between((low, high), 0.0) for low, high in PART_DB),
-        fading=between(FADING, plain.fading),
-        span_db=between(SPAN_DB, plain.span_db),
-        taper=between(TAPER, plain.taper),
+        fading=between(FADING, PLAIN.fading),
+        span_db=between(SPAN_DB, PLAIN.span_db),
+        taper=between(TAPER, PLAIN.taper),
         rng=rng,
     )
 
@@ -161,7 +167,7 @@ def move(walk: gait.Gait, phase: Time, pace: Time, heading: Time, seconds: float
     forward = np.array([1.0, 0.0, 0.0])
     mean = (gait.joint_positions(walk, cycle) - stride * cycle[:, None, None] * forward).mean(0)
     swing = gait.joint_positions(walk, phase) - stride * phase[:, None, None] * forward - mean
-    body = gait.rotate(mean + (pace / cadence(pace))[:, None, None] * swing, -heading, 2)
+    body = gait.rotate(mean + (pace / cadence(pace))[:, None, None] * swing, heading, 2)
     radians = np.deg2rad(heading)
     path = walk.speed * seconds * np.cumsum(pace[:, None] * np.stack([np.cos(radians), np.sin(radians)], 1), axis=0)
     body[..., :2] += path[:, None]
@@ -175,9 +181,9 @@ def draw_echoes(strength: float, gain_db: float, rng: np.random.Generator) -> tu
     """Draws second reflections: from a wall beside the path, which changes the aspect, and from one behind it, which
     reverses the velocities.
     """
-    side = Echo(rng.uniform(*WALL_DB) + gain_db, "side", rng.choice([-1, 1]) * rng.uniform(*WALL_DISTANCE))
+    side = Echo(rng.uniform(*SIDE_DB) + gain_db, "side", rng.choice([-1, 1]) * rng.uniform(*SIDE_DISTANCE))
     back = Echo(rng.uniform(*BACK_DB) + gain_db, "back", rng.uniform(*BACK_DISTANCE))
-    present = rng.uniform(size=2) < (strength * WALL_SHARE, strength * BACK_SHARE)
+    present = rng.uniform(size=2) < (strength * SIDE_SHARE, strength * BACK_SHARE)
     return tuple(echo for echo, there in zip((side, back), present, strict=True) if there)
 
 
@@ -192,7 +198,7 @@ def receive(
     rng, place = n.rng, np.arange(len(iq)) / OVERSAMPLING + 1
     nearest = course.distance.min()
     distance = np.interp(place, np.arange(len(course.distance)), course.distance)
-    seen = np.minimum(distance, FAR) / nearest
+    seen = np.minimum(distance, max(FAR, nearest)) / nearest
     signal = iq * (distance / nearest) ** 2
     level = np.sqrt(np.mean(np.abs(signal) ** 2))
     wander = 10 ** (HAZE_DB * n.strength / 20 * smooth_noise(len(iq), HAZE_SECONDS * prf, rng))
@@ -236,14 +242,11 @@ def window_truth(n: Nuisances, course: Course) -> dict[str, float]:
         "pace_highest": course.pace.max(),
         "turned": np.abs(course.heading).max(),  # degrees off the path
         "start_or_stop": np.ptp(smooth) > max(np.median(radial), 0.0) * SPEED_CHANGE,  # or turn
-        "side_echo": gains.get("side", 0.0),  # amplitude, over the direct return
-        "back_echo": gains.get("back", 0.0),
-        "haze": n.haze,
-        "interference": course.interference.mean(),  # share of the time
         "distance": course.distance.mean(),
         "window_snr_db": course.snr_db.mean(),
-        "clutter_db": n.clutter_db,
-        "detection": n.detection,
-        "taper": n.taper,
+        "interference": course.interference.mean(),  # share of the time
+        "side_echo": gains.get("side", 0.0),  # amplitude, over the direct return
+        "back_echo": gains.get("back", 0.0),
     }
+    values |= {name: getattr(n, name) for name in SETTINGS}
     return {name: float(value) for name, value in values.items()}

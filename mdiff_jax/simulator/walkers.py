@@ -18,6 +18,7 @@ from mdiff_jax.runtime.ranges import SEED, Range
 from mdiff_jax.simulator import doppler, gait, radar
 from mdiff_jax.simulator.nuisances import (
     MIN_CADENCE,
+    PLAIN,
     Course,
     Nuisances,
     cadence,
@@ -182,7 +183,7 @@ def make_recording(
     rng: np.random.Generator,
     difficulty: float,
     wrapped: bool,
-    disturbed: Nuisances,
+    disturbed: Nuisances = PLAIN,
 ) -> Iterator[tuple[Window, dict[str, float], float]]:
     """Yields the windows (ROWS, frames) of one recording, with their truth and durations in seconds."""
     walk, scene = vary_walk(user, difficulty, rng)

@@ -164,6 +164,15 @@ def test_walkers_are_prepared_with_their_velocity_axis(tmp_path):
     assert abs(data.metadata["velocity"][int(zero)]) < data.metadata["velocity"][0] / 10
 
 
+def test_walkers_without_nuisances_are_known_by_what_they_were_known_by(tmp_path):
+    few = dict(num_users=1, recordings_per_user=1, windows_per_recording=2, difficulty=1.0, seed=0)
+    first = prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few)
+    again = prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few | {"nuisances": 0.0})
+    assert again.fingerprint == first.fingerprint
+    with pytest.raises(InputError, match="have changed since"):
+        prepare(tmp_path, tmp_path / "data", kind="walkers", walkers=few | {"nuisances": 1.0})
+
+
 @pytest.mark.parametrize("place", ["moved", "gone", "empty", ""])
 def test_recordings_that_were_moved_or_are_gone_are_known_by_their_contents(folder, tmp_path, place):
     shutil.copytree(folder, tmp_path / "moved")
