@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
             "precision": "float32",  # of the networks: float32, bfloat16, float16 (with loss scaling)
             "remat": "none",  # what the backward pass recomputes to save memory: none, blocks, full (levels too)
             "attention": "einsum",  # einsum, or cudnn on a GPU of capability 8.0 with float16 or bfloat16
+            "init_from": "",  # finished working directory whose averaged parameters a stage starts from; (empty): none
             "stage": "all",  # all, or one of encoder, prior, decoder (those before it must be finished)
             "log_every": 20,  # steps between lines of metrics.jsonl
             "dry_run": False,  # print size, cost and memory of each stage, then stop

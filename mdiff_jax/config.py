@@ -3,6 +3,7 @@
 The only reader of the model's part of a configuration that builds networks.
 """
 
+import copy
 import functools
 import json
 import math
@@ -173,18 +174,30 @@ def from_plain_dict(values: Any) -> ConfigDict:
     return ConfigDict(lists_to_tuples(values)).lock()
 
 
+ADDED_LATER = {  # keys that older versions did not have, and what these did
+    "enrollment": EnrollmentSettings()._asdict(),
+    "grace_seconds": 8.0,
+    "init_from": "",
+    "data.walkers.nuisances": 0.0,
+    "decoder.fine_channels": 0,
+    "decoder.occupancy": False,
+    "sample.noise_scale": 1.0,
+}
+
+
 def from_older_version(values: dict) -> dict:
-    """The same configuration with the keys that older versions did not have, and patches as (rows, frames)."""
-    values = {"enrollment": EnrollmentSettings()._asdict(), "grace_seconds": 8.0} | values
-    if isinstance(values.get("data"), dict) and isinstance(walkers := values["data"].get("walkers"), dict):
-        values["data"] = values["data"] | {"walkers": {"nuisances": 0.0} | walkers}
-    if isinstance(values.get("decoder"), dict):
-        values["decoder"] = {"fine_channels": 0, "occupancy": False} | values["decoder"]
-    if isinstance(values.get("sample"), dict):
-        values["sample"] = {"noise_scale": 1.0} | values["sample"]
+    """The same configuration with the keys of `ADDED_LATER`, and patches as (rows, frames)."""
+    values = copy.deepcopy(values)
+    for key, value in ADDED_LATER.items():
+        *places, name = key.split(".")
+        part = values
+        for place in places:
+            part = part.get(place) if isinstance(part, dict) else None
+        if isinstance(part, dict):
+            part.setdefault(name, value)
     for name in ("encoder", "decoder"):
         if isinstance(values.get(name), dict) and type(patch := values[name].get("patch")) is int:
-            values[name] = values[name] | {"patch": [patch, patch]}
+            values[name]["patch"] = [patch, patch]
     return values
 
 

@@ -78,6 +78,7 @@ DENOISING = TRAINING | {  # of prior and decoder
 }
 GENERAL = {
     "seed": SEED,
+    "init_from": TEXT,
     "log_every": COUNT,
     "dry_run": SWITCH,
     "checkpoint_every": COUNT,

@@ -22,7 +22,7 @@ from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage, write_json
-from mdiff_jax.training import cost_analysis, sample_evaluator, stages
+from mdiff_jax.training import cost_analysis, sample_evaluator, stages, warm_start
 from mdiff_jax.training.train_state import TrainState
 from mdiff_jax.training.training_data import (
     NO_EMBEDDINGS,
@@ -35,7 +35,6 @@ from mdiff_jax.training.training_data import (
 from mdiff_jax.validation import validate
 
 WARM_UP_STEPS = 10  # before the pace is reported
-FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class TrainingRun(NamedTuple):
@@ -70,6 +69,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
         before = workdir.read_config()
         with refuse_damage(workdir.config, "restore it"):
             check_same_configuration(before, values, where=str(workdir.root))
+    else:
+        parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from))
     if config.dry_run:
         return dry_run(config, workdir)
 
@@ -231,7 +232,7 @@ def restore_or_init(
 
     1. the last checkpoint that can be read, finished or to be trained on;
     2. anew, if that one was trained on other embeddings: it is set aside;
-    3. from scratch.
+    3. from those of the same stage in `init_from`, or random ones.
 
     The first process reads and writes, the others are sent the result. InputError if the stage would have to be trained
     and `may_train` is false.
@@ -261,7 +262,7 @@ def restore_or_init(
         local = found[1] if found else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
         state = parallel.broadcast_arrays(local)
     else:
-        state = jax.jit(setup.init, compiler_options=FAST_COMPILATION)()
+        state = warm_start.make_first_state(setup.init, run.config.init_from, name, run.log.log)
     return parallel.replicate(state), start["step"], Progress(**start["progress"])
 
 

@@ -1,0 +1,92 @@
+"""Starting a stage from the averaged parameters of another working directory instead of from random ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdiff_jax.config import STAGES, Params, from_plain_dict
+from mdiff_jax.inference.model import ENCODER_DECAY, read_finished_meta, restore_stage
+from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.training.train_state import TrainState
+
+FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+USER_TABLE = "user/embedding"  # a row for each user, the null user's last
+SHOWN = 3  # names of parameters in a line
+
+
+def make_first_state(init: Callable[[], TrainState], root: str, name: str, log: Callable[[str], None]) -> TrainState:
+    """Returns the state that `init` makes; where `root` is given, with the averages of its finished stage in place of
+    random parameters.
+
+    Parameters of another shape stay fresh, and so do those of users, who are other people; a line says which.
+    InputError where there is no such stage, or none of its parameters fit. The first process reads, the others are sent
+    the result.
+    """
+    state = jax.jit(init, compiler_options=FAST_COMPILATION)()
+    if not root:
+        return state
+    params = jax.device_get(state.params)
+
+    def read() -> None:
+        nonlocal params
+        count = len(jax.tree.leaves(params))
+        params, left = merge_parameters(params, read_averages(Path(root), name))
+        if len(left) == count:
+            raise InputError(
+                f"init_from: stage {name} in '{root}' has no parameter of the same shape: give another one"
+            )
+        log(describe_start(name, root, count, left))
+
+    parallel.broadcast_from_first(read)
+    params = parallel.broadcast_arrays(params)
+    averages = {decay: jax.tree.map(jnp.array, params) for decay in state.ema}
+    return state.replace(params=jax.tree.map(jnp.array, params), ema=averages)
+
+
+def check_source(root: str) -> None:
+    """Raises InputError unless `root` is empty or a working directory whose stages are all finished."""
+    for name in STAGES if root else ():
+        read_finished_meta(Workdir(root), name)
+
+
+def read_averages(root: Path, name: str) -> Params:
+    """The averaged parameters of a finished stage: those that its working directory uses."""
+    workdir = Workdir(root)
+    config = from_plain_dict(workdir.read_config())
+    decay = config.sample.ema_decay
+    if name == "encoder":  # the average that prior and decoder were trained on
+        decay = float(read_finished_meta(workdir, "decoder").get(ENCODER_DECAY, decay))
+    return jax.device_get(restore_stage(workdir, config, name, decay).params)
+
+
+def merge_parameters(fresh: Params, found: Params) -> tuple[Params, list[str]]:
+    """Takes over what fits; returns all parameters, and the names of those that stay fresh."""
+    known = {name_parameter(path): value for path, value in jax.tree_util.tree_leaves_with_path(found)}
+    left = []
+
+    def choose(path: tuple, value: np.ndarray) -> np.ndarray:
+        name = name_parameter(path)
+        other = known.get(name)
+        if other is not None and other.shape == value.shape and name != USER_TABLE and "classifier" not in name:
+            return other
+        left.append(name)
+        if name == USER_TABLE and other is not None and other.shape[1] == value.shape[1]:
+            return np.concatenate([value[:-1], other[-1:]])
+        return value
+
+    return jax.tree_util.tree_map_with_path(choose, fresh), left
+
+
+def name_parameter(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def describe_start(name: str, root: str, count: int, left: list[str]) -> str:
+    """The line that says what was taken over."""
+    names = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+    return f"{name}: {count - len(left)} of {count} parameters from {root}" + (f"; fresh: {names}" if left else "")

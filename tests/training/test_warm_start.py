@@ -1,0 +1,56 @@
+"""A stage starts from another working directory's averages where these fit; people are not taken over."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from mdiff_jax.config import STAGES, parameter_shapes
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.training import stages, warm_start
+
+FRESH = {"a": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)}, "user": {"embedding": np.zeros((4, 5))}}
+
+
+def test_what_fits_is_taken_over_and_the_rest_named():
+    found = {"a": {"kernel": np.ones((2, 3)), "bias": np.ones(4)}, "b": {"bias": np.ones(3)}}
+    found["user"] = {"embedding": np.arange(15.0).reshape(3, 5)}
+    merged, left = warm_start.merge_parameters(FRESH, found)
+    assert left == ["a/bias", "user/embedding"]
+    assert (merged["a"]["kernel"] == 1).all() and (merged["a"]["bias"] == 0).all() and "b" not in merged
+    users = merged["user"]["embedding"]
+    assert (users[:-1] == 0).all() and (users[-1] == [10, 11, 12, 13, 14]).all(), "only the null user is the same"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_averages_of_a_working_directory_become_parameters(trained, root, name):
+    """Of one more user, whose rows are new."""
+    config, users, said = trained.config.copy_and_resolve_references(), len(trained.users) + 1, []
+    init = functools.partial(stages.init_train_state, config, name, users, 10, {})
+    state, started = init(), warm_start.make_first_state(init, str(root), name, said.append)
+    assert jax.tree.structure(started) == jax.tree.structure(state)
+    assert started.params is not started.ema[str(config.sample.ema_decay)], "steps give memory away"
+    shapes = parameter_shapes(config, name, len(trained.users))
+    source, paths = trained.params[name], jax.tree_util.tree_leaves_with_path(shapes)
+    same = jax.tree_util.tree_leaves(started.params)
+    for (path, shape), value, original in zip(paths, same, jax.tree.leaves(source), strict=True):
+        if value.shape == shape.shape and "classifier" not in str(path):
+            np.testing.assert_array_equal(value, original)
+        else:
+            assert "user" in str(path) or "classifier" in str(path)
+    [line] = said
+    assert line.startswith(f"{name}: ") and str(root) in line and "fresh: " in line
+
+
+def test_nothing_in_common_is_refused(trained, root, monkeypatch):
+    init = functools.partial(stages.init_train_state, trained.config, "prior", 2, 10, {})
+    monkeypatch.setattr(warm_start, "read_averages", lambda *_: {"b": np.zeros(1)})
+    with pytest.raises(InputError, match=r"init_from: stage prior in .* no parameter of the same shape"):
+        warm_start.make_first_state(init, str(root), "prior", print)
+
+
+def test_an_unfinished_source_is_refused(tmp_path):
+    warm_start.check_source("")
+    with pytest.raises(InputError, match="no finished stage encoder"):
+        warm_start.check_source(str(tmp_path))
