@@ -118,17 +118,17 @@ def decoder() -> dict:
         "timesteps": 1000,  # T, noise levels of training
         "sample_timesteps": 64,  # sampling steps
         "schedule": "cosine",  # cosine, linear
-        "log_snr_shift": 0.0,  # added to the schedule's log-SNR; -2.77 for 256x256 by Hoogeboom et al. 2023
+        "log_snr_shift": -1.0,  # added to the schedule's log-SNR; -2.77 for 256x256 by Hoogeboom et al. 2023
         "zero_terminal_snr": False,  # end the schedule in pure noise (Lin et al. 2023); not with prediction eps
         "prediction": "v",  # v, eps, x0
-        "weighting": "min_snr",  # plain, min_snr (Hang et al. 2023), sigmoid (Hoogeboom et al. 2024)
+        "weighting": "plain",  # plain, min_snr (Hang et al. 2023), sigmoid (Hoogeboom et al. 2024)
         "channels": (128, 256, 384, 512),  # width of each level; the size halves from one to the next
         "blocks": 2,  # residual blocks per level
         "attention": (False, False, True, True),  # which levels have attention
         "head_width": 64,  # channels of an attention head
         "patch": (4, 2),  # rows, frames of the patches that the first level works on
         "fine_channels": 32,  # width of layers on 2 x 2 patches that finish what larger ones draw; 0: none
-        "occupancy": False,  # predict of each pixel whether it is empty, beside its level
+        "occupancy": True,  # predict of each pixel whether it is empty, beside its level
         "cond_width": 512,  # width of the combined condition
         "user_conditioning": True,  # condition the decoder on the user besides the embedding
         "conditioning_noise": 0.5,  # largest standard deviation of noise on standardized embeddings in training

@@ -22,6 +22,9 @@ def get_config() -> ConfigDict:
     config.decoder.update(
         patch=(4, 4),
         fine_channels=0,
+        occupancy=False,
+        log_snr_shift=0.0,
+        weighting="min_snr",
         channels=(96, 128),
         blocks=1,
         attention=(False, True),

@@ -22,7 +22,7 @@ from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import atomic_folder
 
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
-NATIVE_VERSION = "2.1.0"  # likewise, of windows at their own frames
+NATIVE_VERSION = "2.2.0"  # likewise, of windows at their own frames
 CHANNELS = {"scalar": 1, "rgb": 3}
 
 

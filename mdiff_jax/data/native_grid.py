@@ -131,7 +131,7 @@ def find_lowest_level(counts: Int[np.ndarray, " bins"]) -> float:
     Recordings are often drawn from a threshold on, which leaves a gap that JPEG fills in part.
     """
     rare = np.flatnonzero(counts[1:LOW_BINS] < RARE * np.median(counts[USUAL_BINS]))
-    return float(rare[-1] + 2) / len(counts) if len(rare) else 0.0
+    return float(rare[-1] + 1.5) / len(counts) if len(rare) else 0.0  # the middle of a bin, for what JPEG has blurred
 
 
 def describe_files(paths: Sequence[Path], name: str) -> dict[str, Any]:
@@ -190,9 +190,10 @@ def read_levels(image: images.ImageArray, levels: Pixels, frames: int, file_form
     return close_gap(np.where(refined < FLOOR, np.float32(0), refined), file_format.lowest_level)
 
 
-def close_gap(levels: Float[np.ndarray, "..."], lowest: float) -> Float[np.ndarray, "..."]:
-    """Moves levels below `lowest` to whichever of 0, the noise floor, and `lowest` is nearer."""
-    return np.where(levels < lowest / 2, np.float32(0), np.maximum(levels, np.float32(lowest)))
+def close_gap(levels: Float[np.ndarray, "..."], lowest: float, floor: float = 0.0) -> Float[np.ndarray, "..."]:
+    """Moves levels below `lowest` to it, or to 0 where they are nearer to the noise floor, which was at `floor`."""
+    empty = (levels <= 0) | (levels < (floor + lowest) / 2)
+    return np.where(empty, np.float32(0), np.maximum(levels, np.float32(lowest)))
 
 
 def compress(image: Colors, file_format: FileFormat) -> Colors:

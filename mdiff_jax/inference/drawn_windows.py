@@ -23,11 +23,13 @@ class DrawnWindows(NamedTuple):
         return [DrawnWindows(*(x[i : i + 1] for x in self)) for i in range(len(self.frames))]
 
 
-def close_gap(spectrograms: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
-    """Moves levels of the gap that recordings leave above the noise floor to its nearer end."""
+def close_gap(spectrograms: np.ndarray, metadata: Mapping[str, Any], floor_margin: float) -> np.ndarray:
+    """Moves levels of the gap that recordings leave above the noise floor, which was lowered by `floor_margin` for the
+    decoder, to its nearer end.
+    """
     if not (lowest := FileFormat.from_json(metadata["file_format"]).lowest_level):
         return spectrograms
-    return native_grid.close_gap((spectrograms + 1) / 2, lowest) * 2 - 1
+    return native_grid.close_gap((spectrograms + 1) / 2, lowest, -floor_margin / 2) * 2 - 1
 
 
 def to_image_axes(windows: DrawnWindows, metadata: Mapping[str, Any], length: float = 1.0) -> np.ndarray:

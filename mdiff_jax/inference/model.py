@@ -82,7 +82,7 @@ class Model(NamedTuple):
         function = function or self.window_sampler()
         size = batch_size or min(self.config.sample.batch_size, len(requests))
         for chunk, out in pipeline.run_requests(function, self.variables, requests, seed=seed, batch_size=size):
-            x = close_gap(out["spectrogram"], self.dataset.metadata)
+            x = close_gap(out["spectrogram"], self.dataset.metadata, self.config.decoder.floor_margin)
             yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
 
     def window_sampler(self) -> pipeline.SampleFunction:

@@ -266,3 +266,5 @@ def test_levels_in_the_gap_go_to_its_nearer_end():
     expected = np.array([0, 0, 0, 0.14, 0.14, 0.14, 0.5, 1], np.float32)
     np.testing.assert_array_equal(native_grid.close_gap(levels, 0.14), expected)
     np.testing.assert_array_equal(native_grid.close_gap(levels, 0.0), levels)
+    lowered = np.array([0, 0.14, 0.14, 0.14, 0.14, 0.14, 0.5, 1], np.float32)
+    np.testing.assert_array_equal(native_grid.close_gap(levels, 0.14, floor=-0.125), lowered)
