@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
             "encoder": encoder(),
             "prior": prior(),
             "decoder": decoder(),
+            "people": people(),
             "sample": sample(),
             "enrollment": enrollment(),
             "summary": summary(),
@@ -151,6 +152,16 @@ def optimizer(learning_rate: float, weight_decay: float) -> dict:
         "weight_decay": weight_decay,  # of kernels only
         "clip_norm": 1.0,  # largest norm of the gradients
         "b2": 0.99,  # of Adam; shorter memory for small data sets
+    }
+
+
+def people() -> dict:
+    return {
+        "references": False,  # prior and decoder know people by reference windows, new ones at once; else by a row each
+        "min_references": 5,  # windows of a person at a time, drawn anew for each example of training; also to enroll
+        "max_references": 20,  # and at most
+        "user_row": True,  # with references: also learn a row of each trained user, added to what references say
+        "row_drop_prob": 0.5,  # with references: share of training examples without that row
     }
 
 

@@ -42,6 +42,16 @@ class EnrollmentSettings(NamedTuple):
     seed: int = 0
 
 
+class PeopleSettings(NamedTuple):
+    """The keys of `people`; the defaults are for working directories that were made before there were such keys."""
+
+    references: bool = False
+    min_references: int = 5
+    max_references: int = 20
+    user_row: bool = True
+    row_drop_prob: float = 0.5
+
+
 # ----------------------------------------------------------------------------- networks
 
 
@@ -61,7 +71,7 @@ def build_encoder(config: ConfigDict) -> Encoder:
 def build_prior(config: ConfigDict, num_users: int) -> PriorTransformer:
     c = config.prior
     return PriorTransformer(
-        num_users,
+        table_rows(config, num_users),
         c.width,
         c.depth,
         c.heads,
@@ -81,7 +91,7 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         head_width=c.head_width,
         patch=tuple(c.patch),
         cond_width=c.cond_width,
-        num_users=num_users if c.user_conditioning else 0,
+        num_users=table_rows(config, num_users) if c.user_conditioning else None,
         native_frames=config.data.native_frames,
         fine_channels=c.fine_channels,
         occupancy=c.occupancy,
@@ -89,6 +99,11 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         remat=config.remat,
         dtype=PRECISIONS[config.precision],
     )
+
+
+def table_rows(config: ConfigDict, num_users: int) -> int:
+    """Rows of the networks' tables of users: none where reference windows alone say who a person is."""
+    return num_users if config.people.user_row or not config.people.references else 0
 
 
 def spectrogram_shape(config: ConfigDict) -> tuple[int, int, int]:
@@ -99,6 +114,11 @@ def spectrogram_shape(config: ConfigDict) -> tuple[int, int, int]:
 def condition_size(config: ConfigDict) -> int:
     """Size of what the prior draws of a window: its embedding and, with native frames, their number."""
     return config.encoder.embedding_dim + config.data.native_frames
+
+
+def person_size(config: ConfigDict) -> int:
+    """Size of what networks are told of a person: mean, deviation and number of references; 0 without references."""
+    return 2 * condition_size(config) + 1 if config.people.references else 0
 
 
 # ----------------------------------------------------------------------------- parameters
@@ -113,9 +133,10 @@ def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> 
             "encoder": build_encoder(config).init(key, x, frames)["params"],
             "classifier": CosineClassifier(num_users).init(key, z[:, : config.encoder.embedding_dim])["params"],
         }
+    user, person = one.astype(int), [jnp.zeros((1, person_size(config)))] if config.people.references else []
     if name == "prior":
-        return build_prior(config, num_users).init(key, z, one, one.astype(int), one > 0)["params"]
-    return build_decoder(config, num_users).init(key, x, one, z, one.astype(int), one > 0, frames)["params"]
+        return build_prior(config, num_users).init(key, z, one, user, one > 0, None, *person)["params"]
+    return build_decoder(config, num_users).init(key, x, one, z, user, one > 0, frames, *person)["params"]
 
 
 def parameter_shapes(config: ConfigDict, name: str, num_users: int) -> Params:
@@ -178,6 +199,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "enrollment": EnrollmentSettings()._asdict(),
     "grace_seconds": 8.0,
     "init_from": "",
+    "people": PeopleSettings()._asdict(),
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
     "decoder.occupancy": False,

@@ -161,8 +161,10 @@ ENROLLMENT = {
     "decoder_batch_size": BATCH_SIZE,
     "seed": SEED,
 }
+PEOPLE = {"references": SWITCH, "min_references": Range(int, 1, 1000), "max_references": Range(int, 1, 1000)}
+PEOPLE |= {"user_row": SWITCH, "row_drop_prob": DENOISING["cond_drop_prob"]}
 PARTS = {"data": DATA, "encoder": ENCODER, "prior": PRIOR, "decoder": DECODER}
-PARTS |= {"sample": SAMPLE, "enrollment": ENROLLMENT, "summary": {"grid_columns": Range(int, 1, 64)}}
+PARTS |= {"people": PEOPLE, "sample": SAMPLE, "enrollment": ENROLLMENT, "summary": {"grid_columns": Range(int, 1, 64)}}
 RANGES = GENERAL | {key: value for name, part in PARTS.items() for key, value in prefixed(name, part).items()}
 
 
@@ -180,7 +182,7 @@ def validate(config: ConfigDict) -> None:
     for name in ("prior", "decoder"):
         check_timesteps(config, name)
     check_attention(config)
-    data, sample, enrollment = config.data, config.sample, config.enrollment
+    data, sample = config.data, config.sample
     if abs(sum(data.fractions) - 1) > 1e-6:
         raise InputError(f"data.fractions is {tuple(data.fractions)}: give three shares that add up to 1")
     if data.fold >= data.folds:
@@ -196,11 +198,9 @@ def validate(config: ConfigDict) -> None:
         raise InputError(f"sample.eta is {sample.eta}: with sample.sampler {sample.sampler} give 0, it is for ddim")
     if config.decoder.occupancy and config.decoder.prediction != "v":
         raise InputError(f"decoder.prediction is {config.decoder.prediction}: with decoder.occupancy give v")
-    if enrollment.min_windows > enrollment.max_windows:
-        raise InputError(
-            f"enrollment.min_windows is {enrollment.min_windows}: give at most {enrollment.max_windows} "
-            "(enrollment.max_windows)"
-        )
+    for part, unit in (("enrollment", "windows"), ("people", "references")):
+        if (low := config[part][f"min_{unit}"]) > (high := config[part][f"max_{unit}"]):
+            raise InputError(f"{part}.min_{unit} is {low}: give at most {high} ({part}.max_{unit})")
 
 
 def check_values(values: dict[str, Any]) -> None:

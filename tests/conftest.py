@@ -52,6 +52,12 @@ def native(workdirs, tmp_path_factory):
     return workdirs.load(workdirs.make_workdir(tmp_path_factory.mktemp("native"), native=True))
 
 
+@pytest.fixture(scope="session")
+def reference_root(workdirs, tmp_path_factory) -> Path:
+    """As `root`, of networks that know people by reference windows."""
+    return workdirs.make_workdir(tmp_path_factory.mktemp("references"), people={"references": True})
+
+
 @pytest.fixture
 def writable_root(root, tmp_path) -> Path:
     """A copy of `root`."""

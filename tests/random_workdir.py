@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import numpy as np
 
 from configs import tiny
-from mdiff_jax.config import STAGES, parameter_shapes, to_plain_dict
+from mdiff_jax.config import STAGES, parameter_shapes, person_size, to_plain_dict
 from mdiff_jax.data import builders, export, splits
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.inference.user_adapters import UserAdapter, write_adapter
@@ -17,10 +19,17 @@ from mdiff_jax.runtime.workdir import Workdir, write_json
 STEPS = 2  # of sampling
 
 
-def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int = 2, native: bool = False) -> Path:
+def make_workdir(
+    root: Path,
+    users: int = 2,
+    recordings: int = 6,
+    windows: int = 2,
+    native: bool = False,
+    people: dict[str, Any] = MappingProxyType({}),
+) -> Path:
     """A working directory whose stages look finished, all at step 3; heads are random too. Returns `root`.
 
-    With `native` windows keep their own frames, of which walkers have 36 to 60.
+    With `native` windows keep their own frames, of which walkers have 36 to 60. `people` are keys of that part.
     """
     workdir = Workdir(root)
     config = tiny.get_config()
@@ -30,6 +39,7 @@ def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int =
     config.prior.update(width=8, depth=1, heads=2, sample_timesteps=STEPS)
     config.decoder.update(channels=(8, 8), patch=(2, 2), cond_width=8, head_width=8, sample_timesteps=STEPS)
     config.sample.update(num_samples_per_user=2, batch_size=2)
+    config.people.update(people)
     c = config.data
     dataset = builders.prepare_dataset(
         kind="walkers",
@@ -50,6 +60,8 @@ def make_workdir(root: Path, users: int = 2, recordings: int = 6, windows: int =
     meta = {"config": to_plain_dict(config), "users": dataset.users, "finished": True, "total_steps": 3}
     meta |= {"depends": "one encoder"}
     rng = np.random.default_rng(0)
+    if config.people.references:
+        constants["people"] = rng.normal(size=(users, person_size(config))).astype(np.float32)
     for name in STAGES:
         shapes = parameter_shapes(config, name, users)
         params = jax.tree_util.tree_map_with_path(

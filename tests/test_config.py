@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from mdiff_jax import validation
 from mdiff_jax.config import (
     EnrollmentSettings,
+    PeopleSettings,
     check_same_configuration,
     check_size,
     flatten,
@@ -37,8 +38,21 @@ def test_each_configuration_is_valid_and_has_the_default_keys(name):
     assert importlib.import_module(f"configs.{name}").__doc__.strip()
 
 
-def test_enrollment_settings_are_the_same_with_and_without_their_keys():
+def test_settings_are_the_same_with_and_without_their_keys():
     assert EnrollmentSettings(**config("default").enrollment) == EnrollmentSettings()
+    assert PeopleSettings(**config("default").people) == PeopleSettings()
+
+
+def test_a_working_directory_from_before_a_key_can_be_gone_on_with():
+    """Old checkpoints say nothing of keys that came later: what they do without is what was done before."""
+    now = to_plain_dict(config())
+    before = {key: value for key, value in now.items() if key != "people"}
+    before["decoder"] = {key: value for key, value in now["decoder"].items() if key != "occupancy"}
+    assert from_plain_dict(before).to_dict() == config().to_dict()
+    check_same_configuration(before, now, where="WORKDIR")
+    now["people"]["references"] = True
+    with pytest.raises(InputError, match=r"people\.references=False, now it is True"):
+        check_same_configuration(before, now, where="WORKDIR")
 
 
 def test_samples_are_cut_alike_with_and_without_a_configuration():
@@ -104,6 +118,8 @@ def test_every_key_of_the_default_has_a_comment():
         ("decoder.curriculum", ((250, 0),), "epochs is 0"),
         ("decoder.curriculum", (250, 10), "pairs"),
         ("enrollment.min_windows", 21, "at most 20"),
+        ("people.min_references", 21, "at most 20"),
+        ("people.row_drop_prob", 1.0, "people.row_drop_prob"),
         ("summary.grid_columns", 10**6, "summary.grid_columns"),
         ("attention", "cudnn", "precision float16 or bfloat16"),
     ],

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from configs import tiny
-from mdiff_jax.config import STAGES, condition_size, flatten, from_plain_dict, parameter_shapes, spectrogram_shape
+from mdiff_jax.config import (
+    STAGES,
+    condition_size,
+    flatten,
+    from_plain_dict,
+    parameter_shapes,
+    person_size,
+    spectrogram_shape,
+)
 from mdiff_jax.diffusion import samplers, schedules
 from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import parallel
@@ -62,6 +70,8 @@ def shapes(draw: st.DrawFn) -> dict[str, Any]:
         "decoder.head_width": draw(sizes(1, 8, 11, 64)),
         "decoder.cond_width": draw(sizes(1, 7, 16)),
         "decoder.user_conditioning": draw(st.booleans()),
+        "people.references": draw(st.booleans()),
+        "people.user_row": draw(st.booleans()),
     }
 
 
@@ -83,6 +93,9 @@ def procedures(draw: st.DrawFn) -> dict[str, Any]:
         "sample.guidance_rescale": draw(st.sampled_from([0.0, 1.0])),
         "sample.eta": draw(st.sampled_from([0.0, 1.0])),
         "sample.noise_scale": draw(st.sampled_from([1.0, 1.01])),
+        "people.min_references": draw(sizes(1, 20)),
+        "people.max_references": draw(sizes(5, 20)),
+        "people.row_drop_prob": draw(st.sampled_from([0.0, 0.5])),
         "encoder.augment.mask": draw(st.sampled_from([0.0, 1.0])),
         "encoder.augment.shift": draw(st.sampled_from([0.0, 1.0])),
     }
@@ -95,12 +108,17 @@ ANYTHING = st.recursive(
 )
 
 
+def person(config: ConfigDict) -> dict[str, jax.Array]:
+    """What batches hold where people are known by reference windows."""
+    return {"person": jnp.zeros((BATCH, person_size(config)))} if config.people.references else {}
+
+
 def start_stage(config: ConfigDict, name: str) -> None:
     """Traces the loss of a stage."""
     batch = {"embedding": jnp.zeros((BATCH, condition_size(config))), "user": jnp.zeros(BATCH, int)}
     batch |= {"frames": jnp.full(BATCH, config.data.image_size[1])}
     batch |= {"spectrogram": jnp.zeros((BATCH, *spectrogram_shape(config))), "example": jnp.arange(BATCH)}
-    batch = {field: batch[field] for field in ("user", "example", *FIELDS[name])}
+    batch = {field: batch[field] for field in ("user", "example", *FIELDS[name])} | person(config)
     loss = stages.make_parameter_loss(config, name, USERS)
     params = parameter_shapes(config, name, USERS)
     value, _ = jax.eval_shape(lambda p, b: loss(p, b, jax.random.key(0), parallel.SINGLE_DEVICE), params, batch)
@@ -111,7 +129,7 @@ def start_sampling(config: ConfigDict) -> None:
     """Traces the sampler of windows, whose tables of coefficients are computed."""
     specs = denoisers.prior_sampler(config, USERS), denoisers.decoder_sampler(config, USERS)
     keys = jax.random.split(jax.random.key(0), BATCH)
-    batch = {"user": jnp.zeros(BATCH, int), "prior_key": keys, "decoder_key": keys}
+    batch = {"user": jnp.zeros(BATCH, int), "prior_key": keys, "decoder_key": keys} | person(config)
     params = {name: {"params": parameter_shapes(config, name, USERS)} for name in ("prior", "decoder")}
     out = jax.eval_shape(pipeline.make_window_sampler(*specs), params, batch)
     assert out["spectrogram"].shape == (BATCH, *spectrogram_shape(config))

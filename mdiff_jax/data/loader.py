@@ -1,12 +1,15 @@
 """Batches of training examples by Grain: a pure function of seed and step, so that a run can start at any step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import grain
 import numpy as np
 from jaxtyping import Int
 
 from mdiff_jax.data.builders import Dataset
+
+Draw = Callable[[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]], np.ndarray]  # (rows, examples) → values
 
 CACHE_BYTES = 2**30  # data sets up to this size are decoded once and kept
 
@@ -21,13 +24,14 @@ def train_batches(
     balanced: bool,
     fields: Sequence[str],
     tables: dict[str, np.ndarray],
+    draws: Mapping[str, Draw] = MappingProxyType({}),
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields batches {'user', 'example', *fields} without end, from step `start_step` on.
 
     `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with one row per window of the data set, such
-    as its `frames`.
+    as its `frames`. `draws` are further fields, functions of rows of the data set and of global indices.
     'example' is the global index, step times `batch_size` plus the place in the global batch; each process gets every
     `process_count`-th of a batch. `balanced` makes users equally frequent.
     """
@@ -36,8 +40,13 @@ def train_batches(
     places = grain.MapDataset.source(order).seed(seed).shuffle().repeat()
     numbered = places.map_with_index(lambda i, place: (np.int32(i), place)).batch(batch_size)[start_step:]
     mine = numbered.map(lambda batch: tuple(column[process_index::process_count] for column in batch))
-    batches = mine.map(lambda batch: {"example": batch[0], **fetch(batch[1])})
-    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
+
+    def read(batch: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+        example, places = batch
+        drawn = {name: draw(rows[places], example) for name, draw in draws.items()}
+        return {"example": example, **fetch(places), **drawn}
+
+    return iter(mine.map(read).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
 
 
 def make_fetcher(

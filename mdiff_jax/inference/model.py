@@ -17,6 +17,7 @@ from mdiff_jax.config import (
     check_same_configuration,
     from_plain_dict,
     parameter_shapes,
+    person_size,
     spectrogram_shape,
     to_plain_dict,
 )
@@ -43,7 +44,7 @@ class Model(NamedTuple):
     enrolled: dict[str, user_adapters.UserAdapter]  # users enrolled since
     params: dict[str, Params]  # 'encoder', 'prior', 'decoder': averaged parameters
     adapters: dict[str, user_adapters.Adapters]  # 'prior', 'decoder': the collection of the enrolled users
-    constants: dict[str, np.ndarray]  # 'embedding_mean' (D,), 'embedding_deviation' ()
+    constants: dict[str, np.ndarray]  # 'embedding_mean' (D,), 'embedding_deviation' (); see `people`
     dataset: builders.Dataset
     split: dict[str, list[str]]
     step: int  # of the decoder's checkpoint
@@ -65,7 +66,8 @@ class Model(NamedTuple):
             raise InputError("no samples are asked for: give one user and one sample at least")
         if repeated := [user for user in users if list(users).count(user) > 1]:
             raise InputError(f"user '{repeated[0]}' is given twice: give each user once")
-        return [pipeline.SampleRequest(user, self.index(user), i) for user in users for i in sample_ids]
+        index, told = {user: self.index(user) for user in users}, self.people
+        return [pipeline.SampleRequest(user, index[user], i, told[user]) for user in users for i in sample_ids]
 
     def run(
         self,
@@ -88,6 +90,15 @@ class Model(NamedTuple):
     def window_sampler(self) -> pipeline.SampleFunction:
         """The function that samples windows; the same one while the configuration is the same, so compiled once."""
         return cached_window_sampler(json.dumps(to_plain_dict(self.config)), len(self.users))
+
+    @property
+    def people(self) -> dict[str, dict[str, np.ndarray]]:
+        """User → what a sample function takes beside the index: with `people.references` {'person': (P,)}."""
+        if not self.config.people.references:
+            return {user: {} for user in (*self.users, *self.enrolled)}
+        people = dict(zip(self.users, self.constants["people"], strict=True))
+        people |= {user: adapter.person for user, adapter in self.enrolled.items()}
+        return {user: {"person": person} for user, person in people.items()}
 
     @property
     def variables(self) -> dict[str, pipeline.Variables]:
@@ -196,7 +207,8 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     params = {name: stage.params for name, stage in stages.items()}
 
     # ------------------------------------------------------------------- users enrolled since
-    shapes = user_adapters.adapter_shapes(params["prior"], params["decoder"], spectrogram_shape(config))
+    sizes = spectrogram_shape(config), person_size(config)
+    shapes = user_adapters.adapter_shapes(params["prior"], params["decoder"], *sizes)
     paths = sorted(workdir.enrolled.glob("[!.]*.npz"))
     check_user_names((*dataset.users, *(path.stem for path in paths)), workdir.root)
     enrolled = {path.stem: user_adapters.read_adapter(path, shapes) for path in paths}
@@ -269,14 +281,15 @@ def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float)
         step = checkpoints.best() if best else checkpoints.latest()
         users = len(checkpoints.meta(step)["users"])
         like = {"ema": {str(decay): parameter_shapes(config, name, users)}}
-        like |= {} if name == "encoder" else {"constants": constant_shapes(config)}
+        like |= {} if name == "encoder" else {"constants": constant_shapes(config, users)}
         state = {"constants": {}} | checkpoints.restore_part(step, like)
         return RestoredStage(step, state["ema"][str(decay)], state["constants"])
 
     return checkpoints.read_while_written(read)
 
 
-def constant_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+def constant_shapes(config: ConfigDict, num_users: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of what is measured on the training embeddings."""
     shapes = {"embedding_mean": (config.encoder.embedding_dim,), "embedding_deviation": ()}
+    shapes |= {"people": (num_users, person_size(config))} if config.people.references else {}
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}

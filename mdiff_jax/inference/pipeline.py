@@ -1,7 +1,8 @@
 """Users → embeddings → spectrograms: sampling from the prior and the decoder, one after the other, in chunks.
 
 The functions made here take `variables`, {'prior', 'decoder'} → {'params', and after enrollment 'user_adapters'}, and a
-batch of arrays with a leading axis of samples.
+batch of arrays with a leading axis of samples. Beside its fields named below there is 'person' (B, P) where people are
+known by reference windows.
 """
 
 import functools
@@ -16,9 +17,10 @@ import numpy as np
 from mdiff_jax.diffusion import editing, gaussian, noise_floor, samplers
 from mdiff_jax.inference.denoisers import SamplerSpec, decode_frames, encode_frames
 from mdiff_jax.runtime import parallel, prng
-from mdiff_jax.runtime.array_types import Array, Embedding, Keys, UserId
+from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Person, UserId
 
 Variables = Mapping[str, Any]  # of one network: its collections
+Who = tuple[UserId, list[Person]]  # of a batch: users, and what else says who they are, where anything does
 SampleFunction = Callable[[Mapping[str, Variables], dict[str, Array]], dict[str, Array]]
 
 
@@ -42,14 +44,14 @@ def make_window_sampler(prior: SamplerSpec, decoder: SamplerSpec) -> SampleFunct
 def make_embedding_sampler(prior: SamplerSpec) -> SampleFunction:
     """(variables, {'user', 'prior_key'}) → {'embedding': (B, D)}, by the prior alone; of native frames with theirs."""
     return lambda variables, batch: {
-        "embedding": sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
+        "embedding": sample_embeddings(prior, variables["prior"], batch, batch["prior_key"])
     }
 
 
 def make_embedding_decoder(decoder: SamplerSpec) -> SampleFunction:
     """(variables, {'embedding', 'user', 'decoder_key'}) → {'spectrogram', 'frames'} of given embeddings."""
     return lambda variables, batch: decode_embeddings(
-        decoder, variables["decoder"], batch["embedding"], batch["user"], batch["decoder_key"]
+        decoder, variables["decoder"], batch["embedding"], batch, batch["decoder_key"]
     )
 
 
@@ -67,30 +69,32 @@ def sample_windows(
     """{'user', 'prior_key', 'decoder_key'} (B,) → {'embedding': (B, D), 'spectrogram': (B, F, T, C) in [-1, 1],
     'frames': (B,)}: of native frames the first so many columns are the window.
     """
-    z = sample_embeddings(prior, variables["prior"], batch["user"], batch["prior_key"])
-    return {"embedding": z, **decode_embeddings(decoder, variables["decoder"], z, batch["user"], batch["decoder_key"])}
+    z = sample_embeddings(prior, variables["prior"], batch, batch["prior_key"])
+    return {"embedding": z, **decode_embeddings(decoder, variables["decoder"], z, batch, batch["decoder_key"])}
 
 
-def sample_embeddings(prior: SamplerSpec, variables: Variables, user: UserId, keys: Keys) -> Embedding:
-    """Standardised embeddings of users, by the prior."""
+def sample_embeddings(prior: SamplerSpec, variables: Variables, batch: dict[str, Array], keys: Keys) -> Embedding:
+    """Standardised embeddings of the users of a batch, by the prior."""
     spec = prior.denoiser
 
-    def denoise(z_t: Array, t: Array, user: Array, keep: Array) -> Array:
-        estimate = jnp.zeros_like(z_t)
+    def denoise(z_t: Array, t: Array, condition: Who, keep: Array) -> Array:
+        (user, person), estimate = condition, jnp.zeros_like(z_t)
         for _ in range(1 + spec.self_condition):  # as in training: first from nothing, then from the first estimate
-            estimate = spec.network(variables, z_t, gaussian.log_snr(spec.schedule, t), user, keep, estimate)
+            estimate = spec.network(variables, z_t, gaussian.log_snr(spec.schedule, t), user, keep, estimate, *person)
         return estimate
 
-    return _sample(prior, prior.guide(denoise, user), spec.shape, keys)
+    return _sample(prior, prior.guide(denoise, _who(batch)), spec.shape, keys)
 
 
 def decode_embeddings(
-    decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId, keys: Keys
+    decoder: SamplerSpec, variables: Variables, z: Embedding, batch: dict[str, Array], keys: Keys
 ) -> dict[str, Array]:
-    """'spectrogram' and 'frames' of embeddings, by the decoder; of `decoder.windows` windows that overlap by half."""
+    """'spectrogram' and 'frames' of embeddings of the users of a batch, by the decoder; of `decoder.windows` windows
+    that overlap by half.
+    """
     (rows, time, channels), windows = decoder.denoiser.shape, decoder.windows
     z, frames = _split_frames(decoder, z)
-    condition = jax.tree.map(lambda c: jnp.repeat(c, windows, axis=0), (z, user, frames))
+    condition = jax.tree.map(lambda c: jnp.repeat(c, windows, axis=0), (z, frames, _who(batch)))
     denoise = _guided_decoder(decoder, variables, *condition)
     if windows > 1:
         denoise = editing.overlapping_windows(denoise, windows, frames, time)
@@ -105,7 +109,7 @@ def vary_windows(
     """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and denoised anew."""
     z, frames = _split_frames(decoder, batch["embedding"])
     x = editing.sdedit(
-        _guided_decoder(decoder, variables, z, batch["user"], frames),
+        _guided_decoder(decoder, variables, z, frames, _who(batch)),
         noise_floor.lower_floor(batch["window"], decoder.denoiser.noise_floor_margin),
         keys=batch["decoder_key"],
         strength=strength,
@@ -128,18 +132,23 @@ def _split_frames(decoder: SamplerSpec, z: Embedding) -> tuple[Embedding, Array]
     return z.at[:, -1].set(encode_frames(frames, columns)), frames
 
 
+def _who(batch: dict[str, Array]) -> Who:
+    """What a batch says of its users."""
+    return batch["user"], [batch["person"]] if "person" in batch else []
+
+
 def _guided_decoder(
-    decoder: SamplerSpec, variables: Variables, z: Embedding, user: UserId, frames: Array
+    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who
 ) -> samplers.Denoise:
     """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
     spec = decoder.denoiser
 
-    def denoise(x_t: Array, t: Array, condition: tuple[Array, Array, Array], keep: Array) -> Array:
-        z, user, frames = condition
-        output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames)
+    def denoise(x_t: Array, t: Array, condition: tuple[Array, Array, Who], keep: Array) -> Array:
+        z, frames, (user, person) = condition
+        output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames, *person)
         return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    return decoder.bound(decoder.guide(denoise, (z, user, frames)), -1.0 - spec.noise_floor_margin, 1.0)
+    return decoder.bound(decoder.guide(denoise, (z, frames, who)), -1.0 - spec.noise_floor_margin, 1.0)
 
 
 def _sample(sampler: SamplerSpec, denoise: samplers.Denoise, shape: tuple[int, ...], keys: Keys) -> Array:

@@ -96,20 +96,21 @@ def window_seconds(model: Model) -> float | None:
 def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, seed: int) -> SamplingJob:
     """`count` strips of `steps` windows from one user to another: embeddings in between, all with the same noise.
 
-    The embeddings of both ends come from the same noise too. The networks' rows of the two users are mixed likewise.
+    The embeddings of both ends come from the same noise too. What the networks know of the two users is mixed likewise.
     """
     STRIP_WINDOWS.check("interpolate_steps", steps)
     name = "_to_".join(users)
     ends = model.requests(users, range(count))
     first, last = sample_end_embeddings(model, [r._replace(user=name) for r in ends], seed).reshape(2, count, -1)
     shares = np.linspace(0.0, 1.0, steps)
-    embeddings = np.stack([mix_embeddings(model, first, last, share) for share in shares], axis=1)
+    embeddings = np.stack([mix_embeddings(model, first, last, share) for share in shares], axis=1).astype(np.float32)
+    people = [mix_people(*(model.people[user] for user in users), share) for share in shares]
     tasks = [
         SampleTask(
             f"{name}/{name}_seed{seed}_{i:04d}_{k:02d}",
             f"{users[0]} …\n{users[1]}, {i}",
             {"user": name, "sample_id": i, "share_of_second": round(float(share), 4)},
-            pipeline.SampleRequest(name, model.num_users + k, i, {"embedding": embeddings[i, k].astype(np.float32)}),
+            pipeline.SampleRequest(name, model.num_users + k, i, {"embedding": embeddings[i, k], **people[k]}),
         )
         for i in range(count)
         for k, share in enumerate(shares)
@@ -136,6 +137,13 @@ def mix_embeddings(model: Model, first: np.ndarray, last: np.ndarray, share: flo
     return np.concatenate([model.standardise(slerp(*ends, share)), rest], axis=1)
 
 
+def mix_people(
+    first: Mapping[str, np.ndarray], last: Mapping[str, np.ndarray], share: float
+) -> dict[str, Float[np.ndarray, " person"]]:
+    """What sample functions take of a person in between, in a line."""
+    return {name: ((1 - share) * first[name] + share * last[name]).astype(np.float32) for name in first}
+
+
 def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: float) -> Float[np.ndarray, "n dim"]:
     """From a (share 0) to b (share 1) along the great circle (Shoemake 1985); the length changes linearly."""
     lengths = [np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b)]
@@ -156,7 +164,7 @@ def add_mixed_users(model: Model, ends: Sequence[int], shares: Float[np.ndarray,
         return np.stack([(1 - s) * first + s * last for s in shares]).astype(np.float32)
 
     modulations = {name: mix(table) for name, table in adapters.get("modulations", {}).items()}
-    if "user" in params:
+    if user_adapters.row_shape(params) != (0,):
         adapters = user_adapters.append_user_rows(adapters, mix(user_adapters.user_rows(params, adapters)))
     if modulations:
         adapters = user_adapters.append_modulations(adapters, len(model.users), modulations)
@@ -171,14 +179,14 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
     up to `strength` of the schedule; at 1 nothing but the embedding is left of it.
     """
     STRENGTHS.check("strength", strength)
-    embeddings = model.embed(given.windows, given.frames)
+    embeddings, people = model.embed(given.windows, given.frames), model.people
     tasks = [
         SampleTask(
             f"{user}/{user}_like_{i:04d}_seed{seed}_{k:04d}",
             file,
             {"user": user, "sample_id": k, "like": file},
             pipeline.SampleRequest(
-                file, model.index(user), k, {"embedding": embeddings[i], "window": given.windows[i]}
+                file, model.index(user), k, {"embedding": embeddings[i], "window": given.windows[i], **people[user]}
             ),
         )
         for i, (file, user) in enumerate(zip(given.files, given.users, strict=True))

@@ -3,6 +3,7 @@
 Networks look users up in a table, a row each and the null user's last; an enrolled user is one more row. Since a few
 users span little of what the decoder can generate, each of its blocks is conditioned on an enrolled user directly, too:
 by what is added to the scale and shift of its norm. Both lie in the Flax collection 'user_adapters', beside 'params'.
+With `people.references` an enrolled user is what networks are told of some windows (`inference.people`), the row is 0.
 """
 
 import hashlib
@@ -21,6 +22,9 @@ from mdiff_jax.runtime.workdir import atomic_write, read_npz, refuse_damage
 Adapters = Mapping[str, Any]  # the collection 'user_adapters' of one network
 
 
+NO_PERSON = np.zeros(0, np.float32)
+
+
 class UserAdapter(NamedTuple):
     """One file of WORKDIR/enrolled."""
 
@@ -30,6 +34,7 @@ class UserAdapter(NamedTuple):
     windows: Float[np.ndarray, "windows freq time channels"]  # some that it was fitted to, shown beside generated ones
     frames: Int[np.ndarray, " windows"]  # of each of them
     steps: tuple[int, int]  # of the checkpoints of prior and decoder that it belongs to
+    person: Float[np.ndarray, " person"] = NO_PERSON  # what networks are told of its windows, with references
 
 
 MODULATION_PREFIX = "modulations."  # of the names of a file's arrays
@@ -40,18 +45,27 @@ def write_adapter(path: Path, adapter: UserAdapter) -> None:
     """Writes the whole file or nothing."""
     values = adapter._replace(windows=np.float16(adapter.windows))._asdict()
     blocks = {f"{MODULATION_PREFIX}{name}": value for name, value in values.pop("modulations").items()}
+    if not adapter.person.size:
+        del values["person"]
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **values, **blocks)
 
 
+def row_shape(params: Mapping[str, Any]) -> tuple[int]:
+    """Returns the shape of a row of a network's table of users, (0,) where it has no rows but the null user's."""
+    table = params["user"]["embedding"] if "user" in params else np.zeros((1, 0))
+    return table.shape[1:] if len(table) > 1 else (0,)
+
+
 def adapter_shapes(
-    prior: Mapping[str, Any], decoder: Mapping[str, Any], window: tuple[int, int, int]
+    prior: Mapping[str, Any], decoder: Mapping[str, Any], window: tuple[int, int, int], person: int = 0
 ) -> dict[str, tuple[int, ...]]:
-    """Returns name → shape of a file's arrays for networks of these parameters; of the windows that of one."""
-    biases = {name: p["modulation"]["bias"] for name, p in decoder.items() if "modulation" in p}
-    row = decoder["user"]["embedding"].shape[1:] if "user" in decoder else (0,)
-    shapes = {"prior": prior["user"]["embedding"].shape[1:], "decoder": row, "windows": window, "frames": ()}
-    shapes |= {"steps": (2,)}
+    """Returns name → shape of a file's arrays for networks of these parameters; of the windows that of one. `person` is
+    the size of what networks are told of windows; then no block is conditioned on the user.
+    """
+    biases = {name: p["modulation"]["bias"] for name, p in decoder.items() if "modulation" in p and not person}
+    shapes = {"prior": row_shape(prior), "decoder": row_shape(decoder), "windows": window, "frames": ()}
+    shapes |= {"steps": (2,), "person": (person,)}
     return shapes | {f"{MODULATION_PREFIX}{name}": bias.shape for name, bias in biases.items()}
 
 
@@ -61,6 +75,7 @@ def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapt
     values = read_npz(path, remedy, MAX_BYTES)
     with refuse_damage(path, remedy):
         values.setdefault("frames", np.full(len(values["windows"]), shapes["windows"][1]))  # of earlier versions
+        values.setdefault("person", NO_PERSON)
         for name in shapes.keys() | values.keys():
             shape = values[name].shape[name in ("windows", "frames") :]
             if shape != shapes[name]:
@@ -77,7 +92,7 @@ def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapt
 
 def adapter_digest(adapter: UserAdapter) -> str:
     """Hash of the arrays that condition the networks."""
-    arrays = jax.tree.leaves((adapter.prior, adapter.decoder, adapter.modulations))
+    arrays = jax.tree.leaves((adapter.prior, adapter.decoder, adapter.modulations, adapter.person))
     return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in arrays)).hexdigest()[:16]
 
 
@@ -103,7 +118,11 @@ def append_user_rows(adapters: Adapters, rows: Float[Array, "more width"]) -> Ad
 
 
 def append_modulations(adapters: Adapters, num_users: int, rows: Mapping[str, Array]) -> Adapters:
-    """The collection with modulations (more, 2 channels) of more users; those of the `num_users` trained ones are 0."""
+    """The collection with modulations (more, 2 channels) of more users; those of the `num_users` trained ones are 0.
+    Unchanged without rows.
+    """
+    if not rows:
+        return adapters
     known = adapters.get("modulations") or {name: jnp.zeros((num_users, row.shape[1])) for name, row in rows.items()}
     return {**adapters, "modulations": {name: jnp.concatenate([known[name], row]) for name, row in rows.items()}}
 

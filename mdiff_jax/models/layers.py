@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mdiff_jax.runtime.array_types import Array, LogSnr, UserId
+from mdiff_jax.runtime.array_types import Array, LogSnr, Person, UserId
 
+NO_ROW = 2**30  # index of a user without a row, beyond every table
 REMAT = ("none", "blocks", "full")  # recomputed in the backward pass: nothing, each block, or each level as well
 
 
@@ -132,8 +133,9 @@ class GroupNorm(nn.Module):
 class UserEmbedding(nn.Module):
     """(user, keep) → (B, width): each user's row of a table; where `keep` is false the null user's, which is the last.
 
-    The collection 'user_adapters' may hold `rows` (enrolled, width) of users enrolled after training, who come after
-    the `num_users` trained ones.
+    With `person` (B, P) two layers say who it is, and a user's row is added to that; beyond the table it is 0. The
+    collection 'user_adapters' may hold `rows` (enrolled, width) of users enrolled after training, who come after the
+    `num_users` trained ones.
     """
 
     num_users: int
@@ -141,12 +143,19 @@ class UserEmbedding(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, user: UserId, keep: Array) -> Array:
+    def __call__(self, user: UserId, keep: Array, person: Person | None = None) -> Array:
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
         table = self.param("embedding", init, (self.num_users + 1, self.width))
         if self.has_variable("user_adapters", "rows"):
             table = jnp.concatenate([table[:-1], self.get_variable("user_adapters", "rows"), table[-1:]])
-        return jnp.take(table.astype(self.dtype), jnp.where(keep, user, len(table) - 1), axis=0)
+        table = table.astype(self.dtype)
+        if person is None:
+            return jnp.take(table, jnp.where(keep, user, len(table) - 1), axis=0)
+        who = nn.silu(nn.Dense(self.width, dtype=self.dtype, name="person_in")(person))
+        who = nn.Dense(self.width, dtype=self.dtype, name="person_out")(who)
+        if len(table) > 1:
+            who = who + jnp.take(table[:-1], user, axis=0, mode="fill", fill_value=0.0)
+        return jnp.where(keep[:, None], who, table[-1])
 
 
 class ResBlock(nn.Module):

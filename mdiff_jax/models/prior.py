@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mdiff_jax.models import layers
-from mdiff_jax.runtime.array_types import Array, Embedding, LogSnr, UserId
+from mdiff_jax.runtime.array_types import Array, Embedding, LogSnr, Person, UserId
 
 
 class TransformerBlock(nn.Module):
@@ -25,11 +25,12 @@ class TransformerBlock(nn.Module):
 
 
 class PriorTransformer(nn.Module):
-    """(z_t, log-SNR, user, keep, self_cond) → the denoised embedding.
+    """(z_t, log-SNR, user, keep, self_cond, person) → the denoised embedding.
 
     Tokens: noise level, user, noisy embedding, (the last estimate, with `self_condition`: Chen et al. 2022, analog
     bits), and a query whose output is the answer (Ramesh et al. 2022, section 2.2). Where `keep` is false the user is
-    the null user, for classifier-free guidance.
+    the null user, for classifier-free guidance. `person` (B, P) says who a user is by reference windows, where people
+    are known by these.
     """
 
     num_users: int
@@ -43,12 +44,18 @@ class PriorTransformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Embedding, log_snr: LogSnr, user: UserId, keep: Array, self_cond: Embedding | None = None
+        self,
+        z: Embedding,
+        log_snr: LogSnr,
+        user: UserId,
+        keep: Array,
+        self_cond: Embedding | None = None,
+        person: Person | None = None,
     ) -> Embedding:
         noise = nn.Dense(self.width, dtype=self.dtype, name="noise_in")(layers.noise_features(log_snr, 64))
         tokens = [
             nn.Dense(self.width, dtype=self.dtype, name="noise_out")(nn.silu(noise)),
-            layers.UserEmbedding(self.num_users, self.width, self.dtype, name="user")(user, keep),
+            layers.UserEmbedding(self.num_users, self.width, self.dtype, name="user")(user, keep, person),
             nn.Dense(self.width, dtype=self.dtype, name="embedding")(z),
         ]
         if self.self_condition:

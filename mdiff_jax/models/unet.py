@@ -6,20 +6,22 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from mdiff_jax.models import layers
-from mdiff_jax.runtime.array_types import Array, Embedding, LogSnr, Spectrogram, UserId
+from mdiff_jax.runtime.array_types import Array, Embedding, LogSnr, Person, Spectrogram, UserId
 
 Maps = Float[Array, "batch freq time maps"]
 
 
 class UNet(nn.Module):
-    """(x_t, log-SNR, embedding, user, keep, frames) → the predicted eps, x0 or v, shaped like x_t; with `occupancy`
-    twice as many channels, the others the log odds that a pixel is empty (`diffusion.noise_floor.mix_in_floor`).
+    """(x_t, log-SNR, embedding, user, keep, frames, person) → the predicted eps, x0 or v, shaped like x_t; with
+    `occupancy` twice as many channels, the others the log odds that a pixel is empty
+    (`diffusion.noise_floor.mix_in_floor`).
 
     `channels` gives the width of each level, the first at 1/`patch` of the input size, each next at half the one
     before; rows and columns must divide by `patch * 2 ** (levels - 1)`. `attention` says at which levels positions
     attend to each other. With `native_frames` only the first `frames` (B,) columns of a window are its own: what lies
     behind them is not seen. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
-    `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022).
+    `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022). `person`
+    (B, P) says who a user is by reference windows, where people are known by these.
 
     The collection 'user_adapters' may hold 'modulations', for each block a table (users, 2 channels) that is added to
     the scale and shift of its norm: enrollment makes it, no training does (`inference.user_adapters`).
@@ -31,7 +33,7 @@ class UNet(nn.Module):
     head_width: int
     patch: tuple[int, int]  # rows, frames
     cond_width: int
-    num_users: int  # 0: no direct user conditioning, the embedding alone says who
+    num_users: int | None  # None: no direct user conditioning, the embedding alone says who
     native_frames: bool = False
     fine_channels: int = 0  # of layers on 2 x 2 patches that finish the output; 0: none
     occupancy: bool = False
@@ -41,9 +43,16 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Spectrogram, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array, frames: Array
+        self,
+        x: Spectrogram,
+        log_snr: LogSnr,
+        embedding: Embedding,
+        user: UserId,
+        keep: Array,
+        frames: Array,
+        person: Person | None = None,
     ) -> Maps:
-        cond, extra = self.condition(log_snr, embedding, user, keep), self.modulations(user, keep)
+        cond, extra = self.condition(log_snr, embedding, user, keep, person), self.modulations(user, keep)
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         attend = nn.remat(layers.AttentionBlock) if self.remat != "none" else layers.AttentionBlock
 
@@ -97,7 +106,9 @@ class UNet(nn.Module):
             out = out + finish(out, x, cond, extra.get("fine"))
         return out.astype(jnp.float32)
 
-    def condition(self, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array) -> Array:
+    def condition(
+        self, log_snr: LogSnr, embedding: Embedding, user: UserId, keep: Array, person: Person | None
+    ) -> Array:
         """(B, cond_width): noise level plus embedding plus, by choice, user."""
         width, keep = self.cond_width, keep[:, None]
         noise = nn.Dense(width, dtype=self.dtype, name="noise_in")(layers.noise_features(log_snr, 64))
@@ -106,8 +117,9 @@ class UNet(nn.Module):
         who = jnp.where(keep, embedding, null)
         who = nn.silu(nn.Dense(width, dtype=self.dtype, name="embedding_in")(who))
         cond = cond + nn.Dense(width, dtype=self.dtype, name="embedding_out")(who)
-        if self.num_users:
-            cond = cond + layers.UserEmbedding(self.num_users, width, self.dtype, name="user")(user, keep[:, 0])
+        if self.num_users is not None:
+            table = layers.UserEmbedding(self.num_users, width, self.dtype, name="user")
+            cond = cond + table(user, keep[:, 0], person)
         return cond
 
     def modulations(self, user: UserId, keep: Array) -> dict[str, Array]:

@@ -20,6 +20,7 @@ Spectrogram = Float[Array, "batch freq time channels"]  # model space, [-1, 1]; 
 Window = Float[np.ndarray, "freq time"]  # one spectrogram on the host, [-1, 1]
 Windows = Float[np.ndarray, "windows freq time"]  # many of them, for metrics and pictures
 Embedding = Float[Array, "batch dim"]
+Person = Float[Array, "batch person"]  # mean, deviation and number of some windows' embeddings
 UserId = Int[Array, "batch"]  # index of a user in the tables of the networks, never shown
 Timestep = Int[Array, "batch"]  # 0 … T-1, 0 the least noisy
 LogSnr = Float[Array, "batch"]  # log(alpha_bar / (1 - alpha_bar))

@@ -4,6 +4,8 @@ By the losses that prior and decoder were trained with (textual inversion, Gal e
 prior it is a row of its table of users: a weighted mean of the trained rows plus a deviation that is kept small. For
 the decoder it is such a mean and, for each block, what is added to scale and shift of its norm (DiffFit, Xie et al.
 2023, tunes scales and biases to new data): one row alone does not reach far enough from few users.
+
+With `people.references` nothing is fitted: the windows' embeddings say who the person is (`inference.people`).
 """
 
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mdiff_jax.config import Params
-from mdiff_jax.inference import user_adapters, user_windows
+from mdiff_jax.inference import people, user_adapters, user_windows
 from mdiff_jax.inference.model import Model, load
 from mdiff_jax.inference.user_adapters import Adapters
 from mdiff_jax.runtime import parallel, prng
@@ -35,7 +37,7 @@ Objective = Callable[[Params, Free, Key], tuple[Array, Array | float]]  # → (l
 
 
 def enroll(root: str | Path, name: str, path: Path) -> Path:
-    """Fits an adapter to the windows at `path` and stores WORKDIR/enrolled/NAME.npz; returns that file.
+    """Stores the user of the windows at `path` as WORKDIR/enrolled/NAME.npz; returns that file.
 
     Raises InputError for a name that is taken or no file name, too few or too many windows, or ones of another size.
     """
@@ -43,10 +45,14 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
     check_user_name(model, name)
     target = Workdir(root).enrolled / f"{name}.npz"
     given = user_windows.read_user_windows(model, path, user=name)
-    low, high, count = model.config.enrollment.min_windows, model.config.enrollment.max_windows, len(given.windows)
+    count, c = len(given.windows), model.config
+    low, high = c.enrollment.min_windows, c.enrollment.max_windows
+    if c.people.references:
+        low, high = c.people.min_references, c.people.max_references
     if not low <= count <= high:
         raise InputError(f"'{path}' holds {count} window{'s' * (count != 1)}: give {low} to {high} of one user")
-    user_adapters.write_adapter(target, fit_adapter(model, given.windows, given.frames))
+    make_adapter = people.person_adapter if c.people.references else fit_adapter
+    user_adapters.write_adapter(target, make_adapter(model, given.windows, given.frames))
     return target
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from mdiff_jax.diffusion import gaussian, noise_floor
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.inference.denoisers import DenoiserSpec
-from mdiff_jax.models.layers import frame_mask
+from mdiff_jax.models.layers import NO_ROW, frame_mask
 from mdiff_jax.runtime import prng
 from mdiff_jax.runtime.array_types import Array, Batch, Key
 from mdiff_jax.runtime.parallel import Collectives
@@ -38,6 +38,7 @@ class DenoisingLossSettings(NamedTuple):
 
     batch_size: int  # over all devices: timesteps are stratified over it
     cond_drop_prob: float  # share of examples without a condition
+    row_drop_prob: float = 0.0  # share of examples whose user has no row, where batches say who a user is as 'person'
     conditioning_noise: float = 0.0  # largest deviation of noise on embeddings; decoder
     weighting: str = "plain"  # of timesteps, one of `gaussian.WEIGHTINGS`; decoder
 
@@ -102,6 +103,14 @@ def example_bernoulli(key: Key, example: Array, p: float) -> Array:
     return jax.vmap(lambda k: jax.random.bernoulli(k, p))(prng.example_keys(key, example))
 
 
+def drop_rows(batch: Batch, key: Key, p: float) -> tuple[Array, list[Array]]:
+    """(user, [person]): with probability p a user without a row. Where nothing else says who it is, (user, [])."""
+    if "person" not in batch:
+        return batch["user"], []
+    dropped = example_bernoulli(jax.random.fold_in(key, 1), batch["example"], p)
+    return jnp.where(dropped, NO_ROW, batch["user"]), [batch["person"]]
+
+
 def loss_by_noise_quartile(losses: Array, t: Array, timesteps: int) -> dict[str, Array]:
     """Mean loss in each quarter of the timesteps, 'loss_t0' the least noisy; the four average to the mean."""
     quarter = (4 * t) // timesteps
@@ -120,19 +129,21 @@ def prior_loss(
     """Mean squared error of the denoised embedding (Ramesh et al. 2022, equation 2: x0 prediction)."""
     # --- noise
     k_noise, k_drop, k_self = jax.random.split(key, 3)
-    z0, user, example = batch["embedding"], batch["user"], batch["example"]
+    z0, example = batch["embedding"], batch["example"]
     t, _, z_t = add_noise(z0, k_noise, example, denoiser.schedule, settings.batch_size)
     log_snr = gaussian.log_snr(denoiser.schedule, t)
     keep = ~example_bernoulli(k_drop, example, settings.cond_drop_prob)
+    user, person = drop_rows(batch, k_drop, settings.row_drop_prob)
 
     # --- the last estimate, half of the time
     last = jnp.zeros_like(z0)
     if denoiser.self_condition:
-        guess = jax.lax.stop_gradient(denoiser.network(variables, z_t, log_snr, user, keep, last))
+        guess = jax.lax.stop_gradient(denoiser.network(variables, z_t, log_snr, user, keep, last, *person))
         last = jnp.where(example_bernoulli(k_self, example, 0.5)[:, None], guess, last)
 
     # --- denoise
-    losses = jnp.mean((denoiser.network(variables, z_t, log_snr, user, keep, last) - z0) ** 2, axis=-1)
+    estimate = denoiser.network(variables, z_t, log_snr, user, keep, last, *person)
+    losses = jnp.mean((estimate - z0) ** 2, axis=-1)
     loss = jnp.mean(losses)
     return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}
 
@@ -149,8 +160,7 @@ def decoder_loss(
     """Weighted mean squared error of the predicted eps, x0 or v."""
     # --- condition: the frozen encoder's embedding, blurred so that the prior's embeddings are in distribution
     k_noise, k_drop, k_cond, k_level = jax.random.split(key, 4)
-    x0, z, user, example = batch["spectrogram"], batch["embedding"], batch["user"], batch["example"]
-    frames = batch["frames"]
+    x0, z, frames, example = batch["spectrogram"], batch["embedding"], batch["frames"], batch["example"]
     x0 = noise_floor.lower_floor(x0, denoiser.noise_floor_margin)
     level = settings.conditioning_noise * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
     blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(prng.example_keys(k_cond, example))
@@ -158,11 +168,12 @@ def decoder_loss(
         blur = blur.at[:, -1].set(0.0)  # the number of frames
     z = z + level[:, None] * blur
     keep = ~example_bernoulli(k_drop, example, settings.cond_drop_prob)
+    user, person = drop_rows(batch, k_drop, settings.row_drop_prob)
 
     # --- noise, predict
     t, noise, x_t = add_noise(x0, k_noise, example, denoiser.schedule, settings.batch_size)
     log_snr = gaussian.log_snr(denoiser.schedule, t)
-    output = denoiser.network(variables, x_t, log_snr, z, user, keep, frames)
+    output = denoiser.network(variables, x_t, log_snr, z, user, keep, frames, *person)
     target = gaussian.prediction_target(denoiser.schedule, x0, noise, t, denoiser.prediction)
 
     # --- weigh

@@ -15,6 +15,7 @@ from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.inference.drawn_windows import DrawnWindows, load_comparison_windows, to_comparison_grid, to_image_axes
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel, prng
+from mdiff_jax.training.training_data import Embeddings
 
 PER_USER = 4
 
@@ -22,18 +23,20 @@ SampleEvaluator = Callable[[Params, Path], tuple[np.ndarray, dict[str, float]]] 
 
 
 def make_sample_evaluator(
-    config: ConfigDict, dataset: builders.Dataset, rows: dict[str, np.ndarray], table: np.ndarray
+    config: ConfigDict, dataset: builders.Dataset, rows: dict[str, np.ndarray], embeddings: Embeddings
 ) -> SampleEvaluator:
-    """An evaluator of up to four validation windows of each user; `table` holds the embedding of every window."""
+    """An evaluator of up to four validation windows of each user."""
     ids = dataset.user_ids
     mine = {u: rows["validation"][ids[rows["validation"]] == u][:PER_USER] for u in np.unique(ids[rows["validation"]])}
     shown = np.concatenate(list(mine.values()))
     names = [dataset.users[u] for u in ids[shown]]
     batch = {
-        "embedding": table[shown],
+        "embedding": embeddings.table[shown],
         "user": ids[shown],
         "decoder_key": prng.sample_keys(config.seed, "sheet", names, np.arange(len(shown), dtype=np.int32)),
     }
+    if "people" in embeddings.constants:
+        batch["person"] = embeddings.constants["people"][ids[shown]]
     decode = parallel.compile_map(
         pipeline.make_embedding_decoder(denoisers.decoder_sampler(config, len(dataset.users)))
     )

@@ -52,7 +52,7 @@ def _prior_loss(config: ConfigDict, num_users: int, timesteps: int | None, batch
     return functools.partial(
         losses.prior_loss,
         denoiser=prior_denoiser(config, num_users, timesteps),
-        settings=losses.DenoisingLossSettings(batch_size, c.cond_drop_prob),
+        settings=losses.DenoisingLossSettings(batch_size, c.cond_drop_prob, config.people.row_drop_prob),
     )
 
 
@@ -61,7 +61,9 @@ def _decoder_loss(config: ConfigDict, num_users: int, timesteps: int | None, bat
     return functools.partial(
         losses.decoder_loss,
         denoiser=decoder_denoiser(config, num_users, timesteps),
-        settings=losses.DenoisingLossSettings(batch_size, c.cond_drop_prob, c.conditioning_noise, c.weighting),
+        settings=losses.DenoisingLossSettings(
+            batch_size, c.cond_drop_prob, config.people.row_drop_prob, c.conditioning_noise, c.weighting
+        ),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, condition_size, to_plain_dict
-from mdiff_jax.inference.model import ENCODER_DECAY, check_meta
+from mdiff_jax.inference.model import ENCODER_DECAY, check_meta, constant_shapes
 from mdiff_jax.runtime import compilation_cache, parallel, prng
 from mdiff_jax.runtime.array_types import Batch
 from mdiff_jax.runtime.checkpointing import Checkpoints
@@ -168,7 +168,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         validate_params = make_validation(run, name, embeddings)
         evaluate_samples = None
         if name == "decoder" and config.sheet_every and parallel.is_first():
-            evaluate_samples = sample_evaluator.make_sample_evaluator(config, data.dataset, data.rows, embeddings.table)
+            evaluate_samples = sample_evaluator.make_sample_evaluator(config, data.dataset, data.rows, embeddings)
         meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": VERSION}
         meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
         meta |= {ENCODER_DECAY: embeddings.decay} if name != "encoder" else {}
@@ -328,8 +328,8 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
         place = workdir if workdir.config.is_file() else empty
         data = prepare_data(config, place)
         run = TrainingRun(config, place, data, RunLog(empty, parallel.is_first()), PreemptionHandler(0.0))
-        dim = config.encoder.embedding_dim
-        constants = {"embedding_mean": np.zeros(dim, np.float32), "embedding_deviation": np.float32(1)}
+        shapes = constant_shapes(config, len(data.dataset.users))
+        constants = {name: np.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         zeros = Embeddings(np.zeros((len(data.dataset), condition_size(config)), np.float32), constants, "", 0.0)
         for name in STAGES:
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros

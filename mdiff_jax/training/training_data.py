@@ -11,15 +11,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params, condition_size
+from mdiff_jax.config import Params, PeopleSettings, condition_size
 from mdiff_jax.data import builders, loader, splits
-from mdiff_jax.inference import denoisers
+from mdiff_jax.inference import denoisers, people
 from mdiff_jax.inference.model import read_known_split
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.checkpointing import CheckpointReader, DamageError
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
+from mdiff_jax.training import references
 
 FIELDS = {  # of a batch
     "encoder": ("spectrogram", "frames"),
@@ -37,7 +38,7 @@ class Embeddings(NamedTuple):
     """The frozen encoder's embedding of every window, standardised: what prior and decoder are trained on."""
 
     table: np.ndarray  # (windows, D), with native frames (windows, D + 1): their number is the last
-    constants: dict[str, np.ndarray]  # mean and deviation of the training windows' embeddings
+    constants: dict[str, np.ndarray]  # mean and deviation of the training windows' embeddings; users by references
     fingerprint: str  # of encoder and data
     decay: float  # of the encoder's average that gave them
 
@@ -95,7 +96,7 @@ def embed_dataset(
     shapes = (len(data.dataset), condition_size(config)), (config.encoder.embedding_dim,)
     kept = read_embeddings(workdir.embeddings, shapes, fingerprints, warn)
     if kept:
-        return kept
+        return add_people(config, data, kept)
     known = [
         found for found in map(functools.partial(trained_on, workdir), ("decoder", "prior")) if found in fingerprints
     ]
@@ -116,7 +117,16 @@ def embed_dataset(
     if parallel.is_first():
         with atomic_write(workdir.embeddings) as temporary:
             np.savez(temporary, embedding=table, fingerprint=embeddings.fingerprint, encoder_decay=decay, **constants)
-    return embeddings
+    return add_people(config, data, embeddings)
+
+
+def add_people(config: ConfigDict, data: PreparedData, embeddings: Embeddings) -> Embeddings:
+    """With `people.references` what networks are told of each user once they are trained, among the constants."""
+    if not config.people.references:
+        return embeddings
+    rows = people.rows_of_users(data.dataset.users, data.dataset.user_ids, data.rows["train"])
+    users = people.describe_users(embeddings.table, rows, config.people.max_references)
+    return embeddings._replace(constants=embeddings.constants | {"people": users})
 
 
 def _fingerprint(data: PreparedData, params: Params) -> str:
@@ -167,8 +177,15 @@ def make_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's share of the endless batches of a stage from a part of the split, from `start_step` on.
 
-    Users of the training part are balanced where the configuration says so.
+    Users of the training part are balanced where the configuration says so. With `people.references` prior and decoder
+    are told who each user is, as 'person' (B, P).
     """
+    settings, draws = PeopleSettings(**config.people), {}
+    if settings.references and name != "encoder":
+        pool = references.make_pool(
+            data.dataset, data.rows["train"], embeddings.table, gap=config.data.gap, settings=settings, seed=config.seed
+        )
+        draws = {"person": functools.partial(references.draw_people, pool)}
     return loader.train_batches(
         data.dataset,
         data.rows[part],
@@ -178,6 +195,7 @@ def make_batches(
         balanced=part == "train" and config.data.balanced,
         fields=FIELDS[name],
         tables={"embedding": embeddings.table, "frames": data.dataset.frames},
+        draws=draws,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

@@ -74,6 +74,19 @@ def test_null_condition_forgets_embedding_and_user(unet):
     )
 
 
+@pytest.mark.parametrize("num_users", [3, 0, None])
+def test_unet_hears_who_a_user_is_and_the_null_condition_is_nobody(num_users):
+    """Where it is conditioned on the user besides the embedding."""
+    network, (x, log_snr, z, user, _, frames) = make_unet(num_users=num_users), unet_inputs()
+    one, two = jax.random.normal(jax.random.key(1), (2, 2, 7))
+    keep = jnp.array([True, False])
+    params = draw_parameters(network, x, log_snr, z, user, keep, frames, one)
+    apply = jax.jit(network.apply)
+    before, after = (apply(params, x, log_snr, z, user, keep, frames, person) for person in (one, two))
+    changed = np.abs(after - before).max(axis=(1, 2, 3))
+    assert (changed[0] > 1e-3) == (num_users is not None) and changed[1] == 0
+
+
 def test_unet_sees_nothing_behind_the_frames_of_a_window_but_how_many_there_are():
     network, (x, *condition, _) = make_unet(native_frames=True), unet_inputs()
     params = draw_parameters(network, x, *condition, jnp.full(2, 8))

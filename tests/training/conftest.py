@@ -9,7 +9,7 @@ from mdiff_jax.config import to_plain_dict
 from mdiff_jax.runtime import parallel
 from mdiff_jax.training import stages
 
-MODEL_KEYS = ("seed", "precision", "remat", "attention", "ema_decays")
+MODEL_KEYS = ("seed", "precision", "remat", "attention", "ema_decays", "people")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mdiff_jax import load
 from mdiff_jax.config import EnrollmentSettings, from_plain_dict, to_plain_dict
-from mdiff_jax.inference import sample_writer, user_adapters
+from mdiff_jax.inference import people, sample_writer, user_adapters, user_windows
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json
 from mdiff_jax.training import enrollment, losses
@@ -111,3 +111,48 @@ def test_a_working_directory_from_before_these_keys_is_enrolled_in_with_their_de
     config = json.loads((root / "config.json").read_text())
     del config["enrollment"]
     assert from_plain_dict(config).enrollment.to_dict() == EnrollmentSettings()._asdict()
+
+
+@pytest.fixture(scope="module")
+def referenced_root(reference_root, windows, tmp_path_factory):
+    """A copy of the working directory whose networks know people by references, with the stranger enrolled as NEW."""
+    copy = shutil.copytree(reference_root, tmp_path_factory.mktemp("referenced"), dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(enrollment, "optimize_adapter", lambda *_: pytest.fail("it is optimized"))
+        enrollment.enroll(copy, "NEW", windows)
+    return copy
+
+
+def test_with_references_a_new_user_is_its_windows_and_nothing_is_fitted(referenced_root, windows):
+    model = load(referenced_root)
+    given = user_windows.read_user_windows(model, windows, "NEW")
+    expected = people.describe_person(model.embed(given.windows, given.frames))
+    np.testing.assert_allclose(model.enrolled["NEW"].person, expected, atol=1e-5)
+    other = model.enrolled["NEW"]._replace(person=expected + 1)
+    changed = model._replace(enrolled={"NEW": other})
+    users = ["walker_02", "NEW"]
+    both = model.sample(users, 1), changed.sample(users, 1)
+    np.testing.assert_array_equal(both[0][0], both[1][0])
+    assert np.abs(both[0][1] - both[1][1]).max() > 1e-3
+    assert user_adapters.adapter_digest(other) != user_adapters.adapter_digest(model.enrolled["NEW"])
+
+
+def test_with_references_their_range_is_that_of_windows_to_enroll(reference_root, windows):
+    with pytest.raises(InputError, match="holds 1 window: give 5 to 20"):
+        enrollment.enroll(reference_root, "OTHER", next(windows.glob("*.png")))
+
+
+def test_files_of_the_other_kind_of_enrolled_user_are_refused_in_one_line(referenced_root, enrolled_root, tmp_path):
+    for kind, other in ((referenced_root, enrolled_root), (enrolled_root, referenced_root)):
+        copy = shutil.copytree(kind, tmp_path / kind.name)
+        shutil.copy(other / "enrolled" / "NEW.npz", copy / "enrolled")
+        with pytest.raises(InputError, match=r"NEW\.npz cannot be read .*enroll that user again$") as error:
+            load(copy)
+        assert "\n" not in str(error.value)
+
+
+def test_a_user_enrolled_before_there_were_references_is_still_known(enrolled_root):
+    """Its file says nothing of them."""
+    with np.load(enrolled_root / "enrolled" / "NEW.npz") as file:
+        assert "person" not in file.files
+    assert not load(enrolled_root).enrolled["NEW"].person.size

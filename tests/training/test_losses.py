@@ -9,6 +9,7 @@ import pytest
 
 from mdiff_jax.diffusion import schedules
 from mdiff_jax.inference.denoisers import DenoiserSpec
+from mdiff_jax.models.layers import NO_ROW
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.training import augmentation, losses
 
@@ -153,6 +154,28 @@ def test_user_is_dropped_as_often_as_asked():
     for i in range(100):
         loss(None, batch() | {"example": jnp.arange(B) + B * i}, jax.random.key(0), parallel.SINGLE_DEVICE)
     assert np.mean(np.stack(seen)) == pytest.approx(0.75, abs=0.05)
+
+
+@pytest.mark.parametrize("make", [prior_loss, decoder_loss])
+def test_rows_are_dropped_as_often_as_asked_and_nothing_else_is_drawn_differently(make):
+    """Only where a batch says who a user is; that is then the network's last input."""
+    calls, place = [], 1 if make is prior_loss else 2  # of the user among the conditions
+    person = jnp.arange(2.0 * B).reshape(B, 2)
+
+    def dropped(more, share):
+        calls.clear()
+        loss, values = make(lambda p, x, *rest: calls.append(rest) or 0.5 * x, row_drop_prob=share), []
+        for i in range(40):
+            b = batch() | more | {"example": jnp.arange(B) + B * i}
+            values.append(float(loss(None, b, jax.random.key(0), parallel.SINGLE_DEVICE)[0]))
+        users = np.stack([rest[place] for rest in calls])
+        assert ((users == np.asarray(batch()["user"])) | (users == NO_ROW)).all()
+        return np.mean(users == NO_ROW), values, calls[0]
+
+    plain, told, never = dropped({}, 0.25), dropped({"person": person}, 0.25), dropped({"person": person}, 0.0)
+    assert plain[0] == never[0] == 0 and told[0] == pytest.approx(0.25, abs=0.07)
+    assert plain[1] == told[1] == never[1] and len(told[2]) == len(plain[2]) + 1
+    np.testing.assert_array_equal(told[2][-1], person)
 
 
 def test_self_conditioning_is_given_half_of_the_time():

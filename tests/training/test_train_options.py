@@ -70,6 +70,26 @@ def test_a_stage_needs_those_before_it(tmp_path):
         model.load(tmp_path)
 
 
+@pytest.mark.parametrize("user_row", [True, False])
+def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path, user_row):
+    config = get_config()
+    config.people.update(references=True, min_references=2, max_references=3, user_row=user_row)
+    config.data.native_frames, config.data.image_size, config.sheet_every = True, (16, 64), 2
+    train_loop.train(config, tmp_path)
+    steps, values = zip(*losses(tmp_path)["decoder"], strict=True)
+    assert steps[-1] > 2 and np.isfinite(values).all() and list((tmp_path / "decoder" / "sheets").iterdir())
+    summary.summarize_run(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text())["windows_generated"] == 4
+    trained = model.load(tmp_path)
+    known = trained.constants["people"]
+    assert known.shape == (2, 11) and np.isfinite(known).all() and np.abs(known[0] - known[1]).max() > 1e-3
+    for i, x in enumerate(trained.dataset.load(np.arange(3))):
+        export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
+    enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
+    x = model.load(tmp_path).sample(["walker_01", "NEW"], 1)
+    assert np.isfinite(x).all() and np.abs(x[0] - x[1]).max() > 1e-4
+
+
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     """A key that nothing reads is an option that does nothing."""
     config = get_config()
