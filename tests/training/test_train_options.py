@@ -70,10 +70,9 @@ def test_a_stage_needs_those_before_it(tmp_path):
         model.load(tmp_path)
 
 
-@pytest.mark.parametrize("user_row", [True, False])
-def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path, user_row):
+def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
     config = get_config()
-    config.people.update(references=True, min_references=2, max_references=3, user_row=user_row)
+    config.people.update(references=True, min_references=2, max_references=3)
     config.data.native_frames, config.data.image_size, config.sheet_every = True, (16, 64), 2
     train_loop.train(config, tmp_path)
     steps, values = zip(*losses(tmp_path)["decoder"], strict=True)
