@@ -65,6 +65,14 @@ def test_the_encoder_is_that_of_the_embeddings_whatever_the_rest_is_sampled_with
     jax.tree.map(np.testing.assert_array_equal, model.params, trained.params)
 
 
+def test_a_working_directory_from_before_people_could_be_known_by_references_loads(trained, writable_root):
+    workdir = Workdir(writable_root)
+    values = workdir.read_config()
+    del values["people"]
+    write_json(workdir.config, values)
+    assert load(writable_root).config.to_dict() == trained.config.to_dict()
+
+
 def test_a_changed_config_is_noticed_by_the_checkpoints(writable_root):
     workdir = Workdir(writable_root)
     values = workdir.read_config()
