@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from mdiff_jax.data import arrays, export, native_grid, render, simulated, sources, spectrogram
+from mdiff_jax.data import arrays, export, native_grid, render, simulated, sources
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.metrics import distances, kinematics, spectra, two_sample_test
 from mdiff_jax.metrics.reference import Reference, WindowSet, make_reference
@@ -30,7 +30,7 @@ from mdiff_jax.simulator import walkers
 
 COLORMAP = "jet"
 WINDOWS = 16  # of a walk, about as many as recorded walks have
-AUC_GRID, JUDGE_GRID = (128, 128), (64, 64)  # rows, columns
+AUC_SIZE, JUDGE_SIZE = 128, 64  # rows and columns
 DRAWS = 6
 CHUNK = 64
 SHEET_ROWS, SHEET_COLUMNS = 6, 6
@@ -105,8 +105,8 @@ def measure(images: Images, reference: Reference) -> Measured:
 
 def measure_few(windows: np.ndarray, reference: Reference) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns features and physics."""
-    small = resize(windows, JUDGE_GRID)
-    features = two_sample_test.window_features(resize(windows, AUC_GRID))
+    small = two_sample_test.resize_windows(windows, JUDGE_SIZE)
+    features = two_sample_test.window_features(two_sample_test.resize_windows(windows, AUC_SIZE))
     features |= {name: extract(small) for name, extract in reference.extractors.items()}
     physics = kinematics.measure_kinematics(windows, reference.zero_doppler)
     files = spectra.measure_files(windows, reference.zero_doppler)
@@ -117,10 +117,6 @@ def measure_few(windows: np.ndarray, reference: Reference) -> tuple[dict[str, np
     physics["pixels by level"] = files[spectra.LEVELS]
     physics["pixels that are not empty by row"] = files[spectra.OCCUPANCY].reshape(len(windows), 16, -1).mean(2)
     return features, physics
-
-
-def resize(windows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.stack([spectrogram.resize(window, size) for window in windows])
 
 
 # ----------------------------------------------------------------------------- comparisons
@@ -222,7 +218,9 @@ def main() -> None:
     images, metadata = read_folder(given.path)
     part = divide(images.users, images.walks, 3, np.random.default_rng(0))
     ids = np.unique(images.users, return_inverse=True)[1]
-    reference = make_reference(WindowSet(resize(images.windows[part == 0], JUDGE_GRID), ids[part == 0]), None)
+    reference = make_reference(
+        WindowSet(two_sample_test.resize_windows(images.windows[part == 0], JUDGE_SIZE), ids[part == 0]), None
+    )
     simulations = [simulate(given.walkers, given.seed, strength, metadata) for strength in (0.0, given.nuisances)]
     if given.sheet:
         write_sheet(given.sheet, [x.windows for x in (images, *simulations)])

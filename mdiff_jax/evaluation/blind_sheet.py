@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from mdiff_jax.data import arrays, export, images, render, sources
+from mdiff_jax.data import export, images, render, sources
 from mdiff_jax.evaluation import file_windows, sample_folders
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics.reference import MeasuredSet
@@ -27,13 +27,12 @@ def write_blind_sheet(
     """Writes as many recorded as generated windows of the same users, as their files hold them, in random order to
     blind.png, and which is which to blind_key.json. Returns these names; none where no recordings can be read.
     """
-    data, common = model.config.data, np.intersect1d(test.window_set.users, generated.window_set.users)
-    if data.kind != "folder" or not data.path or not len(common):
-        return []
-    recordings = Path(data.path)
+    common = np.intersect1d(test.window_set.users, generated.window_set.users)
     try:
-        scanned = sources.scan_windows(recordings, arrays.make_stft(dict(data.stft)))
-        recorded = read_pictures(model, "recorded", recordings, scanned, choose(test, common))
+        scanned = file_windows.scan_recordings(model)
+        if scanned is None or not len(common):
+            return []
+        recorded = read_pictures(model, "recorded", Path(model.config.data.path), scanned, choose(test, common))
     except InputError:
         return []
     scanned = sample_folders.scan_samples(model, samples)

@@ -46,14 +46,22 @@ def measure_files(
 
 def measure_recordings(model: Model, zero_doppler: float, test: MeasuredSet) -> Tables | None:
     """Returns the measures of the files that these windows were prepared from; None where they cannot be read."""
+    root = Path(model.config.data.path)
+    try:
+        items = scan_recordings(model)
+        return None if items is None else measure_items(model, zero_doppler, root, select_items(root, items, test))
+    except InputError:
+        return None
+
+
+def scan_recordings(model: Model) -> Items | None:
+    """Lists the recordings that windows were prepared from; None where they are no files, InputError where they cannot
+    be read any more.
+    """
     data = model.config.data
     if data.kind != "folder" or not data.path:
         return None
-    try:
-        items = sources.scan_windows(Path(data.path), arrays.make_stft(dict(data.stft)))
-        return measure_items(model, zero_doppler, Path(data.path), select_items(Path(data.path), items, test))
-    except InputError:
-        return None
+    return sources.scan_windows(Path(data.path), arrays.make_stft(dict(data.stft)))
 
 
 def write_again(model: Model, test: MeasuredSet, folder: Path) -> Items:

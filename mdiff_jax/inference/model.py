@@ -196,10 +196,7 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
             check_same_configuration(meta["config"], values, where=str(workdir.checkpoints(name)))
         if meta["users"] != list(dataset.users):
             raise InputError(f"{workdir.checkpoints(name)} has other users than {workdir.data}: restore one of the two")
-    # Whatever prior and decoder are sampled with, the encoder is the one that they were trained on.
-    with refuse_damage(workdir.checkpoints("decoder"), "remove it, then run train.py"):
-        older = metas["decoder"]["config"]["sample"]["ema_decay"]  # what versions took that did not record it
-        encoder_decay = float(metas["decoder"].get(ENCODER_DECAY, older))
+    encoder_decay = read_encoder_decay(workdir, metas["decoder"])
     stages = {
         name: restore_stage(workdir, config, name, encoder_decay if name == "encoder" else config.sample.ema_decay)
         for name in STAGES
@@ -263,6 +260,13 @@ def read_finished_meta(workdir: Workdir, name: str) -> dict[str, Any]:
             "run train.py with this --workdir to the end"
         )
     return meta
+
+
+def read_encoder_decay(workdir: Workdir, meta: dict[str, Any]) -> float:
+    """The average of the encoder that the decoder with this `meta` was trained on, whatever it is sampled with."""
+    with refuse_damage(workdir.checkpoints("decoder"), "remove it, then run train.py"):
+        older = meta["config"]["sample"]["ema_decay"]  # what versions took that did not record it
+        return float(meta.get(ENCODER_DECAY, older))
 
 
 def check_meta(meta: dict[str, Any], path: Path) -> None:

@@ -216,8 +216,8 @@ def make_windows(
     """Yields all windows, user by user and recording by recording, none of them kept.
 
     `difficulty` scales how much the recordings of a person differ, `nuisances` what differs for other reasons, starts,
-    echoes, haze and the like; unwrapped, speeds off the axis are lost rather than
-    folded back. InputError for a value outside RANGES.
+    echoes, haze and the like; unwrapped, speeds off the axis are lost rather than folded back. InputError for a value
+    outside RANGES.
     """
     given = (num_users, recordings_per_user, windows_per_recording, difficulty, nuisances, seed)
     for (name, allowed), value in zip(RANGES.items(), given, strict=True):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.config import STAGES, Params, from_plain_dict
-from mdiff_jax.inference.model import ENCODER_DECAY, read_finished_meta, restore_stage
+from mdiff_jax.inference.model import read_encoder_decay, read_finished_meta, restore_stage
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
@@ -59,8 +59,8 @@ def read_averages(root: Path, name: str) -> Params:
     workdir = Workdir(root)
     config = from_plain_dict(workdir.read_config())
     decay = config.sample.ema_decay
-    if name == "encoder":  # the average that prior and decoder were trained on
-        decay = float(read_finished_meta(workdir, "decoder").get(ENCODER_DECAY, decay))
+    if name == "encoder":
+        decay = read_encoder_decay(workdir, read_finished_meta(workdir, "decoder"))
     return jax.device_get(restore_stage(workdir, config, name, decay).params)
 
 
