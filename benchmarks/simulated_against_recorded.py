@@ -89,7 +89,7 @@ def simulate(count: int, seed: int, nuisances: float, metadata: dict[str, Any]) 
     """Writes walkers as the recordings are written, and reads them."""
     options = {"num_users": count, "recordings_per_user": 1, "windows_per_recording": WINDOWS, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
-        for w in walkers.make_windows(nuisances=nuisances, **options):
+        for w in walkers.make_windows(nuisances=nuisances, rows=simulated.IMAGE_SIZE[0], **options):
             path = Path(folder) / w.user / f"{w.recording}_{w.index}.{metadata['file_format']['suffix']}"
             export.write_window(path, w.spectrogram[..., None], w.spectrogram.shape[1], metadata)
         return read_folder(Path(folder))[0]

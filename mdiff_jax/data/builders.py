@@ -22,7 +22,7 @@ from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import atomic_folder
 
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
-NATIVE_VERSION = "2.2.0"  # likewise, of windows at their own frames
+NATIVE_VERSIONS = {"folder": "2.2.0", "walkers": "2.3.0"}  # likewise, of windows at their own frames
 CHANNELS = {"scalar": 1, "rgb": 3}
 
 
@@ -91,7 +91,7 @@ def prepare_dataset(
     """
     native = native_frames and channels == "scalar"
     options = {"kind": kind, "image_size": list(image_size), "channels": channels, "version": VALUE_VERSIONS[kind]}
-    options |= {"native_frames": NATIVE_VERSION} if native else {}
+    options |= {"native_frames": NATIVE_VERSIONS[kind]} if native else {}
     known, damage, source = None, None, None
     try:
         known = records.read_description(cache_dir)

@@ -38,11 +38,13 @@ def draw(window: Window, size: tuple[int, int]) -> Float[np.ndarray, "rows colum
 
 def read_examples(size: tuple[int, int], options: dict[str, Any], native: bool) -> Iterator[Example]:
     """Yields each window (F, T, 1), named as a file would be, and the metadata of the data set so far; `native`: at the
-    simulator's own frames.
+    simulator's own frames, and at rows like the recordings', which interpolate, where there are more than its own.
     """
     total = options["num_users"] * options["recordings_per_user"] * options["windows_per_recording"]
     seconds, reduced = 0.0, 0
-    windows = tqdm(walkers.make_windows(**options), desc="walking", unit="window", total=total, mininterval=1)
+    rows = max(size[0], walkers.ROWS) if native else walkers.ROWS
+    made = walkers.make_windows(**options, rows=rows)
+    windows = tqdm(made, desc="walking", unit="window", total=total, mininterval=1)
     for count, w in enumerate(windows, 1):
         seconds += w.seconds
         reduced += native and w.spectrogram.shape[1] > size[1]

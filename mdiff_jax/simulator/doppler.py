@@ -22,12 +22,17 @@ def complex_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Complex[n
 
 
 def stft(
-    iq: Complex[np.ndarray, " samples"], window: int, hop: int, rows_above_zero: int, taper: float = 1.0
+    iq: Complex[np.ndarray, " samples"],
+    window: int,
+    hop: int,
+    rows_above_zero: int,
+    taper: float = 1.0,
+    rows: int | None = None,
 ) -> Complex[np.ndarray, "freq time"]:
     """Short-time Fourier transform with a Hann window of `window` samples, one every `hop`; frame m starts at sample
     m·hop. Of a frame the Hann window fills the share `taper`, in its middle; the rest is 0. Receding targets have
     falling phase, so that approach is positive. `rows_above_zero` is the row of zero Doppler; the axis wraps there.
-    InputError for lengths that do not fit.
+    More `rows` than samples of a window interpolate between them. InputError for lengths that do not fit.
     """
     if not (hop > 0 and 2 <= window <= len(iq)):
         raise InputError(
@@ -38,8 +43,9 @@ def stft(
     filled = round(window * taper)
     hann = np.zeros(window, np.float32)
     hann[(window - filled) // 2 :][:filled] = get_window("hann", filled)
-    spectrum = np.fft.fft(frames * hann, axis=1).T / (filled / 2)
-    return spectrum[(rows_above_zero - np.arange(window)) % window]
+    rows = rows or window
+    spectrum = np.fft.fft(frames * hann, n=rows, axis=1).T / (filled / 2)
+    return spectrum[(rows_above_zero - np.arange(rows)) % rows]
 
 
 def row_velocities(window: int, prf: float, wavelength: float, rows_above_zero: int) -> Float[np.ndarray, " freq"]:

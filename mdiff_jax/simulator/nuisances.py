@@ -40,9 +40,10 @@ FADING = (0.5, 0.75)  # of the fading of a plain recording
 SPAN_DB = (43.0, 47.0)  # from the top to the bottom of what is shown
 DETECTION = (-0.75, -0.72)  # level below which nothing is shown
 TAPER = (0.45, 0.65)  # share of a frame that its taper fills, which decides the Doppler resolution
+HOP = (1.05, 1.22)  # samples between frames, by those of a plain recording
 
 SPEED_CHANGE = 1 / 3  # of the pace averaged over a step, within a window: a start, stop or turn
-SETTINGS = ("haze", "clutter_db", "compensated", "detection", "fading", "span_db", "taper")  # that are told
+SETTINGS = ("haze", "clutter_db", "compensated", "detection", "fading", "span_db", "taper", "hop")  # that are told
 GRID = 16  # points per step of the curves below
 
 
@@ -65,6 +66,7 @@ class Nuisances(NamedTuple):
     fading: float = 1.0  # factor of how much the whole return varies
     span_db: float = doppler.SPAN_DB  # from the top to the bottom of what is shown
     taper: float = 1.0  # share of a frame
+    hop: float = 1.0  # samples between frames, by those of a plain recording
     rng: np.random.Generator | None = None  # of noise, haze and bursts
 
 
@@ -106,6 +108,7 @@ def draw_nuisances(strength: float, steps: int, rng: np.random.Generator) -> Nui
         fading=between(FADING, PLAIN.fading),
         span_db=between(SPAN_DB, PLAIN.span_db),
         taper=between(TAPER, PLAIN.taper),
+        hop=between(HOP, PLAIN.hop),
         rng=rng,
     )
 

@@ -2,7 +2,7 @@
 
 A user is a vector of parameters and user k depends on (seed, k) alone; a recording depends on (seed, user, recording).
 The windows are as measured on real data: about four steps each, begun where the torso is fastest, the next one a step
-later; 128 Doppler rows and as many frames as four steps take.
+later; 128 Doppler rows, or more that interpolate, and as many frames as four steps take.
 """
 
 from collections.abc import Iterator
@@ -162,16 +162,27 @@ def next_speed_peak(walk: gait.Gait, after: float) -> float:
     return peak + np.ceil((after - peak) * 2) / 2
 
 
+def zero_row(rows: int) -> int:
+    """Row of zero Doppler among so many."""
+    return round(rows * ZERO_ROW / ROWS)
+
+
 def native_spectrogram(
-    iq: Complex[np.ndarray, " samples"], scene: radar.Scene, fold: int, rng: np.random.Generator, disturbed: Nuisances
+    iq: Complex[np.ndarray, " samples"],
+    scene: radar.Scene,
+    fold: int,
+    rng: np.random.Generator,
+    disturbed: Nuisances,
+    rows: int,
 ) -> Window:
-    """Spectrogram (ROWS, frames) of the samples of a window, its top the strongest returns."""
-    spectrum = doppler.stft(iq, fold * ROWS, fold * HOP_SAMPLES, ZERO_ROW, disturbed.taper)[:ROWS]
+    """Spectrogram (rows, frames) of the samples of a window, its top the strongest returns."""
+    zero, hop = zero_row(rows), fold * round(HOP_SAMPLES * disturbed.hop)
+    spectrum = doppler.stft(iq, fold * ROWS, hop, zero, disturbed.taper, fold * rows)[:rows]
     db = doppler.to_db(spectrum)
     top = float(np.percentile(db, disturbed.top_percentile))
     if not disturbed.strength:  # else the samples hold noise and clutter
         noise = doppler.complex_noise(db.shape, rng) * 10 ** ((top - scene.snr_db) / 20)
-        noise[ZERO_ROW] *= 10 ** ((scene.snr_db + disturbed.clutter_db) / 20)
+        noise[zero] *= 10 ** ((scene.snr_db + disturbed.clutter_db) / 20)
         db = doppler.to_db(spectrum + noise.astype(np.complex64))
     native = doppler.from_db(db, top, disturbed.span_db)
     return np.where(native < disturbed.detection, np.float32(-1), native)
@@ -184,8 +195,9 @@ def make_recording(
     difficulty: float,
     wrapped: bool,
     disturbed: Nuisances = PLAIN,
+    rows: int = ROWS,
 ) -> Iterator[tuple[Window, dict[str, float], float]]:
-    """Yields the windows (ROWS, frames) of one recording, with their truth and durations in seconds."""
+    """Yields the windows (rows, frames) of one recording, with their truth and durations in seconds."""
     walk, scene = vary_walk(user, difficulty, rng)
     gains = (gain + more for gain, more in zip(scene[-5:], disturbed.part_db, strict=True))
     scene = radar.Scene(*scene[:-5], *gains)
@@ -197,7 +209,7 @@ def make_recording(
         jitter = 0.02 * difficulty * rng.standard_normal() * (fastest[1] - fastest[0])
         start = int(np.clip(fastest[k] + jitter, 0, len(iq) - (fastest[k + STEPS_PER_WINDOW] - fastest[k])))
         stop = start + int(fastest[k + STEPS_PER_WINDOW] - fastest[k])
-        window = native_spectrogram(iq[start:stop], scene, fold, rng, disturbed)
+        window = native_spectrogram(iq[start:stop], scene, fold, rng, disturbed, rows)
         within = slice(start // radar.OVERSAMPLING + 1, stop // radar.OVERSAMPLING + 1)
         told = window_truth(disturbed, Course(*(values[within] for values in course)))
         yield window, truth | told, (stop - start) / (fold * PRF)
@@ -212,26 +224,29 @@ def make_windows(
     difficulty: float = 1.0,
     nuisances: float = 0.0,
     wrapped: bool = True,
+    rows: int = ROWS,
 ) -> Iterator[SimulatedWindow]:
     """Yields all windows, user by user and recording by recording, none of them kept.
 
     `difficulty` scales how much the recordings of a person differ, `nuisances` what differs for other reasons, starts,
-    echoes, haze and the like; unwrapped, speeds off the axis are lost rather than folded back. InputError for a value
-    outside RANGES.
+    echoes, haze and the like; unwrapped, speeds off the axis are lost rather than folded back. More `rows` than ROWS
+    interpolate between these. InputError for a value outside RANGES.
     """
     given = (num_users, recordings_per_user, windows_per_recording, difficulty, nuisances, seed)
     for (name, allowed), value in zip(RANGES.items(), given, strict=True):
         allowed.check(name, value)
     if num_users * recordings_per_user * windows_per_recording > MAX_WINDOWS:
         raise InputError(f"walkers of more than {MAX_WINDOWS} windows in all: give smaller numbers")
-    axis = doppler.row_velocities(ROWS, PRF, radar.WAVELENGTH, ZERO_ROW)
+    if rows < ROWS:
+        raise InputError(f"walkers at {rows} rows: give {ROWS} at least, then resize")
+    axis = doppler.row_velocities(rows, PRF, radar.WAVELENGTH, zero_row(rows))
     for u, user in enumerate(make_users(num_users, seed)):
         for r in range(recordings_per_user):
             rng = np.random.default_rng([seed, 2, u, r])
             first = r * (windows_per_recording + DISJOINT_GAP)
             steps = windows_per_recording + STEPS_PER_WINDOW - 1
             disturbed = draw_nuisances(nuisances, steps, np.random.default_rng([seed, 3, u, r]))
-            recording = make_recording(user, windows_per_recording, rng, difficulty, wrapped, disturbed)
+            recording = make_recording(user, windows_per_recording, rng, difficulty, wrapped, disturbed, rows)
             for k, (window, truth, seconds) in enumerate(recording):
                 name, walk = f"walker_{u + 1:02d}", f"walk_{r + 1:02d}"
                 yield SimulatedWindow(name, walk, first + k, window, truth, axis, seconds)

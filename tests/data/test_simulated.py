@@ -55,3 +55,10 @@ def test_the_torso_ridge_lies_at_the_walkers_speed_and_is_highest_where_windows_
         starts.append(np.median(ridge[[60, 64, 68, 124, 128, 132, 188, 192, 196]]))
         middles.append(np.median(ridge[[92, 96, 100, 156, 160, 164]]))
     assert np.mean(starts) > np.mean(middles) + 0.05
+
+
+def test_native_windows_have_as_many_rows_as_recordings() -> None:
+    options = dict(num_users=1, recordings_per_user=1, windows_per_recording=1, difficulty=1.0, nuisances=1.0, seed=0)
+    (fine,) = walkers.make_windows(**options, rows=256)
+    (example,) = simulated.read_examples((256, 80), options, native=True)
+    np.testing.assert_array_equal(example.window[:, : example.frames, 0], fine.spectrogram)

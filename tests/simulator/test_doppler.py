@@ -30,6 +30,14 @@ def test_what_is_too_fast_wraps_round() -> None:
     assert (np.abs(doppler.stft(target(beyond), WINDOW, 32, ZERO)).argmax(axis=0) == WINDOW - 1).all()
 
 
+def test_more_rows_interpolate_between_those_of_the_window() -> None:
+    axis = doppler.row_velocities(2 * WINDOW, PRF, WAVELENGTH, 2 * ZERO)
+    between = target(axis[41])
+    twice = doppler.stft(between, WINDOW, 32, 2 * ZERO, rows=2 * WINDOW)
+    np.testing.assert_allclose(twice[::2], doppler.stft(between, WINDOW, 32, ZERO), atol=1e-6)
+    assert (np.abs(twice).argmax(axis=0) == 41).all()
+
+
 @pytest.mark.parametrize(("samples", "hop"), [(64, 1), (65, 32), (96, 32), (200, 7)])
 def test_frames_are_those_that_fit(samples: int, hop: int) -> None:
     assert doppler.stft(target(1.0, samples), WINDOW, hop, ZERO).shape == (WINDOW, 1 + (samples - WINDOW) // hop)

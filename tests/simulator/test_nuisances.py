@@ -32,7 +32,7 @@ def quiet() -> np.ndarray:
 def test_a_window_without_nuisances_says_that_there_are_none() -> None:
     for w in walkers.make_windows(num_users=1, recordings_per_user=1, windows_per_recording=2, seed=0):
         truth = w.truth
-        assert truth["pace_lowest"] == truth["pace_highest"] == truth["taper"] == 1
+        assert truth["pace_lowest"] == truth["pace_highest"] == truth["taper"] == truth["hop"] == 1
         for name in ("turned", "start_or_stop", "interference", "side_echo", "back_echo", "haze"):
             assert truth[name] == 0
         assert truth["window_snr_db"] == pytest.approx(truth["snr_db"]) and 1.5 < truth["distance"] < 15
@@ -50,6 +50,7 @@ def test_every_nuisance_is_told_within_its_range() -> None:
         "fading": nuisances.FADING,
         "span_db": nuisances.SPAN_DB,
         "taper": nuisances.TAPER,
+        "hop": nuisances.HOP,
     }.items():
         assert low <= values[name].min() < values[name].max() <= high, name
     for wall, share, range_db in (

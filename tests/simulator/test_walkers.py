@@ -93,3 +93,14 @@ def test_bad_numbers_are_refused_by_name(key: str, values: tuple) -> None:
             next(walkers.make_windows(**(options | {key: value})))
     with pytest.raises(InputError, match="in all"):
         next(walkers.make_windows(num_users=1000, recordings_per_user=1000, windows_per_recording=2, seed=0))
+
+
+def test_more_rows_show_the_same_walk() -> None:
+    options = dict(num_users=1, recordings_per_user=1, windows_per_recording=1, seed=0, nuisances=1.0)
+    (own,), (fine,) = walkers.make_windows(**options), walkers.make_windows(**options, rows=2 * walkers.ROWS)
+    np.testing.assert_allclose(fine.velocities[::2], own.velocities, atol=1e-12)
+    both = np.stack([own.spectrogram, fine.spectrogram[::2]])
+    inside = (both > -0.7).all(axis=0)
+    assert np.abs(both[0] - both[1])[inside].max() < 0.1, "apart from the level of the top"
+    with pytest.raises(InputError, match="at 64 rows"):
+        next(walkers.make_windows(**options, rows=64))
