@@ -1,10 +1,11 @@
-"""Samples spectrograms of named users from a trained working directory.
+"""Samples spectrograms of named users from a trained working directory, or of new people from the base model.
 
 python sample.py --workdir=runs/gait --user_ids=ID_1,ID_3 --num_samples_per_user=4 --sample_timesteps=64
 python sample.py --workdir=runs/gait --user_ids=ID_1 --filter=physics,novelty --npz
 python sample.py --workdir=runs/gait --interpolate=ID_1,ID_5 --interpolate_steps=8
 python sample.py --workdir=runs/gait --like=FILE_OR_FOLDER --strength=0.6
 python sample.py --workdir=runs/gait --user_ids=ID_1 --seconds=10
+python sample.py --base --like=FOLDER
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from mdiff_jax import load
+from mdiff_jax import load, load_base
 from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime import cli, parallel, processes, ranges
@@ -22,7 +23,8 @@ from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.validation import RANGES
 
 # --- users and number of samples
-WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. Required.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py, or an exported model; or give --base.")
+BASE = flags.DEFINE_bool("base", False, "With --like: the base model, for the people whose windows lie there.")
 USER_IDS = flags.DEFINE_string("user_ids", "all", "Names of users, separated by commas, or all.")
 COUNT = flags.DEFINE_integer("num_samples_per_user", None, "Samples of each user, strips, or variations of a window.")
 SEED = flags.DEFINE_integer("seed", 0, "Random seed: image i of a user depends on the seed and i alone.")
@@ -49,7 +51,7 @@ PROCESS = flags.DEFINE_integer("process_id", None, "Index of this process, from 
 # --- other kinds of samples, and filters
 INTERPOLATE = flags.DEFINE_string("interpolate", None, "USER,USER: strips of windows from one to the other.")
 INTERPOLATE_STEPS = flags.DEFINE_integer("interpolate_steps", 8, "Number of windows in a strip.")
-LIKE = flags.DEFINE_string("like", None, "File or folder of windows to generate variations of.")
+LIKE = flags.DEFINE_string("like", None, "File or folder of windows to generate variations of; see also --base.")
 STRENGTH = flags.DEFINE_float("strength", 1.0, "With --like, above 0: 1 keeps only the embedding, less the window too.")
 SECONDS = flags.DEFINE_float("seconds", None, "Duration of walks longer than a window, in seconds.")
 WINDOW_SECONDS = flags.DEFINE_float("window_seconds", None, "With --seconds: duration of a window, if unknown.")
@@ -90,12 +92,17 @@ cli.require_paths(LIKE)
 
 
 def main() -> None:
-    if WORKDIR.value is None:
-        raise InputError("give --workdir=DIR, the working directory of train.py")
+    if BASE.value == (WORKDIR.value is not None):
+        raise InputError("give --workdir=DIR, the working directory of train.py, or else --base --like=FOLDER")
+    if BASE.value and not LIKE.value:
+        raise InputError("--base knows nobody by name: give --like=FOLDER, windows of one person or a folder for each")
+    if BASE.value and STRENGTH.present:
+        raise InputError("--strength is for variations of windows, with --workdir: remove it")
     cli.require_together((INTERPOLATE_STEPS, INTERPOLATE), (STRENGTH, LIKE), (WINDOW_SECONDS, SECONDS))
     if INTERPOLATE.value and USER_IDS.present:
         raise InputError("--user_ids does not go with --interpolate, which names its users itself: remove one of them")
-    modes = [f"--{f.name}" for f in (INTERPOLATE, LIKE, SECONDS, FILTER) if f.value not in (None, [])]
+    jobs = (INTERPOLATE, SECONDS, FILTER) if BASE.value else (INTERPOLATE, LIKE, SECONDS, FILTER)
+    modes = [f"--{f.name}" for f in jobs if f.value not in (None, [])]
     if len(modes) > 1:
         raise InputError(f"{modes[0]} and {modes[1]} do not go together: give one of them")
     with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
@@ -104,14 +111,15 @@ def main() -> None:
 
 def draw_samples() -> None:
     """Draws and writes what the flags ask for."""
-    model = load(WORKDIR.value, settings())
+    model = load_base(LIKE.value, settings()) if BASE.value else load(WORKDIR.value, settings())
 
     # ------------------------------------------------------------------- sample
     count, seed = model.config.sample.num_samples_per_user, SEED.value
     options = sample_writer.SaveOptions(FORMAT.value, NPZ.value, TFDS.value, FILTER.value)
-    folder = provenance.default_folder(model, Workdir(WORKDIR.value).samples, seed, folder_suffix())
+    parent = Path("samples") if BASE.value else Workdir(WORKDIR.value).samples
+    folder = provenance.default_folder(model, parent, seed, folder_suffix())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
-    if INTERPOLATE.value or LIKE.value or SECONDS.value is not None:
+    if INTERPOLATE.value or (LIKE.value and not BASE.value) or SECONDS.value is not None:
         job = make_job(model, count, seed)
         files, sheet = sample_writer.write_job(job, seed, folder, options), job.sheet
     else:
@@ -143,7 +151,7 @@ def make_job(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:
         if len(ends) != 2:
             raise InputError(f"--interpolate={INTERPOLATE.value}: give two users, as in ID_1,ID_5")
         return sampling_jobs.interpolate(model, ends, INTERPOLATE_STEPS.value, count, seed)
-    if LIKE.value:
+    if LIKE.value and not BASE.value:
         user = None if USER_IDS.value == "all" else USER_IDS.value
         return sampling_jobs.variations(
             model, user_windows.read_user_windows(model, Path(LIKE.value), user), STRENGTH.value, count, seed
@@ -158,9 +166,13 @@ def requested_users(model: Model) -> Sequence[str]:
 
 def folder_suffix() -> str:
     """Returns the end of the name of the default folder, which tells jobs other than plain samples."""
+    return (f"_base_{Path(LIKE.value).stem}" if BASE.value else "") + job_suffix()
+
+
+def job_suffix() -> str:
     if INTERPOLATE.value:
         return f"_between_{INTERPOLATE.value.replace(',', '_and_')}"
-    if LIKE.value:
+    if LIKE.value and not BASE.value:
         return f"_like_{Path(LIKE.value).stem}_strength{STRENGTH.value}"
     if SECONDS.value is not None:
         return f"_{SECONDS.value:g}s"

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
             "precision": "float32",  # of the networks: float32, bfloat16, float16 (with loss scaling)
             "remat": "none",  # what the backward pass recomputes to save memory: none, blocks, full (levels too)
             "attention": "einsum",  # einsum, or cudnn on a GPU of capability 8.0 with float16 or bfloat16
-            "init_from": "",  # finished working directory whose averaged parameters a stage starts from; (empty): none
+            "init_from": "none",  # what stages start from: base (shipped), none, or a working directory or export
             "stage": "all",  # all, or one of encoder, prior, decoder (those before it must be finished)
             "log_every": 20,  # steps between lines of metrics.jsonl
             "dry_run": False,  # print size, cost and memory of each stage, then stop
@@ -81,7 +81,7 @@ def encoder() -> dict:
         "channels": (64, 128, 256, 512),  # width of each level; the size halves from one to the next
         "blocks": 2,  # residual blocks per level
         "patch": (8, 2),  # rows, frames of the patches that the first level works on
-        "epochs": 60,  # passes over the training windows
+        "epochs": 60,  # passes over the training windows; 0, with init_from: that model's encoder as it is
         "batch_size": 64,  # over all devices
         "temperature": 0.1,  # of the supervised-contrastive loss
         "contrastive_weight": 1.0,  # weight of the supervised-contrastive loss

@@ -13,9 +13,13 @@ __version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:
-    """`load`, and JAX with it, once it is asked for."""
+    """`load` and `load_base`, and JAX with them, once they are asked for."""
     if name == "load":
-        from mdiff_jax.inference.model import load
+        from mdiff_jax.inference.loading import load
 
         return load
+    if name == "load_base":
+        from mdiff_jax.inference.base_model import load_base
+
+        return load_base
     raise AttributeError(f"module 'mdiff_jax' has no attribute '{name}'")

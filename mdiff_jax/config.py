@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.diffusion import schedules
@@ -20,7 +21,7 @@ from mdiff_jax.models.unet import UNet
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.array_types import Key
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.validation import STAGES, check_values, flatten
+from mdiff_jax.validation import NO_MODEL, STAGES, check_values, flatten
 
 MAX_PARAMETERS = 2 * 10**9  # of a network: 8 GB, and four times as much to train it
 MAX_BATCH_VALUES = 4 * 10**9
@@ -144,6 +145,13 @@ def parameter_shapes(config: ConfigDict, name: str, num_users: int) -> Params:
     return jax.eval_shape(functools.partial(init_parameters, config, name, num_users), jax.random.key(0))
 
 
+def constant_shapes(config: ConfigDict, num_users: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of what is measured on the training embeddings."""
+    shapes = {"embedding_mean": (config.encoder.embedding_dim,), "embedding_deviation": ()}
+    shapes |= {"people": (num_users, person_size(config))} if config.people.references else {}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+
+
 # ----------------------------------------------------------------------------- noise schedules
 
 
@@ -198,7 +206,7 @@ def from_plain_dict(values: Any) -> ConfigDict:
 ADDED_LATER = {  # keys that older versions did not have, and what these did
     "enrollment": EnrollmentSettings()._asdict(),
     "grace_seconds": 8.0,
-    "init_from": "",
+    "init_from": NO_MODEL,
     "people": PeopleSettings()._asdict(),
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
@@ -217,6 +225,7 @@ def from_older_version(values: dict) -> dict:
             part = part.get(place) if isinstance(part, dict) else None
         if isinstance(part, dict):
             part.setdefault(name, value)
+    values["init_from"] = values["init_from"] or NO_MODEL
     for name in ("encoder", "decoder"):
         if isinstance(values.get(name), dict) and type(patch := values[name].get("patch")) is int:
             values[name]["patch"] = [patch, patch]

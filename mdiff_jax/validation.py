@@ -33,6 +33,7 @@ CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAG
     "sample.threshold": ("clip", "dynamic"),
     "sample.checkpoint": ("latest", "best"),
 }
+NO_MODEL, BASE_MODEL = "none", "base"  # values of init_from that are no folder
 MAX_POSITIONS = 2**14  # that attend to each other: 1 GB of float32 for each head and example
 
 # ----------------------------------------------------------------------------- ranges
@@ -112,6 +113,7 @@ DATA = {
     "stft.zero_row": Range(float, 0, 1, below=True),
 } | prefixed("walkers", walkers.RANGES)
 ENCODER = TRAINING | {
+    "epochs": COUNT_OR_NONE,
     "embedding_dim": WIDTH,
     "channels": WIDTHS,
     "blocks": Range(int, 0, 8),
@@ -194,6 +196,8 @@ def validate(config: ConfigDict) -> None:
     interval = tuple(sample.guidance_interval)
     if interval and not (len(interval) == 2 and interval[0] < interval[1]):
         raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
+    if not config.encoder.epochs and config.init_from == NO_MODEL:
+        raise InputError("encoder.epochs is 0: give init_from too, the model whose encoder is kept")
     if sample.eta and sample.sampler != "ddim":
         raise InputError(f"sample.eta is {sample.eta}: with sample.sampler {sample.sampler} give 0, it is for ddim")
     if config.decoder.occupancy and config.decoder.prediction != "v":

@@ -11,7 +11,8 @@ import numpy as np
 from configs import tiny
 from mdiff_jax.config import STAGES, parameter_shapes, person_size, to_plain_dict
 from mdiff_jax.data import builders, export, splits
-from mdiff_jax.inference.model import Model, load
+from mdiff_jax.inference.loading import load
+from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_adapters import UserAdapter, write_adapter
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.workdir import Workdir, write_json

@@ -86,7 +86,18 @@ def test_no_import_runs_in_a_circle() -> None:
     [
         ("tensorflow_datasets", ("data.",)),
         ("grain", ("data.",)),
-        ("ml_collections", ("config", "validation", "training.", "inference.model", "inference.denoisers")),
+        (
+            "ml_collections",
+            (
+                "config",
+                "validation",
+                "training.",
+                "inference.model",
+                "inference.loading",
+                "inference.exported",
+                "inference.denoisers",
+            ),
+        ),
         ("absl", ("runtime.cli",)),
         ("orbax", ("runtime.checkpointing",)),
         ("flax", ("models.", "config", "metrics.cnn_classifier", "training.train_state")),

@@ -205,7 +205,7 @@ def test_a_flag_that_cannot_be_is_refused_by_its_name(parse, monkeypatch, tmp_pa
     [
         (["--config=configs/tiny.py", "--config.data.walkers.users=3"], "did you mean 'data.walkers.num_users'?"),
         (["--config", "configs/tiny.py", "--config.seed", "4294967296"], "seed is 4294967296: give a whole number"),
-        (["--config=nope.py"], "--config=nope.py is no file: give one of your own, or of configs/colab_t4.py"),
+        (["--config=nope.py"], "--config=nope.py is no file: give one of your own, or of configs/base.py"),
         (["--config="], "--config= is no file"),
         (["--config={other}/syntax.py"], "SyntaxError"),
         (["--config={other}/raises.py", "--config.seed=1"], "ZeroDivisionError: division by zero (line 2)"),

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from mdiff_jax.data import arrays, native_grid, records, simulated, sources
 from mdiff_jax.data.examples import Example, ReadOptions, read_examples
-from mdiff_jax.data.records import DamagedData, Records
+from mdiff_jax.data.records import DamagedData, NoRecords, Records
 from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import atomic_folder
 
@@ -39,7 +39,7 @@ class Dataset:
     image_size: tuple[int, int]
     metadata: dict[str, Any]
     fingerprint: str
-    source: Records
+    source: Records | NoRecords
 
     def __len__(self) -> int:
         return len(self.files)
@@ -219,6 +219,12 @@ def open_prepared(cache_dir: Path) -> Dataset:
         fingerprint=d["fingerprint"],
         source=source,
     )
+
+
+def empty_dataset(users: tuple[str, ...], shape: records.Shape, metadata: dict[str, Any], fingerprint: str) -> Dataset:
+    """A data set that says what its windows (F, T, C) were like and holds none of them."""
+    none = np.zeros(0, np.int32)
+    return Dataset(users, (), none, (), none, none, shape[:2], metadata, fingerprint, NoRecords(shape))
 
 
 # ----------------------------------------------------------------------------- writing

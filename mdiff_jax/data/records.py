@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,20 @@ class Records:
             windows = [self._features.deserialize_example_np(self._records[int(row)])["window"] for row in rows]
             stored = np.stack(windows) if windows else np.zeros((0, *self.shape), np.uint16)
         return stored.astype(np.float32) * np.float32(2 / STORED_LEVELS) - 1
+
+
+class NoRecords:
+    """The windows of a data set that was left behind: none."""
+
+    def __init__(self, shape: Shape):
+        self.shape = shape
+
+    def __len__(self) -> int:
+        return 0
+
+    def load(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n freq time channels"]:
+        """Returns no windows; IndexError for a position."""
+        return np.zeros((0, *self.shape), np.float32)[rows]
 
 
 def open_records(folder: Path, checksums: dict[str, int | None], shape: Shape) -> Records:
@@ -127,25 +141,35 @@ def check_description(d: dict[str, Any], path: Path) -> None:
     """ValueError (or another) for values that no data set has."""
     check_user_names(d["users"], path)
     count, users, metadata = len(d["files"]), len(d["users"]), d["metadata"]
-    size, velocity = d["image_size"], metadata["velocity"]
+    size = check_metadata(metadata, d["image_size"])
     texts = (*d["files"], *d["recordings"], *d["parts"], *metadata["notes"], d["fingerprint"])
-    FileFormat.from_json(metadata["file_format"])
     sound = (
         all(len(d[name]) == count > 0 for name in ("user_ids", "recordings", "indices", "frames"))
         and all(type(i) is int and 0 <= i < users for i in d["user_ids"])
         and all(type(i) is int and -1 <= i < arrays.MAX_INDEX for i in d["indices"])
         and all(type(n) is int and 0 < n <= size[1] for n in d["frames"])
-        and type(metadata["native"]) is bool
         and all(isinstance(text, str) for text in texts)
         and len(set(d["files"])) == count
-        and all(type(n) is int and 0 < n < MAX_SIDE for n in (*size, *metadata["original_size"]))
-        and len(size) == len(metadata["original_size"]) == 2
-        and (metadata["colormap"] is None or metadata["colormap"] in colormap.NAMES)
-        and (velocity is None or (np.shape(velocity) == (size[0],) and bool(np.isfinite(velocity).all())))
         and d["parts"]
     )
     if not sound:
         raise ValueError("its values do not fit each other")
+
+
+def check_metadata(metadata: dict[str, Any], size: Sequence[int]) -> Sequence[int]:
+    """ValueError (or another) for what no data set of windows of this size (rows, columns) says; returns the size."""
+    velocity = metadata["velocity"]
+    FileFormat.from_json(metadata["file_format"])
+    sound = (
+        type(metadata["native"]) is bool
+        and all(type(n) is int and 0 < n < MAX_SIDE for n in (*size, *metadata["original_size"]))
+        and len(size) == len(metadata["original_size"]) == 2
+        and (metadata["colormap"] is None or metadata["colormap"] in colormap.NAMES)
+        and (velocity is None or (np.shape(velocity) == (size[0],) and bool(np.isfinite(velocity).all())))
+    )
+    if not sound:
+        raise ValueError("its values do not fit each other")
+    return size
 
 
 def write_description(cache_dir: Path, description: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from mdiff_jax.evaluation import (
     user_measures,
 )
 from mdiff_jax.inference import provenance
-from mdiff_jax.inference.model import Model, load
+from mdiff_jax.inference.loading import load
+from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
 from mdiff_jax.metrics.reference import FeatureExtractor, MeasuredSet, Reference, WindowSet, make_reference
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
@@ -45,6 +46,7 @@ def judge_samples(
     """
     # ------------------------------------------------------------------- read, before anything is trained
     workdir, model = Workdir(root), load(root)
+    model.require_recordings()
     folder = sample_folders.find_newest_samples(workdir.samples) if samples is None else samples
     samples_read = sample_folders.read_sample_set(model, folder)
     train, unseen = (sample_folders.real_window_set(model, name) for name in ("train", "test"))

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from mdiff_jax.evaluation import sample_folders
-from mdiff_jax.inference.model import load
+from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.provenance import default_folder
 from mdiff_jax.inference.sample_writer import write_samples
 from mdiff_jax.metrics import identity
@@ -21,6 +21,7 @@ def summarize_run(root: str | Path) -> str:
     # ------------------------------------------------------------------- sample
     parallel.wait_for_all("the last stage is saved")
     workdir, model = Workdir(root), load(root)
+    model.require_recordings()
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
     folder = default_folder(model, workdir.samples, seed)
     began = time.perf_counter()

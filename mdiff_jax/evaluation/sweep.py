@@ -20,7 +20,8 @@ from mdiff_jax.evaluation import measures, plots, sample_folders
 from mdiff_jax.evaluation.report import LEFT_OUT
 from mdiff_jax.inference import chosen_settings
 from mdiff_jax.inference.drawn_windows import to_comparison_grid
-from mdiff_jax.inference.model import Model, load
+from mdiff_jax.inference.loading import load
+from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet, make_reference, to_grayscale
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, read_json, write_json, write_text
@@ -42,6 +43,7 @@ def run_sweep(
     if count < 1:
         raise InputError(f"sweep_count is {count}: give at least 1")
     model, workdir = load(root), Workdir(root)
+    model.require_recordings()
     makers = {"steps": step_trials(model, steps, samplers), "guidance": guidance_trials(scales)}
     if not (trials := list((makers | {"weights": weight_trials(model)})[kind])):
         raise InputError(f"the sweep of {kind} has nothing to try: give steps and samplers, or scales")

@@ -1,39 +1,21 @@
-"""A trained working directory as one object: users in, spectrograms out."""
+"""A trained model as one object: users in, spectrograms out."""
 
 import difflib
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import (
-    STAGES,
-    Params,
-    check_same_configuration,
-    from_plain_dict,
-    parameter_shapes,
-    person_size,
-    spectrogram_shape,
-    to_plain_dict,
-)
-from mdiff_jax.data import builders, export, splits
-from mdiff_jax.inference import chosen_settings, denoisers, pipeline, user_adapters
+from mdiff_jax.config import Params, from_plain_dict, to_plain_dict
+from mdiff_jax.data import builders, export
+from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.inference.drawn_windows import DrawnWindows, close_gap, to_image_axes
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
-from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.user_names import check_user_names
-from mdiff_jax.runtime.workdir import Workdir, refuse_damage
-from mdiff_jax.validation import check_value, validate
-
-ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
-META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
 
 
 class Model(NamedTuple):
@@ -124,6 +106,16 @@ class Model(NamedTuple):
         rgb = self.config.data.channels == "rgb"
         return export.to_image(x if rgb else x[..., None], self.dataset.metadata["colormap"])
 
+    def with_users(self, enrolled: Mapping[str, user_adapters.UserAdapter]) -> "Model":
+        """The model with these users enrolled, and no others."""
+        adapters = user_adapters.stack_adapters([*enrolled.values()], len(self.users)) if enrolled else {}
+        return self._replace(enrolled=dict(enrolled), adapters=adapters)
+
+    def require_recordings(self) -> None:
+        """Raises InputError for a model that was exported, which has left its recordings behind."""
+        if not len(self.dataset):
+            raise InputError("an exported model has no recordings: give the working directory that it was trained in")
+
     def image_size(self) -> tuple[int, int]:
         """(rows, columns) of the data set's own images."""
         return tuple(self.dataset.metadata["original_size"])
@@ -162,138 +154,3 @@ def cached_window_sampler(config: str, num_users: int) -> pipeline.SampleFunctio
     return pipeline.make_window_sampler(
         denoisers.prior_sampler(values, num_users), denoisers.decoder_sampler(values, num_users)
     )
-
-
-def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
-    """The model in a working directory whose stages are all finished; nothing else is needed to sample.
-
-    `settings` go over its configuration, {"decoder.sample_timesteps": 16}. Raises InputError that names the stage that
-    is missing.
-    """
-    # ------------------------------------------------------------------- configuration
-    workdir = Workdir(root)
-    values = workdir.read_config()
-    try:
-        config = from_plain_dict(values)
-    except InputError as error:
-        raise InputError(f"{workdir.config}: {error}") from None
-    config.update_from_flattened_dict(chosen_settings.read_chosen(workdir.chosen, to_plain_dict(config)))
-    for key, value in (settings or {}).items():
-        check_value(key, value)
-        config.update_from_flattened_dict({key: value})
-    validate(config)
-
-    # ------------------------------------------------------------------- data
-    dataset = builders.open_prepared(workdir.data)
-    split = read_known_split(workdir, dataset)
-
-    # ------------------------------------------------------------------- checkpoints
-    metas = {name: read_finished_meta(workdir, name) for name in STAGES}
-    if metas["prior"]["depends"] != metas["decoder"]["depends"]:
-        raise InputError(f"{workdir.root}: prior and decoder belong to two encoders: run train.py to the end")
-    for name, meta in metas.items():
-        with refuse_damage(workdir.checkpoints(name), "remove it, then run train.py"):
-            check_same_configuration(meta["config"], values, where=str(workdir.checkpoints(name)))
-        if meta["users"] != list(dataset.users):
-            raise InputError(f"{workdir.checkpoints(name)} has other users than {workdir.data}: restore one of the two")
-    encoder_decay = read_encoder_decay(workdir, metas["decoder"])
-    stages = {
-        name: restore_stage(workdir, config, name, encoder_decay if name == "encoder" else config.sample.ema_decay)
-        for name in STAGES
-    }
-    params = {name: stage.params for name, stage in stages.items()}
-
-    # ------------------------------------------------------------------- users enrolled since
-    sizes = spectrogram_shape(config), person_size(config)
-    shapes = user_adapters.adapter_shapes(params["prior"], params["decoder"], *sizes)
-    paths = sorted(workdir.enrolled.glob("[!.]*.npz"))
-    check_user_names((*dataset.users, *(path.stem for path in paths)), workdir.root)
-    enrolled = {path.stem: user_adapters.read_adapter(path, shapes) for path in paths}
-    return Model(
-        config,
-        users=dataset.users,
-        enrolled=enrolled,
-        params=params,
-        adapters=user_adapters.stack_adapters([*enrolled.values()], len(dataset.users)) if enrolled else {},
-        constants=stages["decoder"].constants,
-        dataset=dataset,
-        split=split,
-        step=stages["decoder"].step,
-        prior_step=stages["prior"].step,
-    )
-
-
-def read_known_split(workdir: Workdir, dataset: builders.Dataset) -> splits.Split:
-    """Reads split.json; InputError if it names a file that the data set does not hold."""
-    split, known = splits.read_split(workdir.split), set(dataset.files)
-    if strange := next((file for files in split.values() for file in files if file not in known), None):
-        raise InputError(f"{workdir.split} names '{strange}', which the prepared data do not hold: restore it")
-    return split
-
-
-class RestoredStage(NamedTuple):
-    """One stage's checkpoint."""
-
-    step: int
-    params: Params  # averaged
-    constants: dict[str, np.ndarray]  # the encoder has none
-
-
-def read_finished_meta(workdir: Workdir, name: str) -> dict[str, Any]:
-    """Reads what was saved beside the parameters of a finished stage: 'users', 'depends' and more. InputError if the
-    stage is not finished.
-    """
-    checkpoints = CheckpointReader(workdir.checkpoints(name))
-
-    def read() -> tuple[int, dict[str, Any]] | None:
-        step = checkpoints.latest()
-        return None if step is None else (step, checkpoints.meta(step))
-
-    found = checkpoints.read_while_written(read)
-    if found is None:
-        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
-    step, meta = found
-    check_meta(meta, checkpoints.directory / str(step))
-    if not meta["finished"]:
-        raise InputError(
-            f"{workdir.root}: stage {name} is at step {step} of {meta['total_steps']}: "
-            "run train.py with this --workdir to the end"
-        )
-    return meta
-
-
-def read_encoder_decay(workdir: Workdir, meta: dict[str, Any]) -> float:
-    """The average of the encoder that the decoder with this `meta` was trained on, whatever it is sampled with."""
-    with refuse_damage(workdir.checkpoints("decoder"), "remove it, then run train.py"):
-        older = meta["config"]["sample"]["ema_decay"]  # what versions took that did not record it
-        return float(meta.get(ENCODER_DECAY, older))
-
-
-def check_meta(meta: dict[str, Any], path: Path) -> None:
-    """Raises InputError unless what was saved beside a stage's state has the types that training writes."""
-    for key, kind in META_TYPES.items():
-        if not isinstance(meta.get(key), kind):
-            raise InputError(f"checkpoint {path} does not say its '{key}': remove it, then run train.py")
-
-
-def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float) -> RestoredStage:
-    """The latest checkpoint of a stage, or the best of prior or decoder where the configuration says so."""
-    checkpoints = CheckpointReader(workdir.checkpoints(name))
-
-    def read() -> RestoredStage:
-        best = name != "encoder" and config.sample.checkpoint == "best"
-        step = checkpoints.best() if best else checkpoints.latest()
-        users = len(checkpoints.meta(step)["users"])
-        like = {"ema": {str(decay): parameter_shapes(config, name, users)}}
-        like |= {} if name == "encoder" else {"constants": constant_shapes(config, users)}
-        state = {"constants": {}} | checkpoints.restore_part(step, like)
-        return RestoredStage(step, state["ema"][str(decay)], state["constants"])
-
-    return checkpoints.read_while_written(read)
-
-
-def constant_shapes(config: ConfigDict, num_users: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of what is measured on the training embeddings."""
-    shapes = {"embedding_mean": (config.encoder.embedding_dim,), "embedding_deviation": ()}
-    shapes |= {"people": (num_users, person_size(config))} if config.people.references else {}
-    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}

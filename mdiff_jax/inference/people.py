@@ -41,8 +41,12 @@ def describe_users(
 
     Not by all rows: a mean of more windows than networks were ever told of is a number that they have not seen.
     """
-    chosen = [mine[np.linspace(0, len(mine) - 1, min(most, len(mine))).round().astype(int)] for mine in rows]
-    return np.stack([describe_person(z[mine]) for mine in chosen])
+    return np.stack([describe_person(z[spread_evenly(mine, most)]) for mine in rows])
+
+
+def spread_evenly(rows: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
+    """Returns at most so many of the rows, from first to last."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]
 
 
 def rows_of_users(

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -24,25 +24,28 @@ class UserWindows(NamedTuple):
     windows: Float[np.ndarray, "windows freq time channels"]
     frames: Int[np.ndarray, " windows"]  # of each window's own
     digest: str  # SHA-256 of the windows, 16 digits
+    metadata: dict[str, Any]  # of a data set of these windows
 
 
-def read_user_windows(model: Model, path: Path, user: str | None) -> UserWindows:
+def read_user_windows(model: Model, path: Path, user: str | None, options: ReadOptions | None = None) -> UserWindows:
     """Reads a file, a folder of one user's files, or a folder with a folder for each user.
 
-    `user` is the user of all windows; None takes the name of the folder that each file lies in. Raises InputError for
-    files that cannot be read, and for windows of another size than the recordings.
+    `user` is the user of all windows; None takes the name of the folder that each file lies in. `options` are those of
+    the model's recordings by default. Raises InputError for files that cannot be read, and for windows of another size
+    than the recordings.
     """
     root, items = scan_path(model, path.resolve())
     if path.is_dir() and (ignored := describe_ignored(path.resolve(), [sources.file_path(root, i) for i in items])):
         tqdm.write(ignored, file=sys.stderr)
     if user is not None:
         items = [item._replace(user=user) for item in items]
-    examples = list(read_examples(root, items, read_options(model)))
+    examples = list(read_examples(root, items, options or read_options(model)))
     for note in examples[-1].metadata["notes"]:
         tqdm.write(note, file=sys.stderr)
     x = np.stack([example.window for example in examples]).astype(np.float32)
     frames, digest = np.array([example.frames for example in examples]), hashlib.sha256(x.tobytes()).hexdigest()[:16]
-    return UserWindows(tuple(item.file for item in items), tuple(item.user for item in items), x, frames, digest)
+    files, users = tuple(item.file for item in items), tuple(item.user for item in items)
+    return UserWindows(files, users, x, frames, digest, examples[-1].metadata)
 
 
 def read_options(model: Model) -> ReadOptions:
@@ -54,9 +57,18 @@ def read_options(model: Model) -> ReadOptions:
         colormap=metadata["colormap"] or "auto",
         stft=arrays.make_stft(dict(c.stft)),
         native_frames=metadata["native"],
-        grid=model.dataset.grid,
+        grid=model.dataset.grid if len(model.dataset) else None,
         expected_sizes=(tuple(metadata["original_size"]), model.dataset.image_size),
         expected_velocities=tuple(metadata["velocity"] or ()),
+    )
+
+
+def free_options(model: Model) -> ReadOptions:
+    """Returns the options by which a model reads recordings of any size, colors and file type."""
+    return ReadOptions(
+        image_size=model.dataset.image_size,
+        stft=arrays.make_stft(dict(model.config.data.stft)),
+        native_frames=model.config.data.native_frames,
     )
 
 

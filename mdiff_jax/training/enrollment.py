@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from mdiff_jax.config import Params
 from mdiff_jax.inference import people, user_adapters, user_windows
-from mdiff_jax.inference.model import Model, load
+from mdiff_jax.inference.loading import load
+from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_adapters import Adapters
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Key

@@ -100,7 +100,7 @@ def accumulation_parts(config: ConfigDict, name: str) -> int:
 
 def make_optimizer(config: ConfigDict, name: str, total_steps: int) -> optax.GradientTransformation:
     c = config[name].optimizer
-    rate = optimizers.make_learning_rate(c.learning_rate, c.schedule, c.warmup_steps, total_steps)
+    rate = optimizers.make_learning_rate(c.learning_rate, c.schedule, c.warmup_steps, max(total_steps, 2))
     return optimizers.make_adamw(rate, weight_decay=c.weight_decay, clip_norm=c.clip_norm, b2=c.b2)
 
 

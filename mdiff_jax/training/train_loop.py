@@ -12,8 +12,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import STAGES, Params, check_same_configuration, check_size, condition_size, to_plain_dict
-from mdiff_jax.inference.model import ENCODER_DECAY, check_meta, constant_shapes
+from mdiff_jax.config import (
+    STAGES,
+    Params,
+    check_same_configuration,
+    check_size,
+    condition_size,
+    constant_shapes,
+    to_plain_dict,
+)
+from mdiff_jax.inference.loading import ENCODER_DECAY, check_meta
 from mdiff_jax.runtime import compilation_cache, parallel, prng
 from mdiff_jax.runtime.array_types import Batch
 from mdiff_jax.runtime.checkpointing import Checkpoints
@@ -22,7 +30,7 @@ from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage, write_json
-from mdiff_jax.training import cost_analysis, sample_evaluator, stages, warm_start
+from mdiff_jax.training import cost_analysis, sample_evaluator, stages, validation_loss, warm_start
 from mdiff_jax.training.train_state import TrainState
 from mdiff_jax.training.training_data import (
     NO_EMBEDDINGS,
@@ -65,6 +73,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)
     workdir, values = Workdir(root), to_plain_dict(config)
+    if workdir.weights.exists():
+        raise InputError(f"{workdir.root} is an exported model: give another --workdir, and --config.init_from={root}")
     if workdir.config.exists():
         before = workdir.read_config()
         with refuse_damage(workdir.config, "restore it"):
@@ -158,6 +168,14 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         if progress.finished and progress.total_steps == total:
             log(f"{name}: finished at step {start}")
             return state.ema
+        meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": VERSION}
+        meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
+        meta |= {ENCODER_DECAY: embeddings.decay} if name != "encoder" else {}
+        if not total:
+            log(f"{name}: stays as it is, {name}.epochs is 0")
+            if checkpoints:
+                checkpoints.save(0, state, meta | Progress(finished=True)._asdict(), None)
+            return state.ema
 
         # --------------------------------------------------------------- batches, cost, evaluators
         batches = parallel.prefetch(make_batches(config, name, data, embeddings, "train", start))
@@ -165,13 +183,10 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         cost = setup.measure_cost(start + 1, state, first)
         plan = cost_analysis.plan_stage(name, config[name].batch_size, len(data.rows["train"]), state, total, cost)
         log(cost_analysis.format_plan(plan))
-        validate_params = make_validation(run, name, embeddings)
+        validate_params = validation_loss.make_validation(config, data, name, embeddings)
         evaluate_samples = None
         if name == "decoder" and config.sheet_every and parallel.is_first():
             evaluate_samples = sample_evaluator.make_sample_evaluator(config, data.dataset, data.rows, embeddings)
-        meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": VERSION}
-        meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
-        meta |= {ENCODER_DECAY: embeddings.decay} if name != "encoder" else {}
 
         # --------------------------------------------------------------- loop
         writer = stack.enter_context(StageMetricWriter(run.log, name, start, total, config.tensorboard))
@@ -255,10 +270,10 @@ def restore_or_init(
             raise InputError(
                 f"stage {name} in {run.workdir.root} is not finished: run train.py with --config.stage=all"
             )
-        return {"step": found[0] if found else 0, "progress": progress._asdict()}
+        return {"step": found[0] if found else 0, "found": bool(found), "progress": progress._asdict()}
 
     start = parallel.broadcast_from_first(restore)
-    if start["step"]:
+    if start["found"]:
         local = found[1] if found else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
         state = parallel.broadcast_arrays(local)
     else:
@@ -276,24 +291,6 @@ def update_progress(progress: Progress, loss: float | None, step: int, total: in
 
 
 # ----------------------------------------------------------------------------- pieces of a stage
-
-
-def make_validation(run: TrainingRun, name: str, embeddings: Embeddings) -> Callable[[Params], dict[str, float]]:
-    """params → the stage's loss and other metrics on the validation windows: each time with the same noise."""
-    config, rows = run.config, run.data.rows["validation"]
-    if not config.validation_passes or not len(rows):
-        return lambda params: {}
-    function = parallel.compile_loss(stages.make_parameter_loss(config, name, len(run.data.dataset.users)))
-    key = prng.purpose_key(config.seed, "eval", name)
-    count = -(-config.validation_passes * len(rows) // config[name].batch_size)
-
-    def validate_params(params: Params) -> dict[str, float]:
-        batches = make_batches(config, name, run.data, embeddings, "validation")
-        pieces = parallel.prefetch(itertools.islice(batches, count))
-        metrics = [function(params, batch, jax.random.fold_in(key, i)) for i, batch in enumerate(pieces)]
-        return jax.tree.map(lambda *x: float(np.mean(x)), *jax.device_get(metrics))
-
-    return validate_params
 
 
 def write_metrics(
@@ -334,6 +331,9 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
         for name in STAGES:
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros
             setup = set_up_stage(run, name, embeddings)
+            if not setup.total_steps:
+                run.log.log(f"{name}: not trained, {name}.epochs is 0")
+                continue
             shapes = jax.eval_shape(setup.init)
             batch = next(parallel.prefetch(make_batches(config, name, data, embeddings, "train")))
             state = parallel.lowering_arguments(shapes)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import Params, PeopleSettings, condition_size
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers, people
-from mdiff_jax.inference.model import read_known_split
+from mdiff_jax.inference.loading import read_known_split
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.checkpointing import CheckpointReader, DamageError
 from mdiff_jax.runtime.errors import InputError

@@ -1,46 +1,47 @@
-"""Starting a stage from the averaged parameters of another working directory instead of from random ones."""
+"""Starting a stage from the averaged parameters of another model instead of from random ones."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.config import STAGES, Params, from_plain_dict
-from mdiff_jax.inference.model import read_encoder_decay, read_finished_meta, restore_stage
+from mdiff_jax.inference import base_model, loading
+from mdiff_jax.inference.loading import read_encoder_decay, read_finished_meta, restore_stage
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training.train_state import TrainState
+from mdiff_jax.validation import BASE_MODEL, NO_MODEL
 
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 USER_TABLE = "user/embedding"  # a row for each user, the null user's last
 SHOWN = 3  # names of parameters in a line
 
 
-def make_first_state(init: Callable[[], TrainState], root: str, name: str, log: Callable[[str], None]) -> TrainState:
-    """Returns the state that `init` makes; where `root` is given, with the averages of its finished stage in place of
-    random parameters.
+def make_first_state(init: Callable[[], TrainState], source: str, name: str, log: Callable[[str], None]) -> TrainState:
+    """Returns the state that `init` makes; with a `source`, a value of the key `init_from`, its averages stand in place
+    of random parameters.
 
     Parameters of another shape stay fresh, and so do those of users, who are other people; a line says which.
     InputError where there is no such stage, or none of its parameters fit. The first process reads, the others are sent
     the result.
     """
     state = jax.jit(init, compiler_options=FAST_COMPILATION)()
-    if not root:
+    if source == NO_MODEL:
         return state
     params = jax.device_get(state.params)
 
     def read() -> None:
         nonlocal params
         count = len(jax.tree.leaves(params))
-        params, left = merge_parameters(params, read_averages(Path(root), name))
+        params, left = merge_parameters(params, read_averages(source, name))
         if len(left) == count:
             raise InputError(
-                f"init_from: stage {name} in '{root}' has no parameter of the same shape: give another one"
+                f"init_from: stage {name} of '{source}' has no parameter of the same shape: give another one"
             )
-        log(describe_start(name, root, count, left))
+        log(describe_start(name, source, count, left))
 
     parallel.broadcast_from_first(read)
     params = parallel.broadcast_arrays(params)
@@ -48,15 +49,30 @@ def make_first_state(init: Callable[[], TrainState], root: str, name: str, log: 
     return state.replace(params=jax.tree.map(jnp.array, params), ema=averages)
 
 
-def check_source(root: str) -> None:
-    """Raises InputError unless `root` is empty or a working directory whose stages are all finished."""
-    for name in STAGES if root else ():
-        read_finished_meta(Workdir(root), name)
+def find_source(source: str) -> Workdir:
+    """The folder that a value of the key `init_from` stands for."""
+    return Workdir(base_model.FOLDER if source == BASE_MODEL else source)
 
 
-def read_averages(root: Path, name: str) -> Params:
+def check_source(source: str) -> None:
+    """Raises InputError unless `source` is no model, or an exported one, or a working directory whose stages are all
+    finished.
+    """
+    if source == NO_MODEL:
+        return
+    workdir = find_source(source)
+    if workdir.weights.exists():
+        loading.load(workdir.root)
+        return
+    for name in STAGES:
+        read_finished_meta(workdir, name)
+
+
+def read_averages(source: str, name: str) -> Params:
     """The averaged parameters of a finished stage: those that its working directory uses."""
-    workdir = Workdir(root)
+    workdir = find_source(source)
+    if workdir.weights.exists():
+        return loading.load(workdir.root).params[name]
     config = from_plain_dict(workdir.read_config())
     decay = config.sample.ema_decay
     if name == "encoder":
@@ -86,7 +102,7 @@ def name_parameter(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def describe_start(name: str, root: str, count: int, left: list[str]) -> str:
+def describe_start(name: str, source: str, count: int, left: list[str]) -> str:
     """The line that says what was taken over."""
     names = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
-    return f"{name}: {count - len(left)} of {count} parameters from {root}" + (f"; fresh: {names}" if left else "")
+    return f"{name}: {count - len(left)} of {count} parameters from {source}" + (f"; fresh: {names}" if left else "")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mdiff_jax.evaluation import plots, sweep
-from mdiff_jax.inference import model
+from mdiff_jax.inference import loading, model
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -30,7 +30,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(trained,
     assert len(drawn) == 3 + 2
     assert text.count("\n|") >= 4 and (root / "sweeps" / "guidance.png").is_file()
     chosen = json.loads((root / "chosen.json").read_text())
-    sample = model.load(root).config.sample
+    sample = loading.load(root).config.sample
     assert chosen["sample.cond_scale"]["chosen"] == sample.cond_scale == 2.0 != trained.config.sample.cond_scale
     with pytest.raises(InputError, match="5000 steps: this model has 1000"):
         sweep.run_sweep(root, "steps", [5000], ["ddim"], [], 2)

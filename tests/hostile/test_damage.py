@@ -14,7 +14,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import STAGES, from_plain_dict
-from mdiff_jax.inference import model
+from mdiff_jax.inference import loading
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, write_json
 from mdiff_jax.training import train_loop
@@ -110,11 +110,11 @@ def each_with_all_damages(root: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.parametrize("pairs", [each_with_one_damage, pytest.param(each_with_all_damages, marks=pytest.mark.slow)])
 def test_what_is_loaded_is_whole_or_refused_by_name(given, monkeypatch, pairs):
-    monkeypatch.setattr(model, "parameter_shapes", remember(model.parameter_shapes))
-    whole = numbers(model.load(given))
+    monkeypatch.setattr(loading, "parameter_shapes", remember(loading.parameter_shapes))
+    whole = numbers(loading.load(given))
     for path, name in pairs(given):
         with damaged(path, DAMAGES[name]):
-            result = outcome(lambda: model.load(given))
+            result = outcome(lambda: loading.load(given))
         where = f"{path.relative_to(given)}, {name}"
         if isinstance(result, str):
             assert str(given) in result and path.relative_to(given).parts[0] in result, f"{where}: {result}"
@@ -135,16 +135,16 @@ def test_training_goes_on_from_what_is_whole_to_the_same_numbers(given, tmp_path
     for name in STAGES:
         config[name].update(epochs=2, batch_size=4)
     train_loop.train(config, trained := tmp_path / "trained")
-    whole = numbers(model.load(trained))
+    whole = numbers(loading.load(trained))
     repaired = 0
     for i, (path, name) in enumerate(each_with_one_damage(trained)):
         copy = shutil.copytree(trained, tmp_path / "copies" / str(i))
         DAMAGES[name](copy / path.relative_to(trained))
         where = f"{path.relative_to(trained)}, {name}"
         result = outcome(lambda copy=copy: train_loop.train(config, copy))
-        if result is None and "remove it" in str(again := outcome(lambda copy=copy: model.load(copy))):
+        if result is None and "remove it" in str(again := outcome(lambda copy=copy: loading.load(copy))):
             shutil.rmtree(copy.joinpath(*path.relative_to(trained).parts[:3]))  # the best, which is not the latest
-            model.load(copy)
+            loading.load(copy)
         elif result is None:
             jax.tree.map(functools.partial(np.testing.assert_array_equal, err_msg=where), numbers(again), whole)
             repaired += 1
@@ -163,7 +163,7 @@ def test_a_stage_without_its_folder_is_trained_anew(given, tmp_path, stage):
     for name in STAGES:
         config[name].update(epochs=1, batch_size=4)
     train_loop.train(config, tmp_path / "run")
-    whole = numbers(model.load(tmp_path / "run"))
+    whole = numbers(loading.load(tmp_path / "run"))
     shutil.rmtree(tmp_path / "run" / stage)
     train_loop.train(config, tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, numbers(model.load(tmp_path / "run")), whole)
+    jax.tree.map(np.testing.assert_array_equal, numbers(loading.load(tmp_path / "run")), whole)

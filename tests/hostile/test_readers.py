@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from mdiff_jax.inference import model
+from mdiff_jax.inference import loading
 from mdiff_jax.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def test_sampling_in_a_loop_beside_training_loses_nothing(tmp_path):
         outcomes[name] = []
         while watched and training.poll() is None:
             try:
-                loaded = model.load(tmp_path / name)
+                loaded = loading.load(tmp_path / name)
                 loaded.sample(loaded.users[:1], 1)
                 outcomes[name].append("sampled")
             except InputError as error:
@@ -53,5 +53,5 @@ def test_sampling_in_a_loop_beside_training_loses_nothing(tmp_path):
     )
     assert all(line == "sampled" or any(part in line for part in expected) for line in outcomes["watched"])
     assert len({line for line in outcomes["watched"] if "is at step" in line}) > 5
-    alone, watched = (model.load(tmp_path / name).params for name in ("alone", "watched"))
+    alone, watched = (loading.load(tmp_path / name).params for name in ("alone", "watched"))
     jax.tree.map(np.testing.assert_array_equal, alone, watched)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mdiff_jax.inference import chosen_settings
-from mdiff_jax.inference.model import load
+from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, write_json
 

@@ -43,7 +43,7 @@ def test_given_windows_keep_their_frames_when_varied(native):
     assert len(set(frames.tolist())) > 1 or frames.max() < 64
     z = native.embed(windows, frames)
     assert z.shape == (4, 5)
-    given = user_windows.UserWindows(tuple("abcd"), (native.users[0],) * 4, windows, frames, "digest")
+    given = user_windows.UserWindows(tuple("abcd"), (native.users[0],) * 4, windows, frames, "digest", {})
     job = sampling_jobs.variations(native, given, 0.5, 1, 0)
     drawn = [w for _, w in native.run([task.request for task in job.tasks], 0, job.function)]
     np.testing.assert_array_equal(np.concatenate([w.frames for w in drawn]), frames)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax.inference import people, sampling_jobs, user_windows
-from mdiff_jax.inference.model import load
+from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.user_adapters import write_adapter
 from mdiff_jax.models.layers import NO_ROW
 
@@ -64,7 +64,7 @@ def test_each_way_to_sample_hears_the_references(model, other):
 
 
 def windows_of(model, x):
-    return user_windows.UserWindows(("file",), model.users[:1], x, model.dataset.frames[:1], "")
+    return user_windows.UserWindows(("file",), model.users[:1], x, model.dataset.frames[:1], "", {})
 
 
 def test_the_null_condition_is_nobody(model, other):

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from mdiff_jax.inference.model import load
+from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.user_adapters import write_adapter
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names

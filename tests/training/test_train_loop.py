@@ -11,7 +11,7 @@ from small_run import FAULTS, get_config, interrupt, losses
 
 from mdiff_jax.config import from_plain_dict
 from mdiff_jax.data import loader
-from mdiff_jax.inference import model
+from mdiff_jax.inference import loading
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import train_loop
@@ -26,7 +26,7 @@ def finished(programs_shared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(finished):
-    return model.load(finished)
+    return loading.load(finished)
 
 
 def test_a_working_directory_describes_itself(finished):
@@ -47,7 +47,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monke
             train_loop.train(get_config(), tmp_path)
     train_loop.train(get_config(), tmp_path)
     assert losses(tmp_path) == losses(finished)
-    again, before = model.load(tmp_path).params, model.load(finished).params
+    again, before = loading.load(tmp_path).params, loading.load(finished).params
     jax.tree.map(np.testing.assert_array_equal, again, before)
 
 

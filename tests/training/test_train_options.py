@@ -12,10 +12,10 @@ from small_run import get_config, losses
 from mdiff_jax.config import STAGES, flatten, to_plain_dict
 from mdiff_jax.data import export
 from mdiff_jax.evaluation import summary
-from mdiff_jax.inference import model, provenance
+from mdiff_jax.inference import loading, provenance
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import enrollment, train_loop
+from mdiff_jax.training import enrollment, train_loop, validation_loss
 
 
 def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, monkeypatch):
@@ -25,7 +25,7 @@ def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, m
         time.sleep(1.0)
         return {"loss": 1.0}
 
-    monkeypatch.setattr(train_loop, "make_validation", lambda *_: validate_slowly)
+    monkeypatch.setattr(validation_loss, "make_validation", lambda *_: validate_slowly)
     config = get_config()
     config.stage, config.patience, config.encoder.epochs = "encoder", 2, 9
     train_loop.train(config, tmp_path)
@@ -67,7 +67,7 @@ def test_a_stage_needs_those_before_it(tmp_path):
     with pytest.raises(InputError, match=r"stage encoder .* is not finished"):
         train_loop.train(config, tmp_path)
     with pytest.raises(InputError, match="no finished stage encoder"):
-        model.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
@@ -79,13 +79,13 @@ def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
     assert steps[-1] > 2 and np.isfinite(values).all() and list((tmp_path / "decoder" / "sheets").iterdir())
     summary.summarize_run(tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["windows_generated"] == 4
-    trained = model.load(tmp_path)
+    trained = loading.load(tmp_path)
     known = trained.constants["people"]
     assert known.shape == (2, 11) and np.isfinite(known).all() and np.abs(known[0] - known[1]).max() > 1e-3
     for i, x in enumerate(trained.dataset.load(np.arange(3))):
         export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
     enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
-    x = model.load(tmp_path).sample(["walker_01", "NEW"], 1)
+    x = loading.load(tmp_path).sample(["walker_01", "NEW"], 1)
     assert np.isfinite(x).all() and np.abs(x[0] - x[1]).max() > 1e-4
 
 
@@ -115,7 +115,7 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
             pause.setattr(ConfigDict, "__getitem__", getitem)
             return plain(values)
 
-    monkeypatch.setattr(model, "from_plain_dict", lambda values: config)
+    monkeypatch.setattr(loading, "from_plain_dict", lambda values: config)
     for module in (train_loop, model, provenance):
         monkeypatch.setattr(module, "to_plain_dict", unrecorded)
     for module in (train_loop, model):
@@ -124,7 +124,7 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     model.cached_window_sampler.cache_clear()
     train_loop.train(config, tmp_path)
     summary.summarize_run(tmp_path)
-    for i, x in enumerate(model.load(tmp_path).dataset.load(np.arange(5))):
+    for i, x in enumerate(loading.load(tmp_path).dataset.load(np.arange(5))):
         export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
     enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
     assert keys - read - {"data.colormap", "data.path"} == set()

@@ -5,10 +5,14 @@ import functools
 import jax
 import numpy as np
 import pytest
+import small_run
 
 from mdiff_jax.config import STAGES, parameter_shapes
+from mdiff_jax.inference import exported, loading
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.training import stages, warm_start
+from mdiff_jax.runtime.workdir import Workdir
+from mdiff_jax.training import stages, train_loop, warm_start
+from mdiff_jax.validation import validate
 
 FRESH = {"a": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)}, "user": {"embedding": np.zeros((4, 5))}}
 
@@ -46,11 +50,42 @@ def test_averages_of_a_working_directory_become_parameters(trained, root, name):
 def test_nothing_in_common_is_refused(trained, root, monkeypatch):
     init = functools.partial(stages.init_train_state, trained.config, "prior", 2, 10, {})
     monkeypatch.setattr(warm_start, "read_averages", lambda *_: {"b": np.zeros(1)})
-    with pytest.raises(InputError, match=r"init_from: stage prior in .* no parameter of the same shape"):
+    with pytest.raises(InputError, match=r"init_from: stage prior of .* no parameter of the same shape"):
         warm_start.make_first_state(init, str(root), "prior", print)
 
 
 def test_an_unfinished_source_is_refused(tmp_path):
-    warm_start.check_source("")
+    warm_start.check_source("none")
     with pytest.raises(InputError, match="no finished stage encoder"):
         warm_start.check_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["working directory", "exported"])
+def test_an_encoder_of_no_epochs_is_the_other_models(trained, root, tmp_path, kind):
+    """Saved once; then it stays, whatever becomes of the model that it came from."""
+    source = root
+    if kind == "exported":
+        source = tmp_path / "model"
+        exported.export_model(trained, source)
+    config = small_run.get_config()
+    for part in ("data", "encoder"):
+        config[part].update(trained.config[part])
+    config.stage, config.init_from, config.encoder.epochs = "encoder", str(source), 0
+    train_loop.train(config, tmp_path / "run")
+    workdir = Workdir(tmp_path / "run")
+    kept = loading.restore_stage(workdir, config, "encoder", config.sample.ema_decay).params["encoder"]
+    for value, original in zip(
+        *(jax.tree.leaves(p) for p in (kept, trained.params["encoder"]["encoder"])), strict=True
+    ):
+        np.testing.assert_allclose(value, original, atol=1e-3 * (kind == "exported"))
+    if kind == "exported":
+        source.rename(tmp_path / "gone")
+    train_loop.train(config, tmp_path / "run")
+    assert "encoder: finished at step 0" in workdir.log.read_text()
+
+
+def test_no_epochs_need_a_model_to_start_from():
+    config = small_run.get_config()
+    config.encoder.epochs = 0
+    with pytest.raises(InputError, match=r"encoder\.epochs is 0: give init_from"):
+        validate(config)

@@ -1,0 +1,96 @@
+"""An exported model draws what the working directory draws, needs nothing else, and refuses whatever it is not."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from mdiff_jax.inference import exported
+from mdiff_jax.inference.loading import load
+from mdiff_jax.runtime.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def model(reference_root):
+    return load(reference_root)
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    target = tmp_path_factory.mktemp("exported") / "model"
+    exported.export_model(model, target, "for a test")
+    return target
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "model")
+
+
+def test_it_draws_what_the_working_directory_draws(model, folder):
+    again = load(folder)
+    assert again.users == model.users and (again.step, again.prior_step) == (model.step, model.prior_step)
+    for one, other in zip(
+        jax.tree.leaves(exported.shipped(model)), jax.tree.leaves(exported.shipped(again)), strict=True
+    ):
+        np.testing.assert_array_equal(np.float16(one), other)
+    np.testing.assert_allclose(model.sample(model.users, 1), again.sample(model.users, 1), atol=0.05)
+
+
+def test_the_card_says_what_the_weights_are(model, folder):
+    card = json.loads((folder / "card.json").read_text())
+    assert card["users"] == list(model.users) and card["about"] == "for a test"
+    assert card["sha256"] == exported.hash_file(folder / "weights.safetensors")
+    assert card["metadata"]["original_size"] == model.dataset.metadata["original_size"]
+    assert not any("classifier" in name for name in load_file(folder / "weights.safetensors"))
+
+
+def test_a_folder_that_exists_is_not_written_to(model, folder):
+    with pytest.raises(InputError, match="exists: give a new folder"):
+        exported.export_model(model, folder)
+
+
+def test_weights_beyond_float16_are_refused_and_nothing_is_left(model, tmp_path):
+    prior = model.params["prior"] | {"position": model.params["prior"]["position"] + 1e6}
+    with pytest.raises(InputError, match="prior/position has values beyond float16"):
+        exported.export_model(model._replace(params=model.params | {"prior": prior}), tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("weights.safetensors", lambda data: data[:-1], "has changed"),
+        ("weights.safetensors", lambda data: data + bytes(2**23), "more than"),
+        ("card.json", lambda data: b"[]", "not a JSON object"),
+        ("card.json", lambda data: data.replace(b'"steps"', b'"step"'), "'steps' is missing"),
+        ("card.json", lambda data: data.replace(b'"jet"', b'"../jet"'), "do not fit"),
+        ("card.json", lambda data: data.replace(b'"walker_01"', b'"../x"'), "x"),
+        ("config.json", lambda data: data.replace(b'"depth": 1', b'"depth": 2'), "'prior/blocks"),
+    ],
+)
+def test_what_is_damaged_is_refused_by_name(copy, file, damage, message):
+    data = (copy / file).read_bytes()
+    assert damage(data) != data
+    (copy / file).write_bytes(damage(data))
+    with pytest.raises(InputError, match=message) as refused:
+        load(copy)
+    assert "\n" not in str(refused.value)
+
+
+def test_other_arrays_than_those_of_the_configuration_are_refused(copy):
+    path, card = copy / "weights.safetensors", json.loads((copy / "card.json").read_text())
+    weights = load_file(path)
+    del weights["prior/position"]
+    save_file(weights, path)
+    (copy / "card.json").write_text(json.dumps(card | {"sha256": exported.hash_file(path)}))
+    with pytest.raises(InputError, match="'prior/position' is missing"):
+        load(copy)
+
+
+def test_what_needs_recordings_says_so(folder):
+    with pytest.raises(InputError, match="exported model has no recordings"):
+        load(folder).require_recordings()
