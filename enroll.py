@@ -1,6 +1,6 @@
 """Adds a new user to a trained working directory from 5 to 20 windows; sample.py then accepts the name.
 
-python enroll.py --workdir=runs/gait --name=ID_11 --path=FOLDER
+python enroll.py --workdir=runs/gait --name=ID_11 --path=FOLDER [--finetune]
 """
 
 from pathlib import Path
@@ -15,6 +15,8 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. R
 NAME = flags.DEFINE_string("name", None, "Name of the new user. Required.")
 PATH = flags.DEFINE_string("path", None, "Folder or file with windows of that user, plotted as the recordings are.")
 
+FINETUNE = flags.DEFINE_bool("finetune", False, "Also fit the networks' rows and norms to the windows: a minute.")
+
 cli.require_paths(WORKDIR, folders=True)
 cli.require_paths(PATH)
 
@@ -23,7 +25,7 @@ def main() -> None:
     for flag in (WORKDIR, NAME, PATH):
         if flag.value is None:
             raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
-    target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value))
+    target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value), FINETUNE.value)
     print(f"{NAME.value} is enrolled in {target}; to remove the user, delete this file")
     print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale=2")
 

@@ -37,6 +37,8 @@ class EnrollmentSettings(NamedTuple):
     max_windows: int = 20
     steps: int = 400
     learning_rate: float = 0.1
+    finetune_steps: int = 60
+    finetune_learning_rate: float = 0.01
     deviation_penalty: float = 1e-2
     prior_batch_size: int = 64
     decoder_batch_size: int = 8
@@ -211,6 +213,8 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
     "decoder.occupancy": False,
+    "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
+    "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
     "sample.noise_scale": 1.0,
 }
 

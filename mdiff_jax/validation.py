@@ -158,6 +158,8 @@ ENROLLMENT = {
     "max_windows": Range(int, 1, 1000),
     "steps": COUNT,
     "learning_rate": OPTIMIZER["optimizer.learning_rate"],
+    "finetune_steps": COUNT,
+    "finetune_learning_rate": OPTIMIZER["optimizer.learning_rate"],
     "deviation_penalty": WEIGHT,
     "prior_batch_size": BATCH_SIZE,
     "decoder_batch_size": BATCH_SIZE,

@@ -108,7 +108,8 @@ class Model(NamedTuple):
 
     def with_users(self, enrolled: Mapping[str, user_adapters.UserAdapter]) -> "Model":
         """The model with these users enrolled, and no others."""
-        adapters = user_adapters.stack_adapters([*enrolled.values()], len(self.users)) if enrolled else {}
+        rows, users = len(self.params["prior"]["user"]["embedding"]) - 1, len(self.users)
+        adapters = user_adapters.stack_adapters([*enrolled.values()], users, rows) if enrolled else {}
         return self._replace(enrolled=dict(enrolled), adapters=adapters)
 
     def require_recordings(self) -> None:

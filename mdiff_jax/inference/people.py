@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mdiff_jax.inference.model import Model
-from mdiff_jax.inference.user_adapters import UserAdapter, row_shape
+from mdiff_jax.inference.user_adapters import UserAdapter, modulation_shapes, row_shape
 from mdiff_jax.runtime.errors import InputError
 
 USUAL_COUNT = 10  # of references, at which their number is told as 0
@@ -65,5 +65,6 @@ def person_adapter(
     """Returns a new person, known by these windows of so many frames alone: there is nothing to fit."""
     person, shown = describe_person(model.embed(windows, frames)), slice(model.config.summary.grid_columns)
     prior, decoder = (np.zeros(row_shape(model.params[name]), np.float32) for name in ("prior", "decoder"))
+    blocks = {name: np.zeros(shape, np.float32) for name, shape in modulation_shapes(model.params["decoder"]).items()}
     steps = (model.prior_step, model.step)
-    return UserAdapter(prior, decoder, {}, windows[shown], frames[shown], steps, person)
+    return UserAdapter(prior, decoder, blocks, windows[shown], frames[shown], steps, person)

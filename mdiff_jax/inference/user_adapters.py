@@ -3,7 +3,8 @@
 Networks look users up in a table, a row each and the null user's last; an enrolled user is one more row. Since a few
 users span little of what the decoder can generate, each of its blocks is conditioned on an enrolled user directly, too:
 by what is added to the scale and shift of its norm. Both lie in the Flax collection 'user_adapters', beside 'params'.
-With `people.references` an enrolled user is what networks are told of some windows (`inference.people`), the row is 0.
+With `people.references` an enrolled user is what networks are told of some windows (`inference.people`), and rows and
+additions are 0 but for a user that was fine-tuned.
 """
 
 import hashlib
@@ -52,21 +53,24 @@ def write_adapter(path: Path, adapter: UserAdapter) -> None:
 
 
 def row_shape(params: Mapping[str, Any]) -> tuple[int]:
-    """Returns the shape of a row of a network's table of users, (0,) where it has no rows but the null user's."""
-    table = params["user"]["embedding"] if "user" in params else np.zeros((1, 0))
-    return table.shape[1:] if len(table) > 1 else (0,)
+    """Returns the shape of a row of a network's table of users, (0,) where it has no table."""
+    return params["user"]["embedding"].shape[1:] if "user" in params else (0,)
+
+
+def modulation_shapes(decoder: Mapping[str, Any]) -> dict[str, tuple[int]]:
+    """Returns the shape of what is added to the scale and shift of each block of a decoder with these parameters."""
+    return {name: p["modulation"]["bias"].shape for name, p in decoder.items() if "modulation" in p}
 
 
 def adapter_shapes(
     prior: Mapping[str, Any], decoder: Mapping[str, Any], window: tuple[int, int, int], person: int = 0
 ) -> dict[str, tuple[int, ...]]:
     """Returns name → shape of a file's arrays for networks of these parameters; of the windows that of one. `person` is
-    the size of what networks are told of windows; then no block is conditioned on the user.
+    the size of what networks are told of windows.
     """
-    biases = {name: p["modulation"]["bias"] for name, p in decoder.items() if "modulation" in p and not person}
     shapes = {"prior": row_shape(prior), "decoder": row_shape(decoder), "windows": window, "frames": ()}
     shapes |= {"steps": (2,), "person": (person,)}
-    return shapes | {f"{MODULATION_PREFIX}{name}": bias.shape for name, bias in biases.items()}
+    return shapes | {f"{MODULATION_PREFIX}{name}": shape for name, shape in modulation_shapes(decoder).items()}
 
 
 def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapter:
@@ -76,6 +80,8 @@ def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapt
     with refuse_damage(path, remedy):
         values.setdefault("frames", np.full(len(values["windows"]), shapes["windows"][1]))  # of earlier versions
         values.setdefault("person", NO_PERSON)
+        for name in (name for name in shapes if name.startswith(MODULATION_PREFIX) and values["person"].size):
+            values.setdefault(name, np.zeros(shapes[name]))
         for name in shapes.keys() | values.keys():
             shape = values[name].shape[name in ("windows", "frames") :]
             if shape != shapes[name]:
@@ -99,14 +105,23 @@ def adapter_digest(adapter: UserAdapter) -> str:
 # ----------------------------------------------------------------------------- the collection
 
 
-def stack_adapters(adapters: Sequence[UserAdapter], num_users: int) -> dict[str, Adapters]:
-    """{'prior', 'decoder'} → the collection that adds these users after the `num_users` trained ones."""
+def stack_adapters(adapters: Sequence[UserAdapter], num_users: int, trained_rows: int) -> dict[str, Adapters]:
+    """{'prior', 'decoder'} → the collection that adds these users after the `num_users` trained ones, of whom only
+    `trained_rows` may have a row: all, or none where reference windows alone say who they are.
+    """
     blocks = {name: np.stack([adapter.modulations[name] for adapter in adapters]) for name in adapters[0].modulations}
-    decoder = append_user_rows({}, np.stack([adapter.decoder for adapter in adapters]))
+    rows = {name: np.stack([getattr(adapter, name) for adapter in adapters]) for name in ("prior", "decoder")}
     return {
-        "prior": append_user_rows({}, np.stack([adapter.prior for adapter in adapters])),
-        "decoder": append_modulations(decoder, num_users, blocks),
+        name: add_users(x, blocks if name == "decoder" else {}, num_users, trained_rows) for name, x in rows.items()
     }
+
+
+def add_users(
+    rows: Float[Array, "more width"], modulations: Mapping[str, Array], num_users: int, trained_rows: int
+) -> Adapters:
+    """The collection of one network with rows and modulations (more, 2 channels) of users; see `stack_adapters`."""
+    adapters = append_user_rows({}, jnp.pad(rows, ((num_users - trained_rows, 0), (0, 0))))
+    return append_modulations(adapters, num_users, modulations)
 
 
 def append_user_rows(adapters: Adapters, rows: Float[Array, "more width"]) -> Adapters:

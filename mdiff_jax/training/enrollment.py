@@ -5,19 +5,21 @@ prior it is a row of its table of users: a weighted mean of the trained rows plu
 the decoder it is such a mean and, for each block, what is added to scale and shift of its norm (DiffFit, Xie et al.
 2023, tunes scales and biases to new data): one row alone does not reach far enough from few users.
 
-With `people.references` nothing is fitted: the windows' embeddings say who the person is (`inference.people`).
+With `people.references` nothing is fitted: the windows' embeddings say who the person is (`inference.people`). Fine-
+tuning adds a row of each table and the same modulations, which start at 0. The last fifth of the windows is held out,
+and what these like best is kept, be it the start.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float, Int
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mdiff_jax.config import Params
@@ -35,12 +37,23 @@ from mdiff_jax.training.training_data import FIELDS
 
 Free = dict[str, Any]  # a tree of the arrays that are fitted
 Objective = Callable[[Params, Free, Key], tuple[Array, Array | float]]  # → (loss, penalty)
+HELD_OUT = 5  # one of so many windows
+CHECKS, CHECK_BATCHES = 10, 4  # of held-out windows while an adapter is fitted, and batches of each
 
 
-def enroll(root: str | Path, name: str, path: Path) -> Path:
+class FitSettings(NamedTuple):
+    """What `optimize_adapter` takes of the keys of `enrollment`."""
+
+    steps: int
+    learning_rate: float
+    seed: int
+
+
+def enroll(root: str | Path, name: str, path: Path, finetune: bool = False) -> Path:
     """Stores the user of the windows at `path` as WORKDIR/enrolled/NAME.npz; returns that file.
 
-    Raises InputError for a name that is taken or no file name, too few or too many windows, or ones of another size.
+    With `finetune` a user who is known by references is fitted too. Raises InputError for a name that is taken or no
+    file name, too few or too many windows, or ones of another size.
     """
     model = load(root)
     check_user_name(model, name)
@@ -52,8 +65,13 @@ def enroll(root: str | Path, name: str, path: Path) -> Path:
         low, high = c.people.min_references, c.people.max_references
     if not low <= count <= high:
         raise InputError(f"'{path}' holds {count} window{'s' * (count != 1)}: give {low} to {high} of one user")
+    if finetune and not c.people.references:
+        raise InputError("this model does not know people by references and fits a new user anyway: remove --finetune")
     make_adapter = people.person_adapter if c.people.references else fit_adapter
-    user_adapters.write_adapter(target, make_adapter(model, given.windows, given.frames))
+    adapter = make_adapter(model, given.windows, given.frames)
+    if finetune:
+        adapter = finetune_adapter(model, adapter, given.windows, given.frames)
+    user_adapters.write_adapter(target, adapter)
     return target
 
 
@@ -75,6 +93,40 @@ def fit_adapter(
     return user_adapters.UserAdapter(prior, decoder, modulations, windows[shown], frames[shown], steps)
 
 
+def finetune_adapter(
+    model: Model,
+    adapter: user_adapters.UserAdapter,
+    windows: Float[np.ndarray, "windows freq time channels"],
+    frames: Int[np.ndarray, " windows"],
+) -> user_adapters.UserAdapter:
+    """Fits rows and modulations of a person known by references to windows of so many frames."""
+    config, c = model.config.copy_and_resolve_references(), model.config.enrollment
+    config.people.row_drop_prob = 0.0  # the row is what is fitted
+    model = model._replace(config=config)
+    data = {"spectrogram": windows, "frames": frames, "embedding": model.embed(windows, frames).astype(np.float32)}
+    data = {field: jnp.asarray(x) for field, x in data.items()}
+    data["person"] = jnp.broadcast_to(adapter.person, (len(windows), adapter.person.size))
+    cut = len(windows) - max(1, len(windows) // HELD_OUT)
+    parts = [{field: x[part] for field, x in data.items()} for part in (slice(cut), slice(cut, None))]
+    settings = FitSettings(c.finetune_steps, c.finetune_learning_rate, c.seed)
+
+    def fit(name: str, row: np.ndarray, modulations: dict[str, np.ndarray]) -> Free:
+        table = model.params[name].get("user", {"embedding": [None]})["embedding"]
+
+        def objective(params: Params, free: Free, key: Key, data: dict[str, Array]) -> tuple[Array, float]:
+            blocks = {block: x[None] for block, x in free["modulations"].items()}
+            adapters = user_adapters.add_users(free["row"][None], blocks, len(model.users), len(table) - 1)
+            return adapter_loss(model, name, params, adapters, data, key), 0.0
+
+        fitted, held_out = (functools.partial(objective, data=part) for part in parts)
+        start = jax.tree.map(jnp.asarray, {"row": row, "modulations": modulations})
+        best = optimize_adapter(fitted, model.params[name], start, name, settings, held_out)
+        return jax.tree.map(np.asarray, best)
+
+    prior, decoder = fit("prior", adapter.prior, {}), fit("decoder", adapter.decoder, adapter.modulations)
+    return adapter._replace(prior=prior["row"], decoder=decoder["row"], modulations=decoder["modulations"])
+
+
 def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width"]:
     """Fits the row of the prior's table."""
     params, c = model.params["prior"], model.config.enrollment
@@ -88,7 +140,7 @@ def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width
         return loss, c.deviation_penalty * jnp.mean(free["deviation"] ** 2)
 
     start = {"weights": jnp.zeros(len(table)), "deviation": jnp.zeros(table.shape[1])}
-    return np.asarray(row(optimize_adapter(objective, params, start, "prior", c)))
+    return np.asarray(row(optimize_adapter(objective, params, start, "prior", fit_settings(model))))
 
 
 def fit_decoder(model: Model, data: dict[str, Array]) -> tuple[Float[np.ndarray, " cond_width"], dict[str, np.ndarray]]:
@@ -102,13 +154,17 @@ def fit_decoder(model: Model, data: dict[str, Array]) -> tuple[Float[np.ndarray,
 
     def objective(params: Params, free: Free, key: Key) -> tuple[Array, float]:
         blocks = {name: x[None] for name, x in free["modulations"].items()}
-        adapters = user_adapters.append_user_rows({}, row(free)[None])
-        adapters = user_adapters.append_modulations(adapters, users, blocks)
+        adapters = user_adapters.add_users(row(free)[None], blocks, users, users)
         return adapter_loss(model, "decoder", params, adapters, data, key), 0.0
 
     start = {"weights": jnp.zeros(len(table)), "modulations": jax.tree.map(jnp.zeros_like, biases)}
-    free = optimize_adapter(objective, params, start, "decoder", model.config.enrollment)
+    free = optimize_adapter(objective, params, start, "decoder", fit_settings(model))
     return np.asarray(row(free)), jax.tree.map(np.asarray, free["modulations"])
+
+
+def fit_settings(model: Model) -> FitSettings:
+    c = model.config.enrollment
+    return FitSettings(c.steps, c.learning_rate, c.seed)
 
 
 def adapter_loss(
@@ -117,14 +173,23 @@ def adapter_loss(
     """The loss of a network with an adapter of one new user, on a batch of the windows as that user's."""
     new, count = len(model.users), model.config.enrollment[f"{name}_batch_size"]
     which = jax.random.randint(jax.random.fold_in(key, 1), (count,), 0, len(data["embedding"]))
-    batch = {field: data[field][which] for field in FIELDS[name]}
+    batch = {field: data[field][which] for field in (*FIELDS[name], "person") if field in data}
     batch |= {"user": jnp.full(count, new), "example": jnp.arange(count)}
     loss = stages.make_loss(model.config, name, new, batch_size=count)
     return loss({"params": params, "user_adapters": adapters}, batch, key, parallel.SINGLE_DEVICE)[0]
 
 
-def optimize_adapter(objective: Objective, params: Params, free: Free, name: str, settings: ConfigDict) -> Free:
-    """Minimises loss plus penalty by Adam, from `free`; `settings` are the keys of `enrollment`."""
+def optimize_adapter(
+    objective: Objective,
+    params: Params,
+    free: Free,
+    name: str,
+    settings: FitSettings,
+    held_out: Objective | None = None,
+) -> Free:
+    """Minimises loss plus penalty by Adam, from `free`; with `held_out` returns what was best by its loss, which is
+    measured CHECKS times and at the start, always with the same noise.
+    """
     optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))
 
     @jax.jit
@@ -137,10 +202,19 @@ def optimize_adapter(objective: Objective, params: Params, free: Free, name: str
         updates, state = optimizer.update(grads, state)
         return optax.apply_updates(free, updates), state, loss
 
+    @jax.jit
+    def check(params: Params, free: Free, key: Key) -> Array:
+        keys = jax.random.split(key, CHECK_BATCHES)
+        return jnp.mean(jax.lax.map(lambda k: held_out(params, free, k)[0], keys))
+
     key, state = prng.purpose_key(settings.seed, "train", f"enrol {name}"), optimizer.init(free)
+    unseen = prng.purpose_key(settings.seed, "eval", f"enrol {name}")
+    best = (float(check(params, free, unseen)), free) if held_out else None
     bar = tqdm(range(settings.steps), desc=f"enroll: {name}", unit="step", mininterval=1)
     for i in bar:
         free, state, loss = step(params, free, state, jax.random.fold_in(key, i))
         if i % 20 == 0:
             bar.set_postfix(loss=f"{float(loss):.4f}", refresh=False)
-    return free
+        if held_out and (i + 1) % max(1, settings.steps // CHECKS) == 0:
+            best = min(best, (float(check(params, free, unseen)), free), key=lambda pair: pair[0])
+    return best[1] if held_out else free

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from mdiff_jax import load
@@ -72,7 +71,7 @@ def test_the_optimum_is_found_from_the_mean_of_the_users():
         {"row": table[2]},
         {"weights": jnp.zeros(4), "deviation": jnp.zeros(6)},
         "prior",
-        ConfigDict(EnrollmentSettings()._asdict()),
+        enrollment.FitSettings(400, 0.1, 0),
     )
     np.testing.assert_allclose(row_of(free), table[2], atol=0.1)
 
@@ -156,3 +155,39 @@ def test_a_user_enrolled_before_there_were_references_is_still_known(enrolled_ro
     with np.load(enrolled_root / "enrolled" / "NEW.npz") as file:
         assert "person" not in file.files
     assert not load(enrolled_root).enrolled["NEW"].person.size
+
+
+def test_what_held_out_windows_like_less_is_not_kept():
+    """Of a minimum at 1, when the held-out loss has its own at 0.5, and when at 0."""
+    toward = lambda target: lambda params, free, key: ((free["x"] - target) ** 2, 0.0)  # noqa: E731
+    settings, start = enrollment.FitSettings(100, 0.03, 0), {"x": jnp.zeros(())}
+    for target, expected in ((1.0, 1.0), (0.5, 0.5), (0.0, 0.0), (-1.0, 0.0)):
+        free = enrollment.optimize_adapter(toward(1.0), {}, start, "prior", settings, toward(target))
+        assert float(free["x"]) == pytest.approx(expected, abs=0.2 if target == 0.5 else 0.05)
+
+
+@pytest.mark.parametrize("user_row", [True, False])
+def test_fine_tuning_changes_its_user_and_nobody_else(workdirs, windows, tmp_path, user_row):
+    workdirs.make_workdir(tmp_path, people={"references": True, "user_row": user_row})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["enrollment"] |= {"finetune_steps": 10, "finetune_learning_rate": 0.03}
+    write_json(tmp_path / "config.json", config)
+    enrollment.enroll(tmp_path, "PLAIN", windows)
+    before = load(tmp_path)
+    enrollment.enroll(tmp_path, "TUNED", windows, finetune=True)
+    after = load(tmp_path)
+    plain, tuned = after.enrolled["PLAIN"], after.enrolled["TUNED"]
+    np.testing.assert_array_equal(plain.person, tuned.person)
+    assert np.abs(tuned.prior).max() > 0 and not plain.prior.any()
+    assert np.abs(tuned.decoder).max() > 0 and max(np.abs(x).max() for x in tuned.modulations.values()) > 0
+    users = ["walker_01", "walker_02", "PLAIN"]
+    np.testing.assert_allclose(before.sample(users, 1), after.sample(users, 1), atol=1e-5)
+    renamed = after._replace(enrolled={"PLAIN": tuned, "TUNED": plain})
+    swapped = renamed.with_users(renamed.enrolled)
+    differences = np.abs(swapped.sample(["PLAIN"], 1) - after.sample(["PLAIN"], 1))
+    assert differences.max() > 1e-3
+
+
+def test_a_user_who_is_fitted_anyway_is_not_fine_tuned(root, windows):
+    with pytest.raises(InputError, match="remove --finetune"):
+        enrollment.enroll(root, "OTHER", windows, finetune=True)
