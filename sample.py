@@ -33,6 +33,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Random seed: image i of a user depends o
 STEPS = flags.DEFINE_integer("sample_timesteps", None, "Number of sampling steps, of prior and decoder alike.")
 COND_SCALE = flags.DEFINE_float("cond_scale", None, "Guidance scale of the decoder; 1: no guidance.")
 PRIOR_COND_SCALE = flags.DEFINE_float("prior_cond_scale", None, "Guidance scale of the prior; 1: no guidance.")
+GUIDE = flags.DEFINE_string("guide", None, "What guidance leads away from: null (no condition), early (checkpoints).")
 GUIDANCE_INTERVAL = flags.DEFINE_list("guidance_interval", None, "LOW,HIGH: log-SNRs to guide the decoder between.")
 GUIDANCE_RESCALE = flags.DEFINE_float(
     "guidance_rescale", None, "0 to 1: scales guided estimates to the deviation before."
@@ -69,6 +70,7 @@ KEYS = {  # that flags change in the configuration of the working directory
     "decoder.sample_timesteps": STEPS,
     "sample.cond_scale": COND_SCALE,
     "sample.prior_cond_scale": PRIOR_COND_SCALE,
+    "sample.guide": GUIDE,
     "sample.guidance_rescale": GUIDANCE_RESCALE,
     "sample.sampler": SAMPLER,
     "sample.eta": ETA,

@@ -1,101 +1,166 @@
-"""Enrolls a user that a model has not seen, and evaluates the windows generated for that user.
+"""Leaves people out of training, adds them from a few windows, and evaluates the windows that are drawn of them.
 
-python benchmarks/newcomer.py --workdir=runs/quickstart --user=walker_06 --output=runs/without_06 [--windows=32]
+python benchmarks/newcomer.py --workdir=runs/gait --output=runs/newcomers [--models=base,trained] [--leave_out=2]
+    [--given=5,10,20] [--windows=33] [--scale=1.0]
 
-A model with the configuration of --workdir is trained on its other users, and the user is enrolled from twenty training
-windows. The judges and the real windows are those of --workdir. The same command resumes after an interruption.
+Users of --workdir are left out --leave_out at a time, and each is added from so many windows, one after the other in
+time: to the base model, which has seen no real person, and to a model trained with the configuration of --workdir on
+the other users, there with and without fine-tuning. Split, judges and real windows are those of --workdir. One table;
+the reports lie in WORKDIR/reports. The same command resumes after an interruption.
 """
 
 import argparse
+import dataclasses
+import json
+import shutil
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from mdiff_jax import load
+from mdiff_jax import load, load_base
 from mdiff_jax.config import from_plain_dict
 from mdiff_jax.data import export
-from mdiff_jax.evaluation import sample_folders, user_measures
-from mdiff_jax.evaluation.report import LEFT_OUT
-from mdiff_jax.inference import sample_writer
+from mdiff_jax.evaluation.run import judge_samples
+from mdiff_jax.inference import people, sample_writer
 from mdiff_jax.inference.model import Model
-from mdiff_jax.metrics.comparison import Figure
-from mdiff_jax.metrics.reference import MeasuredSet, Reference, make_reference
+from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import enrollment, train_loop
 
-GIVEN = 20  # windows to enroll from
-GUIDANCE = ((1.0, ()), (1.5, ()), (2.0, (-3.0, 3.0)), (2.0, ()))  # scale, interval of log-SNR
-COLUMNS = ("accuracy", "plausible", "kernel distance", "suspected copies")
+MODELS = ("base", "trained")
+COLUMNS = {  # of the table: metric and judge of the report
+    "identified, convolutional judge": ("accuracy", "convolutional judge"),
+    "identified, linear judge": ("accuracy", "linear judge"),
+    "plausible": ("plausible", None),
+    "variety": ("median variety", None),
+    "kernel distance": ("kernel distance", "convolutional judge"),
+    "AUC, gradients": ("told from recorded ones", "gradients"),
+    "taught by them": ("train on generated, test on real", "convolutional judge"),
+    "suspected copies": ("suspected copies", None),
+}
 
 
-def take_apart(known: Model, user: int, output: Path) -> None:
-    """Exports the windows of the others, and `GIVEN` training windows of the user, as folders of images."""
-    users, train = known.dataset.user_ids, known.dataset.rows(known.split["train"])
-    mine = train[users[train] == user]
-    if len(mine) < GIVEN:
-        raise InputError(f"'{known.users[user]}' has {len(mine)} training windows: give a user of {GIVEN} at least")
-    rows = {"others": np.flatnonzero(users != user), "given": mine[:: len(mine) // GIVEN][:GIVEN]}
-    for name, chosen in rows.items():
-        if not (output / name).exists():
-            export.export_windows(known.dataset, chosen, output / name, "images", "png")
+class Way(NamedTuple):
+    """A way to add a person."""
+
+    model: str  # one of MODELS
+    given: int  # windows
+    finetune: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}_{self.given}{'_finetuned' * self.finetune}"
 
 
-def train(root: Path, output: Path) -> Path:
-    """Trains a working directory with the configuration of `root`, without the user; returns it."""
-    config = from_plain_dict(Workdir(root).read_config())
-    config.data.update(kind="folder", path=str((output / "others").absolute()))
+def ways(models: list[str], given: list[int]) -> Iterator[Way]:
+    """Yields all of them; only a trained model is fine-tuned."""
+    for model in models:
+        for finetune in (False, True)[: 1 + (model == "trained")]:
+            yield from (Way(model, count, finetune) for count in given)
+
+
+def training_windows(known: Model, user: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns so many training windows of a user (n, F, T, C), one after the other in time, and their frames."""
+    rows = known.dataset.rows(known.split["train"])
+    rows = np.sort(rows[known.dataset.user_ids[rows] == known.index(user)])
+    if len(rows) < count:
+        raise InputError(f"'{user}' has {len(rows)} training windows: give --given of so many at most")
+    return known.dataset.load(rows[:count]), known.dataset.frames[rows[:count]]
+
+
+def train_without(known: Model, workdir: Path, left_out: list[str], output: Path) -> Path:
+    """Trains a working directory with the configuration of another one, on its other users; returns it."""
+    config = from_plain_dict(Workdir(workdir).read_config())
+    others, recordings = output / "others", Path(config.data.path)
+    if (
+        not others.exists()
+        and config.data.kind == "folder"
+        and all((recordings / user).is_dir() for user in known.users)
+    ):
+        for user in set(known.users) - set(left_out):
+            shutil.copytree(recordings / user, output / "copying" / user, dirs_exist_ok=True)
+        (output / "copying").rename(others)
+    elif not others.exists():
+        rows = np.flatnonzero(~np.isin(np.array(known.users)[known.dataset.user_ids], left_out))
+        export.export_windows(known.dataset, rows, others, "images", "png")
+    config.data.update(kind="folder", path=str(others.absolute()))
     train_loop.train(config, output / "run")
     return output / "run"
 
 
-def cell(value: float | None, ends: tuple[float, float] | None) -> str:
-    if value is None:
-        return LEFT_OUT
-    return f"{value:.2f} ({ends[0]:.2f} to {ends[1]:.2f})" if ends else f"{value:.2f}"
+def add_person(model: Model, known: Model, user: str, way: Way) -> Model:
+    """Returns the model with the user added, and no other."""
+    windows, frames = training_windows(known, user, way.given)
+    if windows.shape[1:3] != model.dataset.image_size:
+        raise InputError(f"windows are {windows.shape[1:3]}, the model's {model.dataset.image_size}: give another one")
+    make = people.person_adapter if model.config.people.references else enrollment.fit_adapter
+    adapter = make(model, windows, frames)
+    if way.finetune:
+        adapter = enrollment.finetune_adapter(model, adapter, windows, frames)
+    return model.with_users({user: adapter})
 
 
-def figures(reference: Reference, test: MeasuredSet, generated: MeasuredSet, user: int) -> dict[str, Figure]:
-    return {f.metric: f for f in user_measures.figures_by_user(reference, test, generated)[user] if f.metric in COLUMNS}
+def draw(model: Model, known: Model, users: list[str], way: Way, folder: Path, count: int) -> None:
+    """Draws windows of users who are added one by one, as FOLDER/USER, in files like the recordings'."""
+    model = model._replace(dataset=dataclasses.replace(model.dataset, metadata=known.dataset.metadata))
+    for user in users:
+        parts = folder.with_name(f"{folder.name}_parts") / user
+        if not (folder / user).is_dir():
+            sample_writer.write_samples(add_person(model, known, user, way), [user], count, 0, parts)
+            folder.mkdir(exist_ok=True)
+            (parts / user).rename(folder / user)
+
+
+def read_report(workdir: Path, folder: Path) -> dict[tuple[str, str | None], dict]:
+    """Returns the figures of a folder's report, which is made where there is none."""
+    path = workdir / "reports" / folder.name / "report.json"
+    if not path.is_file():
+        judge_samples(workdir, folder)
+    return {(f["metric"], f["judge"]): f for f in json.loads(path.read_text())["figures"]}
+
+
+def write_row(title: str, figures: dict[tuple[str, str | None], dict], value: str) -> None:
+    cells = (figures.get(key, {}).get(value) for key in COLUMNS.values())
+    print(f"| {title} | {' | '.join('–' if cell is None else f'{cell:.3f}' for cell in cells)} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("workdir", "user", "output"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--windows", type=int, default=32, help="samples for each guidance")
+    parser.add_argument("--workdir", type=Path, required=True, help="working directory of train.py, of all users")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
+    parser.add_argument("--leave_out", type=int, default=2, help="users that are left out together")
+    parser.add_argument("--given", type=lambda text: [int(n) for n in text.split(",")], default=[5, 10, 20])
+    parser.add_argument("--windows", type=int, default=33, help="drawn of each user")
+    parser.add_argument("--scale", type=float, default=1.0, help="of guidance, of prior and decoder alike")
     given = parser.parse_args()
-    known, output = load(given.workdir), Path(given.output)
-    user = known.index(given.user)
-    take_apart(known, user, output)
-    workdir = train(Path(given.workdir), output)
-
-    # ------------------------------------------------------------------- enroll
-    began = time.perf_counter()
-    if not (Workdir(workdir).enrolled / f"{given.user}.npz").is_file():
-        enrollment.enroll(workdir, given.user, output / "given")
-        print(f"enrolled in {time.perf_counter() - began:.0f} s")
-
-    # ------------------------------------------------------------------- sample and evaluate
-    real = sample_folders.real_window_set(known, "train").sort_by_content()
-    reference = make_reference(real, known.dataset.metadata["zero_doppler"])
-    test, lines = reference.measure(sample_folders.real_window_set(known, "test").sort_by_content()), []
-    for scale, interval in GUIDANCE:
-        model = load(workdir, {"sample.cond_scale": scale, "sample.guidance_interval": interval})
-        title = f"{scale:g}, log-SNR {interval[0]:g} to {interval[1]:g}" if interval else f"{scale:g}"
-        folder = output / f"guidance {title}"
-        sample_writer.write_samples(model, [given.user], given.windows, 0, folder)
-        made = reference.measure(sample_folders.read_sample_set(known, folder).sort_by_content())
-        found = figures(reference, test, made, user)
-        lines.append([title, *(cell(f.generated, f.generated_range) for f in found.values())])
-    lines.append(["real unseen windows", *(cell(f.real, f.real_range) for f in found.values())])
-    for line in (["guidance", *found], ["---"] * (len(found) + 1), *lines):
-        print(f"| {' | '.join(line)} |")
+    if strange := set(given.models) - set(MODELS):
+        raise InputError(f"--models names '{strange.pop()}': give {' or '.join(MODELS)}")
+    settings = {"sample.cond_scale": given.scale, "sample.prior_cond_scale": given.scale}
+    known = load(given.workdir)
+    users = list(known.users)
+    groups = [users[i : i + given.leave_out] for i in range(0, len(users), given.leave_out)]
+    trained = {}
+    if "trained" in given.models:
+        for group in groups:
+            root = train_without(known, given.workdir, group, given.output / f"without_{'_'.join(group)}")
+            trained[group[0]] = root
+    print(f"| added to, from so many windows | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|", flush=True)
+    for way in ways(given.models, given.given):
+        folder = given.output / f"{way.name}_guidance{given.scale:g}_{given.windows}"
+        for group in groups:
+            model = load(trained[group[0]], settings) if way.model == "trained" else load_base(settings=settings)
+            draw(model, known, group, way, folder, given.windows)
+        figures = read_report(given.workdir, folder)
+        write_row(way.name.replace("_", ", "), figures, "generated")
+    write_row("real unseen windows", figures, "real")
 
 
 if __name__ == "__main__":
-    main()
+    cli.guard(main)

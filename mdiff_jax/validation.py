@@ -16,6 +16,7 @@ from mdiff_jax.runtime.ranges import COUNT, SEED, Range
 from mdiff_jax.simulator import walkers
 
 STAGES = ("encoder", "prior", "decoder")
+NO_MODEL, BASE_MODEL, EARLY = "none", "base", "early"  # values of init_from that are no folder, and of sample.guide
 CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES} | {
     "precision": ("float32", "bfloat16", "float16"),
     "stage": ("all", *STAGES),
@@ -32,15 +33,14 @@ CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAG
     "sample.spacing": schedules.SPACINGS,
     "sample.threshold": ("clip", "dynamic"),
     "sample.checkpoint": ("latest", "best"),
+    "sample.guide": ("null", EARLY),
 }
-NO_MODEL, BASE_MODEL = "none", "base"  # values of init_from that are no folder
 MAX_POSITIONS = 2**14  # that attend to each other: 1 GB of float32 for each head and example
 
 # ----------------------------------------------------------------------------- ranges
 
-SWITCH, TEXT = Range(bool), Range(str)
+SWITCH, TEXT, SHARE = Range(bool), Range(str), Range(float, 0, 1)
 COUNT_OR_NONE = Range(int, 0, 10**6)
-SHARE = Range(float, 0, 1)
 POSITIVE = Range(float, 0, 10**6, above=True)
 WEIGHT = Range(float, 0, 10**6)
 BATCH_SIZE = Range(int, 1, 2**16)

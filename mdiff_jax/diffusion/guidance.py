@@ -20,11 +20,15 @@ def classifier_free_guidance(
     condition: Any,
     scale: float | int | Float[Array, ""],
     *,
+    weaker: ConditionalDenoise | None = None,
     schedule: NoiseSchedule | None = None,
     interval: tuple[float, float] | None = None,
     rescale: float = 0.0,
 ) -> Denoise:
     """Applies classifier-free guidance: x_0 = without + scale (with - without) (Ho and Salimans 2022, equation 6).
+
+    With `weaker`, a worse model, that one under the same condition stands in place of `denoise` without it
+    (autoguidance, Karras et al. 2024): what the weaker one does badly is moved away from, and variety stays.
 
     `condition` is a tree of arrays (B, …); `denoise` gets it beside a mask `keep` (B,), false where it must ignore it.
     A Python scale of 1 (conditional) or 0 (unconditional) costs one pass; any other, or a traced one, costs both passes
@@ -32,13 +36,19 @@ def classifier_free_guidance(
     (Kynkäänniemi et al. 2024); it needs the schedule. `rescale` in [0, 1]: see `rescale_guidance`.
     """
 
-    def one_pass(x: Array, t: Array, keep: bool = True) -> Array:
-        return denoise(x, t, condition, jnp.full(x.shape[:1], keep))
+    def one_pass(x: Array, t: Array, model: ConditionalDenoise = denoise, keep: bool = True) -> Array:
+        return model(x, t, condition, jnp.full(x.shape[:1], keep))
 
-    def two_passes(x: Array, t: Array) -> Array:
+    def both(x: Array, t: Array) -> tuple[Array, Array]:
+        if weaker is not None:
+            return one_pass(x, t), one_pass(x, t, weaker)
         twice = jax.tree.map(lambda c: jnp.concatenate([c, c]), (x, t, condition))
         keep = jnp.arange(2 * len(x)) < len(x)
         with_it, without = jnp.split(denoise(*twice, keep), 2)
+        return with_it, without
+
+    def two_passes(x: Array, t: Array) -> Array:
+        with_it, without = both(x, t)
         x0 = without + scale * (with_it - without)
         x0 = rescale_guidance(x0, with_it, rescale) if rescale else x0
         return x0 if interval is None else jnp.where(_per_sample(inside(t), x), x0, with_it)
@@ -48,6 +58,8 @@ def classifier_free_guidance(
         return (interval[0] <= log_snr) & (log_snr <= interval[1])
 
     if isinstance(scale, int | float) and scale in (0, 1) and (interval is None or scale == 1):
+        if scale == 0 and weaker is not None:
+            return lambda x, t: one_pass(x, t, weaker)
         return lambda x, t: one_pass(x, t, keep=scale == 1)
     if interval is None:
         return two_passes

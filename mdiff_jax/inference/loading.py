@@ -25,7 +25,7 @@ from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage
-from mdiff_jax.validation import check_value, validate
+from mdiff_jax.validation import EARLY, check_value, validate
 
 ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
 META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
@@ -50,7 +50,10 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
         config.update_from_flattened_dict({key: value})
     validate(config)
     read = exported.read_exported if workdir.weights.exists() else read_trained
-    return add_enrolled(read(workdir, config), workdir)
+    model = read(workdir, config)
+    if config.sample.guide == EARLY:
+        model = model._replace(weaker=read_weaker(workdir, config))
+    return add_enrolled(model, workdir)
 
 
 def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
@@ -82,6 +85,20 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         step=stages["decoder"].step,
         prior_step=stages["prior"].step,
     )
+
+
+def read_weaker(workdir: Workdir, config: ConfigDict) -> dict[str, Params]:
+    """The averages of the earliest checkpoints of prior and decoder. InputError where there is only one."""
+    weaker = {}
+    for name in ("prior", "decoder"):
+        steps = CheckpointReader(workdir.checkpoints(name)).steps()
+        if len(steps) < 2:
+            raise InputError(
+                f"sample.guide is '{EARLY}' and {workdir.checkpoints(name)} has no earlier checkpoint: "
+                "train with --config.keep_every=1000, or give 'null'"
+            )
+        weaker[name] = restore_stage(workdir, config, name, config.sample.ema_decay, steps[0]).params
+    return weaker
 
 
 def add_enrolled(model: Model, workdir: Workdir) -> Model:
@@ -148,13 +165,17 @@ def check_meta(meta: dict[str, Any], path: Path) -> None:
             raise InputError(f"checkpoint {path} does not say its '{key}': remove it, then run train.py")
 
 
-def restore_stage(workdir: Workdir, config: ConfigDict, name: str, decay: float) -> RestoredStage:
-    """The latest checkpoint of a stage, or the best of prior or decoder where the configuration says so."""
+def restore_stage(
+    workdir: Workdir, config: ConfigDict, name: str, decay: float, chosen: int | None = None
+) -> RestoredStage:
+    """The checkpoint of a stage at the step `chosen`; by default the latest, or the best of prior or decoder where the
+    configuration says so.
+    """
     checkpoints = CheckpointReader(workdir.checkpoints(name))
 
     def read() -> RestoredStage:
         best = name != "encoder" and config.sample.checkpoint == "best"
-        step = checkpoints.best() if best else checkpoints.latest()
+        step = chosen or (checkpoints.best() if best else checkpoints.latest())
         users = len(checkpoints.meta(step)["users"])
         like = {"ema": {str(decay): parameter_shapes(config, name, users)}}
         like |= {} if name == "encoder" else {"constants": constant_shapes(config, users)}

@@ -4,6 +4,7 @@ import difflib
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class Model(NamedTuple):
     split: dict[str, list[str]]
     step: int  # of the decoder's checkpoint
     prior_step: int
+    weaker: dict[str, Params] = MappingProxyType({})  # 'prior', 'decoder': those of early checkpoints, if they guide
 
     def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
         """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
@@ -84,9 +86,14 @@ class Model(NamedTuple):
 
     @property
     def variables(self) -> dict[str, pipeline.Variables]:
-        """{'prior', 'decoder'} → the collections that the network is applied to."""
-        adapters = {name: {"user_adapters": collection} for name, collection in self.adapters.items()}
-        return {name: {"params": self.params[name], **adapters.get(name, {})} for name in ("prior", "decoder")}
+        """{'prior', 'decoder'} → the collections that the network is applied to, and a weaker one's parameters."""
+        variables = {name: {"params": self.params[name]} for name in ("prior", "decoder")}
+        for name, of_network in variables.items():
+            if name in self.adapters:
+                of_network["user_adapters"] = self.adapters[name]
+            if name in self.weaker:
+                of_network[pipeline.WEAKER] = self.weaker[name]
+        return variables
 
     def embed(self, windows: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """(n, F, T, C) in [-1, 1] and their frames (n,) → (n, D) embeddings as prior and decoder know them:

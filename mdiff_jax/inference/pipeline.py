@@ -20,6 +20,7 @@ from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Person, UserId
 
 Variables = Mapping[str, Any]  # of one network: its collections
+WEAKER = "weaker"  # among these the parameters of a weaker model, where it guides
 Who = tuple[UserId, list[Person]]  # of a batch: users, and what else says who they are, where anything does
 SampleFunction = Callable[[Mapping[str, Variables], dict[str, Array]], dict[str, Array]]
 
@@ -77,13 +78,13 @@ def sample_embeddings(prior: SamplerSpec, variables: Variables, batch: dict[str,
     """Standardised embeddings of the users of a batch, by the prior."""
     spec = prior.denoiser
 
-    def denoise(z_t: Array, t: Array, condition: Who, keep: Array) -> Array:
+    def denoise(variables: Variables, z_t: Array, t: Array, condition: Who, keep: Array) -> Array:
         (user, person), estimate = condition, jnp.zeros_like(z_t)
         for _ in range(1 + spec.self_condition):  # as in training: first from nothing, then from the first estimate
             estimate = spec.network(variables, z_t, gaussian.log_snr(spec.schedule, t), user, keep, estimate, *person)
         return estimate
 
-    return _sample(prior, prior.guide(denoise, _who(batch)), spec.shape, keys)
+    return _sample(prior, _guide(prior, denoise, variables, _who(batch)), spec.shape, keys)
 
 
 def decode_embeddings(
@@ -143,12 +144,26 @@ def _guided_decoder(
     """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
     spec = decoder.denoiser
 
-    def denoise(x_t: Array, t: Array, condition: tuple[Array, Array, Who], keep: Array) -> Array:
+    def denoise(variables: Variables, x_t: Array, t: Array, condition: tuple[Array, Array, Who], keep: Array) -> Array:
         z, frames, (user, person) = condition
         output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames, *person)
         return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    return decoder.bound(decoder.guide(denoise, (z, frames, who)), -1.0 - spec.noise_floor_margin, 1.0)
+    guided = _guide(decoder, denoise, variables, (z, frames, who))
+    return decoder.bound(guided, -1.0 - spec.noise_floor_margin, 1.0)
+
+
+def _guide(
+    sampler: SamplerSpec, denoise: Callable[..., Array], variables: Variables, condition: Any
+) -> samplers.Denoise:
+    """A network's estimates under a condition, guided by the null condition, or by the weaker model that `variables`
+    bring along.
+    """
+    own = {name: collection for name, collection in variables.items() if name != WEAKER}
+    if WEAKER not in variables:
+        return sampler.guide(functools.partial(denoise, own), condition)
+    weaker = functools.partial(denoise, own | {"params": variables[WEAKER]})
+    return sampler.guide(functools.partial(denoise, own), condition, weaker=weaker)
 
 
 def _sample(sampler: SamplerSpec, denoise: samplers.Denoise, shape: tuple[int, ...], keys: Keys) -> Array:

@@ -43,6 +43,16 @@ def test_other_scales_cost_one_batch_of_both_passes():
     np.testing.assert_allclose(got, alone(0.1) + 2.5 * (alone(CONDITION["mean"]) - alone(0.1)), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("scale", "passes"), [(0, [0, 1]), (1, [1, 0]), (2.5, [1, 1])])
+def test_a_weaker_model_under_the_same_condition_takes_the_place_of_none(scale, passes):
+    strong, weak = Pair(), Pair()
+    weaker = lambda x, t, condition, keep: weak(x, t, {"mean": condition["mean"] - 0.3}, keep)  # noqa: E731
+    got = guidance.classifier_free_guidance(strong, CONDITION, scale, weaker=weaker)(X, T)
+    with_it, without = alone(CONDITION["mean"]), alone(CONDITION["mean"] - 0.3)
+    np.testing.assert_allclose(got, without + scale * (with_it - without), rtol=1e-5)
+    assert [strong.batches, weak.batches] == [[3] * n for n in passes]
+
+
 @pytest.mark.parametrize("scale", [0, 0.5, 1, 3])
 def test_guidance_of_a_gaussian_pair_is_the_known_tilt(scale):
     """p_with^s p_without^(1 - s) of equal deviations is a Gaussian of the same, its mean moved on along the line."""
