@@ -20,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import gait_cpu
-from mdiff_jax.config import STAGES, condition_size, parameter_shapes, spectrogram_shape
+from mdiff_jax.config import STAGES, condition_size, parameter_shapes, person_size, spectrogram_shape
 from mdiff_jax.inference import pipeline
 from mdiff_jax.inference.denoisers import decoder_sampler, prior_sampler
 from mdiff_jax.metrics import cnn_classifier
@@ -74,6 +74,7 @@ def make_cases(config: ConfigDict) -> Iterator[Case]:
             "embedding": draw(size, condition_size(config)),
             "user": np.arange(size) % USERS,
             "example": np.arange(size),
+            "person": draw(size, person_size(config)),
         }
         loss = stages.make_parameter_loss(config, name, USERS)
         function = jax.value_and_grad(lambda p, b, k, loss=loss: loss(p, b, k, SINGLE_DEVICE)[0])
@@ -82,7 +83,8 @@ def make_cases(config: ConfigDict) -> Iterator[Case]:
     for method in ("ddim", "dpmpp_2m"):
         config.sample.sampler = method
         sample = pipeline.make_window_sampler(prior_sampler(config, USERS), decoder_sampler(config, USERS))
-        requests = [pipeline.SampleRequest(f"user_{i}", i, 0) for i in range(USERS)]
+        people = draw(USERS, person_size(config))
+        requests = [pipeline.SampleRequest(f"user_{i}", i, 0, {"person": people[i]}) for i in range(USERS)]
         variables = {name: {"params": params[name]} for name in ("prior", "decoder")}
         yield Case(method, sample, (variables, pipeline.make_batch(requests, seed=0)))
 

@@ -1,21 +1,35 @@
-"""The base model: a thousand simulated people on two CPU cores, at the frames and rows of recordings' images.
+"""The base model: a thousand simulated people on two CPU cores, at the rows and frames that recordings' images hold.
 
 python train.py --config=configs/base.py --workdir=runs/base
+python export.py --workdir=runs/base --output=NEW_FOLDER --about="configs/base.py"
+
+The package ships what the two commands made: docs/base_model.md.
 """
 
 from ml_collections import ConfigDict
 
-from configs import gait_cpu
+from configs import quickstart
 
 
 def get_config() -> ConfigDict:
-    config = gait_cpu.get_config()
+    config = quickstart.get_config()
     config.checkpoint_every = 1000
     config.validation_passes = 1
-    config.data.update(kind="walkers", fractions=(0.85, 0.1, 0.05), split_by="block")
+    config.data.update(image_size=(256, 80), native_frames=True, fractions=(0.85, 0.1, 0.05), split_by="block")
     config.data.walkers.update(num_users=1000, recordings_per_user=2, windows_per_recording=20, nuisances=1.0)
     config.people.update(references=True, user_row=False)
-    config.encoder.update(epochs=7, batch_size=64)
-    config.prior.update(width=192, epochs=17)
-    config.decoder.epochs = 4
+    config.encoder.update(patch=(16, 4), embedding_dim=128, epochs=7, batch_size=64)
+    config.prior.update(width=192, depth=4, epochs=17)
+    config.decoder.update(
+        patch=(8, 4),
+        channels=(64, 128),
+        fine_channels=32,
+        occupancy=True,
+        cond_width=256,
+        log_snr_shift=-1.0,
+        weighting="plain",
+        epochs=3,
+    )
+    config.sample.update(num_samples_per_user=16, cond_scale=1.0, prior_cond_scale=1.0)  # nearest to real windows
+    config.sample.update(sampler="dpmpp_2m", noise_scale=1.003)
     return config

@@ -71,6 +71,16 @@ def build_encoder(config: ConfigDict) -> Encoder:
     )
 
 
+def build_classifier(config: ConfigDict, num_users: int) -> CosineClassifier:
+    """Of the encoder's training: simulated people whose windows are mixed in are told apart too."""
+    return CosineClassifier(num_users + (config.data.walkers.num_users if mixes_simulated(config) else 0))
+
+
+def mixes_simulated(config: ConfigDict) -> bool:
+    """Whether windows of simulated people are mixed into those of the recordings."""
+    return max(config.data.simulated_share) > 0 and config.data.kind == "folder"
+
+
 def build_prior(config: ConfigDict, num_users: int) -> PriorTransformer:
     c = config.prior
     return PriorTransformer(
@@ -132,9 +142,10 @@ def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> 
     z, one = jnp.zeros((1, condition_size(config))), jnp.zeros(1)
     x, frames = jnp.zeros((1, *spectrogram_shape(config))), jnp.full(1, config.data.image_size[1])
     if name == "encoder":
+        classifier = build_classifier(config, num_users)
         return {
             "encoder": build_encoder(config).init(key, x, frames)["params"],
-            "classifier": CosineClassifier(num_users).init(key, z[:, : config.encoder.embedding_dim])["params"],
+            "classifier": classifier.init(key, z[:, : config.encoder.embedding_dim])["params"],
         }
     user, person = one.astype(int), [jnp.zeros((1, person_size(config)))] if config.people.references else []
     if name == "prior":
@@ -211,6 +222,8 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "init_from": NO_MODEL,
     "people": PeopleSettings()._asdict(),
     "data.walkers.nuisances": 0.0,
+    "data.simulated_share": [0.0, 0.0],
+    "data.simulated_until": 0.5,
     "decoder.fine_channels": 0,
     "decoder.occupancy": False,
     "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
@@ -259,7 +272,8 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
     epochs, and phases added to a curriculum, are accepted.
     """
     before, values = (flatten(from_older_version(v)) for v in (before, values))
-    free = FREE_PREFIXES + (("data.walkers.",) if values.get("data.kind") == "folder" else ())
+    plain = values.get("data.kind") == "folder" and not max(values["data.simulated_share"])
+    free = FREE_PREFIXES + (("data.walkers.",) if plain else ())
     for key in sorted(before.keys() | values.keys()):
         old, new = before.get(key), values.get(key)
         if old == new or key in FREE_KEYS or key.startswith(free):

@@ -17,7 +17,8 @@ from mdiff_jax.simulator import walkers
 
 STAGES = ("encoder", "prior", "decoder")
 NO_MODEL, BASE_MODEL, EARLY = "none", "base", "early"  # values of init_from that are no folder, and of sample.guide
-CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES} | {
+CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES}
+CHOICES |= {f"{name}.schedule": ("cosine", "linear") for name in STAGES[1:]} | {
     "precision": ("float32", "bfloat16", "float16"),
     "stage": ("all", *STAGES),
     "attention": ("einsum", "cudnn"),
@@ -25,8 +26,6 @@ CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAG
     "data.kind": ("folder", "walkers"),
     "data.channels": ("scalar", "rgb"),
     "data.split_by": ("auto", "recording", "block", "random_that_leaks"),
-    "prior.schedule": ("cosine", "linear"),
-    "decoder.schedule": ("cosine", "linear"),
     "decoder.prediction": gaussian.PREDICTIONS,
     "decoder.weighting": gaussian.WEIGHTINGS,
     "sample.sampler": samplers.METHODS,
@@ -41,13 +40,10 @@ MAX_POSITIONS = 2**14  # that attend to each other: 1 GB of float32 for each hea
 
 SWITCH, TEXT, SHARE = Range(bool), Range(str), Range(float, 0, 1)
 COUNT_OR_NONE = Range(int, 0, 10**6)
-POSITIVE = Range(float, 0, 10**6, above=True)
-WEIGHT = Range(float, 0, 10**6)
+POSITIVE, WEIGHT = Range(float, 0, 10**6, above=True), Range(float, 0, 10**6)
 BATCH_SIZE = Range(int, 1, 2**16)
-TIMESTEPS = Range(int, 2, 10**5)
-SAMPLING_STEPS = Range(int, 1, TIMESTEPS.high)
-WIDTH = Range(int, 1, 2**13)
-WIDTHS = Range(int, 1, 2**12, length=(1, 6))
+TIMESTEPS, SAMPLING_STEPS = Range(int, 2, 10**5), Range(int, 1, 10**5)
+WIDTH, WIDTHS = Range(int, 1, 2**13), Range(int, 1, 2**12, length=(1, 6))
 SCALE = Range(float, 0, 100)  # of guidance
 SIDE = Range(int, 8, 2**12)  # of a window
 DECAY = Range(float, 0, 1, below=True)
@@ -104,6 +100,8 @@ DATA = {
     "fold": Range(int, 0, 999),
     "windows_per_user": COUNT_OR_NONE,
     "gap": COUNT_OR_NONE,
+    "simulated_share": SHARE._replace(length=(2, 2)),
+    "simulated_until": SHARE,
     "balanced": SWITCH,
     "stft.window_seconds": Range(float, 1e-4, 10),
     "stft.hop_seconds": Range(float, 1e-5, 10),
@@ -198,6 +196,8 @@ def validate(config: ConfigDict) -> None:
     interval = tuple(sample.guidance_interval)
     if interval and not (len(interval) == 2 and interval[0] < interval[1]):
         raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
+    if max(data.simulated_share) and not config.people.references:
+        raise InputError("data.simulated_share is given: give people.references too, simulated people have no rows")
     if not config.encoder.epochs and config.init_from == NO_MODEL:
         raise InputError("encoder.epochs is 0: give init_from too, the model whose encoder is kept")
     if sample.eta and sample.sampler != "ddim":

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from mdiff_jax.config import STAGES, from_plain_dict
 from mdiff_jax.inference import loading
+from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, write_json
 from mdiff_jax.training import train_loop
@@ -78,7 +79,7 @@ def given(root: Path, workdirs, tmp_path_factory) -> Path:
     return given
 
 
-def numbers(loaded: model.Model) -> dict:
+def numbers(loaded: Model) -> dict:
     return {"params": loaded.params, "constants": loaded.constants, "enrolled": loaded.enrolled, "split": loaded.split}
 
 
