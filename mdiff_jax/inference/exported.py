@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from mdiff_jax.config import STAGES, Params, constant_shapes, parameter_shapes, spectrogram_shape, to_plain_dict
 from mdiff_jax.data import builders, records, splits
@@ -42,7 +42,7 @@ def export_model(model: Model, folder: Path, about: str = "") -> None:
         weights[name] = np.asarray(value, np.float16)
     with atomic_folder(folder) as temporary:
         target = Workdir(temporary)
-        save_file(weights, target.weights)
+        target.weights.write_bytes(save(weights))
         write_json(target.config, to_plain_dict(model.config))
         card = {
             "about": about,

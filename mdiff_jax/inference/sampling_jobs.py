@@ -51,7 +51,8 @@ class SamplingJob(NamedTuple):
 
 def plain_samples(model: Model, users: Sequence[str], count: int, seed: int) -> SamplingJob:
     """`count` samples of each user, by prior and decoder."""
-    shown = {user: sheet_windows(model, *real_windows(model, user)) for user in users}
+    real = {user: real_windows(model, user) for user in users}
+    shown = {user: sheet_windows(model, *found) for user, found in real.items() if len(found[0])}
     tasks = user_tasks(model, users, count, seed)
     return SamplingJob(model, tasks, model.window_sampler(), {}, "grid.png", shown, window_seconds(model))
 

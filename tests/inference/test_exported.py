@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mdiff_jax.inference import exported
+from mdiff_jax.inference import exported, sample_writer
 from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
 
@@ -38,6 +38,12 @@ def test_it_draws_what_the_working_directory_draws(model, folder):
     ):
         np.testing.assert_array_equal(np.float16(one), other)
     np.testing.assert_allclose(model.sample(model.users, 1), again.sample(model.users, 1), atol=0.05)
+
+
+def test_its_samples_are_written_without_recordings_beside_them(folder, tmp_path):
+    model = load(folder)
+    files = sample_writer.write_samples(model, model.users[:1], 1, 0, tmp_path / "out")
+    assert files[0].is_file() and (tmp_path / "out" / "grid.png").is_file()
 
 
 def test_the_card_says_what_the_weights_are(model, folder):
