@@ -12,7 +12,13 @@ from PIL import Image
 from mdiff_jax.config import Params
 from mdiff_jax.data import builders, export, render
 from mdiff_jax.inference import denoisers, pipeline
-from mdiff_jax.inference.drawn_windows import DrawnWindows, load_comparison_windows, to_comparison_grid, to_image_axes
+from mdiff_jax.inference.drawn_windows import (
+    DrawnWindows,
+    close_gap,
+    load_comparison_windows,
+    to_comparison_grid,
+    to_image_axes,
+)
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.training.training_data import Embeddings
@@ -54,7 +60,7 @@ def make_sample_evaluator(
 
     def evaluate(params: Params, path: Path) -> tuple[np.ndarray, dict[str, float]]:
         drawn = decode({"decoder": {"params": params}}, batch)
-        generated, frames = drawn["spectrogram"], drawn["frames"]
+        generated, frames = close_gap(drawn["spectrogram"], metadata, config.decoder.floor_margin), drawn["frames"]
         pairs = [pictures(dataset.load(shown), dataset.frames[shown]), pictures(generated, frames)]
         images = {dataset.users[u]: tuple(x[ids[shown] == u] for x in pairs) for u in mine}
         path.parent.mkdir(parents=True, exist_ok=True)
