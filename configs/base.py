@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
         weighting="plain",
         epochs=3,
     )
+    config.summary.max_users = 8
     config.sample.update(num_samples_per_user=16, cond_scale=1.0, prior_cond_scale=1.0)  # nearest to real windows
     config.sample.update(sampler="dpmpp_2m", noise_scale=1.003)
     return config

@@ -204,4 +204,5 @@ def enrollment() -> dict:
 def summary() -> dict:
     return {
         "grid_columns": 4,  # in grid.png, of real and of generated windows each
+        "max_users": 64,  # that are drawn and identified at the end of training
     }

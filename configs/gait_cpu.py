@@ -17,5 +17,6 @@ def get_config() -> ConfigDict:
     config.people.user_row = True
     config.encoder.update(epochs=40, batch_size=32, contrastive_weight=0.0)
     config.prior.update(epochs=160)
-    config.decoder.update(epochs=50)
+    config.decoder.update(epochs=60)
+    config.summary.max_users = 64
     return config

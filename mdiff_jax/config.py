@@ -230,6 +230,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
     "sample.noise_scale": 1.0,
     "sample.guide": "null",
+    "summary.max_users": 64,
 }
 
 

@@ -46,8 +46,7 @@ TIMESTEPS, SAMPLING_STEPS = Range(int, 2, 10**5), Range(int, 1, 10**5)
 WIDTH, WIDTHS = Range(int, 1, 2**13), Range(int, 1, 2**12, length=(1, 6))
 SCALE = Range(float, 0, 100)  # of guidance
 SIDE = Range(int, 8, 2**12)  # of a window
-DECAY = Range(float, 0, 1, below=True)
-INTERVAL = Range(float, -100, 100, length=(0, 2))
+DECAY, INTERVAL = Range(float, 0, 1, below=True), Range(float, -100, 100, length=(0, 2))
 SAMPLES_PER_USER = Range(int, 1, 10**5)
 
 
@@ -165,8 +164,9 @@ ENROLLMENT = {
 }
 PEOPLE = {"references": SWITCH, "min_references": Range(int, 1, 1000), "max_references": Range(int, 1, 1000)}
 PEOPLE |= {"user_row": SWITCH, "row_drop_prob": DENOISING["cond_drop_prob"]}
+SUMMARY = {"grid_columns": Range(int, 1, 64), "max_users": COUNT}
 PARTS = {"data": DATA, "encoder": ENCODER, "prior": PRIOR, "decoder": DECODER}
-PARTS |= {"people": PEOPLE, "sample": SAMPLE, "enrollment": ENROLLMENT, "summary": {"grid_columns": Range(int, 1, 64)}}
+PARTS |= {"people": PEOPLE, "sample": SAMPLE, "enrollment": ENROLLMENT, "summary": SUMMARY}
 RANGES = GENERAL | {key: value for name, part in PARTS.items() for key, value in prefixed(name, part).items()}
 
 

@@ -99,9 +99,12 @@ def known_frames(model: Model, frames: np.ndarray) -> np.ndarray | None:
 # ----------------------------------------------------------------------------- real windows
 
 
-def real_windows(model: Model, name: str) -> tuple[Windows, np.ndarray]:
-    """Returns real windows of a split as one channel (N, F, T), as judges see them, and users' indices."""
+def real_windows(model: Model, name: str, users: np.ndarray | None = None) -> tuple[Windows, np.ndarray]:
+    """Returns real windows of a split as one channel (N, F, T), as judges see them, and users' indices; those of some
+    `users` (indices), or of all.
+    """
     rows = model.dataset.rows(model.split[name])
+    rows = rows if users is None else rows[np.isin(model.dataset.user_ids[rows], users)]
     return load_comparison_windows(model.dataset, rows), model.dataset.user_ids[rows]
 
 

@@ -4,6 +4,8 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
+
 from mdiff_jax.evaluation import sample_folders
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.provenance import default_folder
@@ -16,7 +18,8 @@ from mdiff_jax.runtime.workdir import Workdir, write_json
 def summarize_run(root: str | Path) -> str:
     """Samples each user into the working directory, writes grid.png and summary.json, returns the summary.
 
-    Several processes sample together; the first does the rest, the others return ''.
+    Of more than `summary.max_users` users so many, from first to last, stand for all. Several processes sample
+    together; the first does the rest, the others return ''.
     """
     # ------------------------------------------------------------------- sample
     parallel.wait_for_all("the last stage is saved")
@@ -25,7 +28,9 @@ def summarize_run(root: str | Path) -> str:
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
     folder = default_folder(model, workdir.samples, seed)
     began = time.perf_counter()
-    files = write_samples(model, model.users, count, seed, folder)
+    shown = np.unique(np.linspace(0, len(model.users) - 1, model.config.summary.max_users).round().astype(int))
+    names = tuple(model.users[i] for i in shown)
+    files = write_samples(model, names, count, seed, folder)
     seconds = (time.perf_counter() - began) / len(files)
     if not parallel.is_first():
         return ""
@@ -33,13 +38,14 @@ def summarize_run(root: str | Path) -> str:
 
     # ------------------------------------------------------------------- identity
     generated, users = sample_folders.read_windows(model, folder)
-    train, train_users = sample_folders.real_windows(model, "train")
-    test, test_users = sample_folders.real_windows(model, "test")
+    train, train_users = sample_folders.real_windows(model, "train", shown)
+    test, test_users = sample_folders.real_windows(model, "test", shown)
+    users, train_users, test_users = (np.searchsorted(shown, x) for x in (users, train_users, test_users))
     judge = identity.fit_linear(train, train_users, seed=0)
     figures = {
         "identity_real_test": identity.score_identity(judge, test, test_users)["accuracy"],
         "identity_generated": identity.score_identity(judge, generated, users)["accuracy"],
-        "chance": 1.0 / len(model.users),
+        "chance": 1.0 / len(names),
         "leaking_test_windows": sample_folders.leaking_share(model),
         "windows_train": len(train),
         "windows_test": len(test),
@@ -48,7 +54,7 @@ def summarize_run(root: str | Path) -> str:
         "decoder_sample_timesteps": model.config.decoder.sample_timesteps,
     }
     write_json(workdir.root / "summary.json", figures)
-    return format_summary(figures, model.users, root, workdir, folder)
+    return format_summary(figures, names, root, workdir, folder)
 
 
 def format_summary(

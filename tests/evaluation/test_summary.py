@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mdiff_jax.evaluation import sample_folders, summary
+from mdiff_jax.inference import loading
 from mdiff_jax.runtime.workdir import Workdir
 
 
@@ -13,6 +14,18 @@ def test_the_summary_measures_and_says_where_everything_is(writable_root):
     figures = json.loads((writable_root / "summary.json").read_text())
     assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
     assert (writable_root / "grid.png").is_file()
+
+
+def test_some_users_stand_for_many(workdirs, tmp_path, monkeypatch):
+    workdirs.make_workdir(tmp_path, users=4)
+    given = loading.load(tmp_path, {"summary.max_users": 2})
+    monkeypatch.setattr(summary, "load", lambda root: given)
+    summary.summarize_run(tmp_path)
+    figures = json.loads((tmp_path / "summary.json").read_text())
+    assert figures["chance"] == 0.5 and figures["windows_generated"] == 4
+    assert figures["windows_test"] == len(given.split["test"]) / 2
+    drawn = {path.parent.name for path in (tmp_path / "samples").rglob("walker_*/*.png")}
+    assert drawn == {"walker_01", "walker_04"}
 
 
 def test_a_leaking_split_is_marked(root, trained):
