@@ -162,8 +162,9 @@ def make_job(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:
 
 
 def requested_users(model: Model) -> Sequence[str]:
-    """Returns the names of --user_ids."""
-    return model.users if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
+    """Returns the names of --user_ids; all are the trained users, of the base model those it was given."""
+    everyone = tuple(model.enrolled) if BASE.value else model.users
+    return everyone if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
 
 
 def folder_suffix() -> str:

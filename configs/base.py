@@ -1,7 +1,7 @@
 """The base model: a thousand simulated people on two CPU cores, at the rows and frames that recordings' images hold.
 
 python train.py --config=configs/base.py --workdir=runs/base
-python export.py --workdir=runs/base --output=NEW_FOLDER --about="configs/base.py"
+python export.py --workdir=runs/base --output=NEW_FOLDER --nousers --about="configs/base.py"
 
 The package ships what the two commands made: docs/base_model.md.
 """

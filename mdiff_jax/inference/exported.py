@@ -35,8 +35,8 @@ def export_model(model: Model, folder: Path, about: str = "") -> None:
     """
     if folder.exists():
         raise InputError(f"'{folder}' exists: give a new folder")
-    weights = {}
-    for name, value in name_leaves(shipped(model)).items():
+    weights, tree = {}, shipped(model)
+    for name, value in name_leaves(tree).items():
         if not (np.abs(value) < np.finfo(np.float16).max).all():
             raise InputError(f"{name} has values beyond float16, or that are none: train the stage anew")
         weights[name] = np.asarray(value, np.float16)
@@ -49,13 +49,31 @@ def export_model(model: Model, folder: Path, about: str = "") -> None:
             "date": datetime.date.today().isoformat(),
             "version": VERSION,
             "users": list(model.users),
-            "parameters": {name: sum(x.size for x in jax.tree.leaves(model.params[name])) for name in STAGES},
+            "parameters": {name: sum(x.size for x in jax.tree.leaves(tree[name])) for name in STAGES},
             "steps": [model.prior_step, model.step],
             "fingerprint": model.dataset.fingerprint,
             "metadata": model.dataset.metadata,
             "sha256": hash_file(target.weights),
         }
         write_json(target.card, card)
+
+
+def without_users(model: Model) -> Model:
+    """Returns the model without its users' names, rows and references: it knows people by windows it is given alone.
+
+    InputError for a model that does not know people by references.
+    """
+    if not model.config.people.references:
+        raise InputError("this model knows its users by rows alone and none without them: export it with users")
+    config = model.config.copy_and_resolve_references()
+    config.people.user_row = False
+    params = dict(model.params)
+    for name in (name for name in ("prior", "decoder") if "user" in params[name]):
+        table = params[name]["user"]["embedding"]
+        params[name] = params[name] | {"user": params[name]["user"] | {"embedding": table[-1:]}}
+    constants = model.constants | {"people": model.constants["people"][:0]}
+    bare = model._replace(config=config, users=(), params=params, constants=constants)
+    return bare.with_users({})
 
 
 def read_exported(workdir: Workdir, config: ConfigDict) -> Model:

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import base
+from mdiff_jax import load_base
+from mdiff_jax.config import flatten, to_plain_dict
 from mdiff_jax.data import simulated
 from mdiff_jax.data.export import write_window
 from mdiff_jax.inference import base_model, exported, people
@@ -11,15 +14,15 @@ from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def nobody(workdirs, tmp_path_factory):
-    """An exported model of windows at their own frames that knows people by references alone."""
+@pytest.fixture(scope="module", params=[True, False], ids=["row", "no row"])
+def nobody(request, workdirs, tmp_path_factory):
+    """A model of windows at their own frames that knows people by references, exported without its users; their rows
+    were trained, or not.
+    """
     root = tmp_path_factory.mktemp("references")
-    keys = {"references": True, "user_row": False}
-    model = load(workdirs.make_workdir(root / "run", native=True, people=keys))
-    exported.export_model(
-        model._replace(users=(), constants=model.constants | {"people": np.zeros((0, 11))}), root / "model"
-    )
+    people = {"references": True, "user_row": request.param}
+    model = load(workdirs.make_workdir(root / "run", native=True, people=people))
+    exported.export_model(exported.without_users(model), root / "model")
     return load(root / "model")
 
 
@@ -63,3 +66,19 @@ def test_too_few_windows_of_a_person_are_refused(nobody, folder, tmp_path):
         Image.open(path).save(tmp_path / "few" / path.name)
     with pytest.raises(InputError, match="4 windows of 'few': give 5 at least"):
         base_model.know_people(nobody, tmp_path / "few")
+
+
+def test_users_known_by_rows_alone_are_not_left_out(trained):
+    with pytest.raises(InputError, match="by rows alone"):
+        exported.without_users(trained)
+
+
+def test_the_shipped_model_is_what_its_configuration_trains():
+    model, expected = load_base(), flatten(to_plain_dict(base.get_config()))
+    found = flatten(to_plain_dict(model.config))
+    trained = ("data.", "encoder.", "prior.", "decoder.", "people.", "sample.", "ema_decays", "seed")
+    assert {k: v for k, v in found.items() if k.startswith(trained)} == {
+        k: v for k, v in expected.items() if k.startswith(trained)
+    }
+    assert not model.users and not model.enrolled
+    assert sum(path.stat().st_size for path in base_model.FOLDER.iterdir()) <= 10e6
