@@ -53,7 +53,8 @@ def imported_modules(module: str) -> set[str]:
 
 def test_the_listing_is_the_rooms() -> None:
     names = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name != "__pycache__"}
-    assert names == set.union(*LEVELS) | {"__init__"}
+    assert names == set.union(*LEVELS) | {"__init__", "base"}
+    assert not list((PACKAGE / "base").glob("*.py")), "the base model's weights, no code"
 
 
 def test_the_document_is_the_listing() -> None:
