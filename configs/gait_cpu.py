@@ -15,11 +15,13 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.init_from = "base"
     config.checkpoint_every = 200
+    config.keep_every = 400  # of the decoder the first one guides
     config.validation_passes = 4
     config.data = default.get_config().data
     config.people.user_row = True
     config.encoder.update(epochs=40, batch_size=32, contrastive_weight=0.0)
     config.prior.update(epochs=160)
     config.decoder.update(epochs=60)
+    config.sample.update(guide="early", cond_scale=2.0, noise_scale=1.0)
     config.summary.max_users = 64
     return config

@@ -22,6 +22,7 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, atomic_folder, read_json, refuse_damage, write_json
+from mdiff_jax.validation import EARLY
 
 CARD_TYPES = {"users": list, "metadata": dict, "fingerprint": str, "steps": list, "sha256": str}
 HEADER_BYTES = 2**22  # of weights.safetensors, at most: names and shapes
@@ -89,6 +90,8 @@ def read_exported(workdir: Workdir, config: ConfigDict) -> Model:
     shapes: Params = {name: parameter_shapes(config, name, len(users)) for name in STAGES}
     del shapes["encoder"]["classifier"]
     shapes["constants"] = constant_shapes(config, len(users))
+    if config.sample.guide == EARLY:
+        shapes["weaker"] = {name: shapes[name] for name in ("prior", "decoder")}
     tree = read_weights(workdir.weights, shapes, card["sha256"])
     return Model(
         config,
@@ -101,6 +104,7 @@ def read_exported(workdir: Workdir, config: ConfigDict) -> Model:
         split={part: [] for part in splits.PARTS},
         step=step,
         prior_step=prior_step,
+        weaker=tree.get("weaker", {}),
     )
 
 
@@ -108,7 +112,7 @@ def shipped(model: Model) -> Params:
     """All that networks compute with: the classifier of the encoder's training is left out."""
     params: dict[str, Any] = {name: dict(model.params[name]) for name in STAGES}
     params["encoder"].pop("classifier", None)
-    return params | {"constants": model.constants}
+    return params | {"constants": model.constants} | ({"weaker": dict(model.weaker)} if model.weaker else {})
 
 
 def read_weights(path: Path, shapes: Params, sha256: str) -> Params:
@@ -121,7 +125,9 @@ def read_weights(path: Path, shapes: Params, sha256: str) -> Params:
         if hash_file(path) != sha256:
             raise ValueError("it has changed since it was written")
         with safe_open(path, framework="np") as file:
-            if strange := set(file.keys()) ^ expected.keys():
+            names = set(file.keys())
+            unused = {name for name in names - expected.keys() if name.startswith("weaker/")}
+            if strange := (names - unused) ^ expected.keys():
                 raise ValueError(f"'{min(strange)}' is missing, or not known")
             for name, x in expected.items():
                 if (shape := tuple(file.get_slice(name).get_shape())) != x.shape:

@@ -50,10 +50,7 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
         config.update_from_flattened_dict({key: value})
     validate(config)
     read = exported.read_exported if workdir.weights.exists() else read_trained
-    model = read(workdir, config)
-    if config.sample.guide == EARLY:
-        model = model._replace(weaker=read_weaker(workdir, config))
-    return add_enrolled(model, workdir)
+    return add_enrolled(read(workdir, config), workdir)
 
 
 def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
@@ -84,6 +81,7 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         split=split,
         step=stages["decoder"].step,
         prior_step=stages["prior"].step,
+        weaker=read_weaker(workdir, config) if config.sample.guide == EARLY else {},
     )
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from mdiff_jax.inference import exported
 from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
@@ -29,6 +30,10 @@ def test_guidance_leads_away_from_the_earliest_checkpoint(writable_root):
     user = plain.users[:1]
     np.testing.assert_allclose(guided.sample(user, 1), unguided.sample(user, 1), atol=1e-4)
     assert np.abs(plain.sample(user, 1) - unguided.sample(user, 1)).max() > 1e-3
+    exported.export_model(guided, writable_root / "model")
+    again = load(writable_root / "model")
+    np.testing.assert_allclose(again.sample(user, 1), guided.sample(user, 1), atol=0.05)
+    assert again.weaker and not load(writable_root / "model", {"sample.guide": "null"}).weaker
     for name in ("prior", "decoder"):
         weaker = guided._replace(weaker={**guided.weaker, name: jax.tree.map(lambda x: 0.5 * x, guided.weaker[name])})
         assert np.abs(weaker.sample(user, 1) - unguided.sample(user, 1)).max() > 1e-3, name
