@@ -172,7 +172,7 @@ def sample() -> dict:
         "num_samples_per_user": 16,  # samples per user
         "cond_scale": 2.0,  # guidance scale of the decoder; 1: none
         "prior_cond_scale": 2.0,  # guidance scale of the prior; 1: none
-        "guide": "null",  # what guidance leads away from: null (no condition), or early (the earliest checkpoints kept)
+        "guide": "null",  # what guidance leads away from: null (no condition), early (first checkpoint: keep_every)
         "guidance_interval": (),  # (low, high) log-SNR at which the decoder is guided; (): always
         "guidance_rescale": 0.0,  # of the decoder, 0 to 1: restores the deviation before guidance (Lin et al. 2023)
         "threshold": "clip",  # of the decoder's estimates: clip, or dynamic (Saharia et al. 2022)

@@ -4,19 +4,18 @@ import shutil
 
 import jax
 import numpy as np
-import pytest
 
 from mdiff_jax.inference import exported
 from mdiff_jax.inference.loading import load
-from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 
 GUIDED = {"sample.guide": "early", "sample.cond_scale": 2.0, "sample.prior_cond_scale": 2.0}
 
 
-def test_guidance_by_an_early_checkpoint_needs_one(root):
-    with pytest.raises(InputError, match="no earlier checkpoint: train with"):
-        load(root, GUIDED)
+def test_guidance_by_the_only_checkpoint_changes_nothing(root):
+    guided, unguided = load(root, GUIDED), load(root, {"sample.cond_scale": 1.0, "sample.prior_cond_scale": 1.0})
+    user = guided.users[:1]
+    np.testing.assert_allclose(guided.sample(user, 1), unguided.sample(user, 1), atol=1e-4)
 
 
 def test_guidance_leads_away_from_the_earliest_checkpoint(writable_root):
