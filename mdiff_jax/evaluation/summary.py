@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdiff_jax.data import render
 from mdiff_jax.evaluation import sample_folders
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.provenance import default_folder
@@ -28,7 +29,7 @@ def summarize_run(root: str | Path) -> str:
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
     folder = default_folder(model, workdir.samples, seed)
     began = time.perf_counter()
-    shown = np.unique(np.linspace(0, len(model.users) - 1, model.config.summary.max_users).round().astype(int))
+    shown = render.spread_windows(np.arange(len(model.users)), model.config.summary.max_users)
     names = tuple(model.users[i] for i in shown)
     files = write_samples(model, names, count, seed, folder)
     seconds = (time.perf_counter() - began) / len(files)

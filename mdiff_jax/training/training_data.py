@@ -64,20 +64,24 @@ def prepare_data(config: ConfigDict, workdir: Workdir) -> PreparedData:
 
 
 def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
-    """Writes data set and split where they do not exist yet."""
+    """Writes data set, split, and what is mixed in, where they do not exist yet."""
     c = config.data
-    dataset = builders.prepare_dataset(
-        kind=c.kind,
-        path=c.path,
-        image_size=tuple(c.image_size),
-        cache_dir=workdir.data,
-        channels=c.channels,
-        colormap_name=c.colormap,
-        native_frames=c.native_frames,
-        stft=dict(c.stft),
-        walkers=dict(c.walkers),
-        log=RunLog(workdir, True).log,
-    )
+
+    def prepare(kind: str, path: str, folder: Path, native: bool) -> builders.Dataset:
+        return builders.prepare_dataset(
+            kind=kind,
+            path=path,
+            image_size=tuple(c.image_size),
+            cache_dir=folder,
+            channels=c.channels,
+            colormap_name=c.colormap,
+            native_frames=native,
+            stft=dict(c.stft),
+            walkers=dict(c.walkers),
+            log=RunLog(workdir, True).log,
+        )
+
+    dataset = prepare(c.kind, c.path, workdir.data, c.native_frames)
     if not workdir.split.is_file():
         split = splits.make_split(
             dataset,
@@ -91,18 +95,7 @@ def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
         )
         splits.write_split(workdir.split, split)
     if mixes_simulated(config):
-        builders.prepare_dataset(
-            kind="walkers",
-            path="",
-            image_size=tuple(c.image_size),
-            cache_dir=workdir.simulated,
-            channels=c.channels,
-            colormap_name=c.colormap,
-            native_frames=dataset.metadata["native"],
-            stft=dict(c.stft),
-            walkers=dict(c.walkers),
-            log=RunLog(workdir, True).log,
-        )
+        prepare("walkers", "", workdir.simulated, dataset.metadata["native"])
 
 
 def embed_dataset(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.config import STAGES, Params, from_plain_dict
-from mdiff_jax.inference import base_model, loading
+from mdiff_jax.inference import base_model, exported, loading
 from mdiff_jax.inference.loading import read_encoder_decay, read_finished_meta, restore_stage
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
@@ -82,11 +82,10 @@ def read_averages(source: str, name: str) -> Params:
 
 def merge_parameters(fresh: Params, found: Params) -> tuple[Params, list[str]]:
     """Takes over what fits; returns all parameters, and the names of those that stay fresh."""
-    known = {name_parameter(path): value for path, value in jax.tree_util.tree_leaves_with_path(found)}
-    left = []
+    known, left = exported.name_leaves(found), []
 
     def choose(path: tuple, value: np.ndarray) -> np.ndarray:
-        name = name_parameter(path)
+        name = exported.name_leaf(path)
         other = known.get(name)
         if other is not None and other.shape == value.shape and name != USER_TABLE and "classifier" not in name:
             return other
@@ -96,10 +95,6 @@ def merge_parameters(fresh: Params, found: Params) -> tuple[Params, list[str]]:
         return value
 
     return jax.tree_util.tree_map_with_path(choose, fresh), left
-
-
-def name_parameter(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def describe_start(name: str, source: str, count: int, left: list[str]) -> str:
