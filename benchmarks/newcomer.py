@@ -1,7 +1,7 @@
 """Leaves people out of training, adds them from a few windows, and evaluates the windows that are drawn of them.
 
 python benchmarks/newcomer.py --workdir=runs/gait --output=runs/newcomers [--models=base,trained] [--leave_out=2]
-    [--given=5,10,20] [--windows=33] [--scale=1.0]
+    [--given=5,10,20] [--windows=33] [--scale=1.0] [--epochs=N]
 
 Users of --workdir are left out --leave_out at a time, and each is added from so many windows, one after the other in
 time: to the base model, which has seen no real person, and to a model trained with the configuration of --workdir on
@@ -74,9 +74,10 @@ def training_windows(known: Model, user: str, count: int) -> tuple[np.ndarray, n
     return known.dataset.load(rows[:count]), known.dataset.frames[rows[:count]]
 
 
-def train_without(known: Model, workdir: Path, left_out: list[str], output: Path) -> Path:
+def train_without(known: Model, workdir: Path, left_out: list[str], output: Path, epochs: int | None) -> Path:
     """Trains a working directory with the configuration of another one, on its other users; returns it."""
     config = from_plain_dict(Workdir(workdir).read_config())
+    config.decoder.epochs = epochs or config.decoder.epochs
     others, recordings = output / "others", Path(config.data.path)
     if (
         not others.exists()
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--given", type=lambda text: [int(n) for n in text.split(",")], default=[5, 10, 20])
     parser.add_argument("--windows", type=int, default=33, help="drawn of each user")
     parser.add_argument("--scale", type=float, default=1.0, help="of guidance, of prior and decoder alike")
+    parser.add_argument("--epochs", type=int, help="of the decoder of trained models, if not those of --workdir")
     given = parser.parse_args()
     if strange := set(given.models) - set(MODELS):
         raise InputError(f"--models names '{strange.pop()}': give {' or '.join(MODELS)}")
@@ -149,7 +151,8 @@ def main() -> None:
     trained = {}
     if "trained" in given.models:
         for group in groups:
-            root = train_without(known, given.workdir, group, given.output / f"without_{'_'.join(group)}")
+            output = given.output / f"without_{'_'.join(group)}"
+            root = train_without(known, given.workdir, group, output, given.epochs)
             trained[group[0]] = root
     print(f"| added to, from so many windows | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|", flush=True)
     for way in ways(given.models, given.given):
