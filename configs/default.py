@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
             "dry_run": False,  # print size, cost and memory of each stage, then stop
             "checkpoint_every": 500,  # steps between checkpoints, each with a validation loss; the last step has one
             "keep_checkpoints": 2,  # number of latest checkpoints to keep, besides the best
-            "keep_every": 0,  # also keep checkpoints at multiples of this number of steps; 0: none
+            "keep_early": 0.0,  # also keep a checkpoint after this share of a stage, for sample.guide early; 0: none
             "validation_passes": 4,  # over the validation windows at each checkpoint, each with other noise; 0: none
             "patience": 0,  # checkpoints without a lower validation loss after which a stage ends early; 0: never
             "sheet_every": 0,  # checkpoints between sheets of real windows and their decoded embeddings; 0: none
@@ -172,7 +172,7 @@ def sample() -> dict:
         "num_samples_per_user": 16,  # samples per user
         "cond_scale": 2.0,  # guidance scale of the decoder; 1: none
         "prior_cond_scale": 2.0,  # guidance scale of the prior; 1: none
-        "guide": "null",  # what guidance leads away from: null (no condition), early (first checkpoint: keep_every)
+        "guide": "null",  # what guidance leads away from: null (no condition), early (first checkpoint: keep_early)
         "guidance_interval": (),  # (low, high) log-SNR at which the decoder is guided; (): always
         "guidance_rescale": 0.0,  # of the decoder, 0 to 1: restores the deviation before guidance (Lin et al. 2023)
         "threshold": "clip",  # of the decoder's estimates: clip, or dynamic (Saharia et al. 2022)

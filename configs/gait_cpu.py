@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.init_from = "base"
     config.checkpoint_every = 200
-    config.keep_every = 400  # of the decoder the first one guides
+    config.keep_early = 1 / 6  # of the decoder it guides
     config.validation_passes = 4
     config.data = default.get_config().data
     config.people.user_row = True

@@ -220,6 +220,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "enrollment": EnrollmentSettings()._asdict(),
     "grace_seconds": 8.0,
     "init_from": NO_MODEL,
+    "keep_early": 0.0,
     "people": PeopleSettings()._asdict(),
     "data.walkers.nuisances": 0.0,
     "data.simulated_share": [0.0, 0.0],
@@ -232,11 +233,12 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "sample.guide": "null",
     "summary.max_users": 64,
 }
+REMOVED = ("keep_every",)  # decided what was kept during training alone
 
 
 def from_older_version(values: dict) -> dict:
-    """The same configuration with the keys of `ADDED_LATER`, and patches as (rows, frames)."""
-    values = copy.deepcopy(values)
+    """The same configuration with the keys of `ADDED_LATER`, without those of `REMOVED`, patches as (rows, frames)."""
+    values = {key: copy.deepcopy(value) for key, value in values.items() if key not in REMOVED}
     for key, value in ADDED_LATER.items():
         *places, name = key.split(".")
         part = values
@@ -261,7 +263,7 @@ def lists_to_tuples(value: Any) -> Any:
 # ----------------------------------------------------------------------------- two runs in one working directory
 
 # Keys that may change between two runs: they do not touch what was trained.
-FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_every", "compilation_cache")
+FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_early", "compilation_cache")
 FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
 FREE_KEYS += ("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps")
 FREE_KEYS += ("data.path",)  # the recordings' contents decide, not where they are

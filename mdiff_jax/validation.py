@@ -79,7 +79,7 @@ GENERAL = {
     "dry_run": SWITCH,
     "checkpoint_every": COUNT,
     "keep_checkpoints": COUNT,
-    "keep_every": COUNT_OR_NONE,
+    "keep_early": Range(float, 0, 1, below=True),
     "validation_passes": Range(int, 0, 1000),
     "patience": COUNT_OR_NONE,
     "sheet_every": COUNT_OR_NONE,

@@ -28,6 +28,7 @@ from mdiff_jax.training import train_loop
 def get_config() -> ConfigDict:
     config = tiny.get_config()
     config.log_every, config.checkpoint_every, config.compilation_cache = 1, 2, False
+    config.keep_early = 0.2
     config.data.image_size = (16, 16)
     config.data.walkers.update(num_users=2, recordings_per_user=6, windows_per_recording=2)
     config.encoder.update(embedding_dim=4, channels=(8,), patch=(2, 2), epochs=2, batch_size=4)

@@ -144,15 +144,14 @@ class CheckpointReader:
 class Checkpoints(CheckpointReader):
     """Writes checkpoints, too: the only writer of the directory; a context manager that waits for the last save.
 
-    Kept are the latest `keep`, the best by validation loss, and multiples of `keep_every` where that is not 0. What
+    Kept are the latest `keep`, the best by validation loss, and those at the steps `keep_at`. What
     an interrupted save left is removed at the first save. For one process alone: where several train, the first saves.
     """
 
-    def __init__(self, directory: Path, keep: int = 2, keep_every: int = 0):
+    def __init__(self, directory: Path, keep: int = 2, keep_at: Sequence[int] = ()):
         super().__init__(directory)
         self._losses: dict[int, float | None] = {}
-        policies = [policy.LatestN(keep), _KeepBest(self._losses)]
-        policies += [policy.EveryNSteps(keep_every)] if keep_every else []
+        policies = [policy.LatestN(keep), _KeepBest(self._losses), policy.CustomSteps(keep_at)]
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=policy.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,

@@ -156,13 +156,14 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         raise Stopped(stop)
     setup = set_up_stage(run, name, embeddings)
     total, decay = setup.total_steps, str(config.sample.ema_decay)
+    early = round(config.keep_early * total)
 
     with contextlib.ExitStack() as stack:
         # --------------------------------------------------------------- start
         checkpoints = None
         if parallel.is_first():
             folder = workdir.checkpoints(name)
-            checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, config.keep_every))
+            checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, [early]))
         state, start, progress = restore_or_init(run, setup, checkpoints, embeddings.fingerprint, may_train)
         if progress.finished and progress.total_steps == total:
             log(f"{name}: finished at step {start}")
@@ -210,7 +211,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
 
             # ----------------------------------------------------------- validate, save
             stop = run.preemption.stop_signal()
-            due = step % config.checkpoint_every == 0 or step == total
+            due = step % config.checkpoint_every == 0 or step in (early, total)
             if due or stop:
                 if pending is not None:
                     write_metrics(writer, pending, timer, config, name)

@@ -53,8 +53,8 @@ def test_only_the_latest_are_kept_and_meta_survives(saved):
         assert checkpoints.best() == 3, "the latest, where no loss was measured"
 
 
-def test_the_best_and_every_so_many_are_kept_beside_the_latest(tmp_path):
-    with Checkpoints(tmp_path, keep=2, keep_every=4) as checkpoints:
+def test_the_best_and_those_at_given_steps_are_kept_beside_the_latest(tmp_path):
+    with Checkpoints(tmp_path, keep=2, keep_at=[4]) as checkpoints:
         for step, loss in enumerate((5.0, 4.0, 1.0, 3.0, None, 5.0, 6.0), start=1):
             checkpoints.save(step, {"w": np.ones(2)}, {}, loss)
     assert numbered(tmp_path) == [3, 4, 6, 7]

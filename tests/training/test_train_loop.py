@@ -12,6 +12,7 @@ from small_run import FAULTS, get_config, interrupt, losses
 from mdiff_jax.config import from_plain_dict
 from mdiff_jax.data import loader
 from mdiff_jax.inference import loading
+from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import train_loop
@@ -36,6 +37,12 @@ def test_a_working_directory_describes_itself(finished):
     for stage, lines in losses(finished).items():
         assert [step for step, _ in lines] == list(range(1, len(lines) + 1)) and len(lines) >= 4, stage
         assert np.isfinite([loss for _, loss in lines]).all()
+
+
+def test_an_early_checkpoint_is_kept_beside_the_latest(finished):
+    checkpoints = CheckpointReader(Workdir(finished).checkpoints("decoder"))
+    total = checkpoints.meta(checkpoints.latest())["total_steps"]
+    assert checkpoints.steps()[0] == round(0.2 * total) < total - 3
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
