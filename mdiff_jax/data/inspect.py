@@ -1,11 +1,9 @@
 """Inspection of a data set: its contents and a safe split, as text, JSON and one page of figures.
 
-python -m mdiff_jax.data.inspect --path=FOLDER [--json=report.json] [--figures=report.png]
+`inspect_data.py` prints it.
 """
 
-import json
 import math
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +15,6 @@ from matplotlib.figure import Figure
 
 from mdiff_jax.data import colormap, images, native_grid, sources, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
-from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 
 COMPARISON_SIZE = (32, 256)  # rows, frames at which windows are compared
@@ -273,23 +270,3 @@ def plot_report(path: Path, report: Report, data: InspectedData) -> None:
     right.legend(fontsize=8)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=100)
-
-
-def main(arguments: list[str]) -> None:
-    parser = cli.ArgumentParser(description="Report the contents of a data set and a safe split of it.")
-    parser.add_argument("--path", type=cli.given_path, required=True, help="folder or file of recordings")
-    parser.add_argument("--json", type=cli.given_path, help="file for the report (.json)")
-    parser.add_argument("--figures", type=cli.given_path, help="file for a page of figures (.png, .pdf)")
-    given = parser.parse_args(arguments)
-    if given.figures and given.figures.suffix not in (".png", ".pdf"):
-        raise InputError(f"--figures={given.figures}: give a file that ends in .png or .pdf")
-    report, data = inspect(given.path)
-    sys.stdout.write(format_report(report) + "\n")
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    if given.figures:
-        plot_report(given.figures, report, data)
-
-
-if __name__ == "__main__":
-    cli.guard(lambda: main(sys.argv[1:]))

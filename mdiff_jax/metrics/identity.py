@@ -12,6 +12,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
@@ -62,8 +63,9 @@ def linear_features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
 def fit_linear(windows: Windows, users: Users, seed: int = 0) -> LinearJudge:
     """Trains a judge on these windows; InputError unless they are of two users at least."""
     check_users(users)
-    regression = LogisticRegression(C=0.01, max_iter=1000, random_state=seed)
-    return LinearJudge(make_pipeline(StandardScaler(), regression).fit(linear_features(windows), users))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, random_state=seed))
+    with threadpool_limits(1):  # threads cost more than they save on sets of this size, beside other work 50 times
+        return LinearJudge(classifier.fit(linear_features(windows), users))
 
 
 def check_users(users: Users) -> None:

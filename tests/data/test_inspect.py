@@ -10,11 +10,11 @@ from mdiff_jax.data import inspect, sources
 from mdiff_jax.runtime.errors import InputError
 
 
-def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, monkeypatch):
+def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(inspect, "FRACTIONS", (0.5, 0.25, 0.25))  # 20 windows a user are few
-    found = tmp_path / "r.json"
-    inspect.main([f"--path={folder}", f"--json={found}", f"--figures={tmp_path / 'r.png'}"])
-    report = json.loads(found.read_text())
+    report, data = inspect.inspect(folder)
+    inspect.plot_report(tmp_path / "r.png", report, data)
+    report = json.loads(json.dumps(report))
     assert report["overlap"]["hop"] == 0.25 and report["overlap"]["disjoint_at"] == 4
     assert report["native_frames"] == [16, 16, 16] and report["colormap"] == "jet"
     assert report["image_size"] == [32, 16] and report["file_format"]["suffix"] == "png"
@@ -22,7 +22,7 @@ def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, capsys, mo
     assert report["users"]["ID_1"] == {"windows": 20, "walks": 1, "longest_walk": 20}
     assert report["near_duplicates"] == []
     assert (tmp_path / "r.png").stat().st_size > 10_000
-    said = capsys.readouterr().out
+    said = inspect.format_report(report)
     assert "4 or more indices apart are disjoint" in said
     assert "files: lossless; rows are repeated, frames are blocks of columns with sharp edges" in said
     assert "--config.data.image_size='(32, 16)'" in said
@@ -38,11 +38,11 @@ def test_inspect_finds_a_window_that_two_users_share(dataset, folder):
 
 def test_inspect_refuses_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match="none"):
-        inspect.main([f"--path={tmp_path / 'none'}"])
+        inspect.inspect(tmp_path / "none")
 
 
-def test_inspect_counts_what_it_leaves_out(folder, tmp_path, capsys):
+def test_inspect_counts_what_it_leaves_out(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "in")
     (tmp_path / "in" / "stray.png").write_text("")
-    inspect.main([f"--path={tmp_path / 'in'}"])
-    assert "1 beside the windows, such as 'stray.png'" in capsys.readouterr().out
+    report, _ = inspect.inspect(tmp_path / "in")
+    assert "1 beside the windows, such as 'stray.png'" in inspect.format_report(report)

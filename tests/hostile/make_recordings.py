@@ -10,7 +10,7 @@ from PIL import Image
 
 from mdiff_jax.data import colormap
 
-INSPECT = ["-m", "mdiff_jax.data.inspect", "--path"]
+INSPECT = ["inspect_data.py", "--nocurve", "--path"]
 
 
 def window(number: int, size: int = 16) -> np.ndarray:

@@ -28,7 +28,7 @@ def command(name: str, folder: Path) -> list[str]:
         return ["enroll.py", f"--workdir={run}", "--name=carl", f"--path={folder / 'data' / 'anna'}"]
     if name == "export":
         return ["-m", "mdiff_jax.data.export", "--walkers=8", f"--output={folder / 'walkers'}"]
-    return ["-m", "mdiff_jax.data.inspect", f"--path={folder / 'data'}"]
+    return ["inspect_data.py", f"--path={folder / 'data'}"]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

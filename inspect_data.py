@@ -1,0 +1,52 @@
+"""Inspects a folder of recordings before training: what it holds, a safe split, and whether it is enough data.
+
+python inspect_data.py --path=recordings [--json=report.json] [--figures=report.png] [--nocurve]
+"""
+
+import json
+from pathlib import Path
+
+from absl import flags
+
+from mdiff_jax.data import inspect
+from mdiff_jax.metrics import learning_curve
+from mdiff_jax.runtime import cli
+from mdiff_jax.runtime.errors import InputError
+
+PATH = flags.DEFINE_string("path", None, "Folder or file of recordings. Required.")
+JSON = flags.DEFINE_string("json", None, "File for the report (.json).")
+FIGURES = flags.DEFINE_string("figures", None, "File for a page of figures (.png, .pdf).")
+CURVE = flags.DEFINE_bool("curve", True, "Also the learning curve: would more windows, walks or augmentation help?")
+
+cli.require_paths(PATH, JSON, FIGURES)
+
+
+def main() -> None:
+    if PATH.value is None:
+        raise InputError("--path is missing: give the folder of recordings")
+    if FIGURES.value and Path(FIGURES.value).suffix not in (".png", ".pdf"):
+        raise InputError(f"--figures={FIGURES.value}: give a file that ends in .png or .pdf")
+    report, data = inspect.inspect(Path(PATH.value))
+    print(inspect.format_report(report), flush=True)
+    if CURVE.value:
+        report["enough_data"] = measure_curves(report, data)
+    if JSON.value:
+        Path(JSON.value).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    if FIGURES.value:
+        inspect.plot_report(Path(FIGURES.value), report, data)
+
+
+def measure_curves(report: inspect.Report, data: inspect.InspectedData) -> dict | None:
+    """Prints the learning curves and what they advise; returns them, or None where they cannot be measured."""
+    try:
+        found = learning_curve.measure(data, report["split"]["gap"])
+    except InputError as error:
+        print(f"learning curve: not measured ({error})")
+        return None
+    print("\n".join(learning_curve.advise(found)))
+    curves = {"windows": found.windows, "walks": found.walks}
+    return found._asdict() | {name: curve and curve._asdict() for name, curve in curves.items()}
+
+
+if __name__ == "__main__":
+    cli.run(main)
