@@ -64,8 +64,6 @@ def data() -> dict:
         "windows_per_user": 0,  # training windows per user, for experiments with little data; 0: all
         "gap": 3,  # window indices dropped at a cut between blocks, since windows overlap
         "balanced": True,  # sample users equally often, however many windows each has
-        "simulated_share": (0.0, 0.0),  # of a folder's batches: windows of walkers, at first and when they end
-        "simulated_until": 0.5,  # share of a stage's steps, after which there are none
         "walkers": {
             "num_users": 6,  # walker_01 …
             "recordings_per_user": 14,  # one walk each

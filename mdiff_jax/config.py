@@ -71,16 +71,6 @@ def build_encoder(config: ConfigDict) -> Encoder:
     )
 
 
-def build_classifier(config: ConfigDict, num_users: int) -> CosineClassifier:
-    """Of the encoder's training: simulated people whose windows are mixed in are told apart too."""
-    return CosineClassifier(num_users + (config.data.walkers.num_users if mixes_simulated(config) else 0))
-
-
-def mixes_simulated(config: ConfigDict) -> bool:
-    """Whether windows of simulated people are mixed into those of the recordings."""
-    return max(config.data.simulated_share) > 0 and config.data.kind == "folder"
-
-
 def build_prior(config: ConfigDict, num_users: int) -> PriorTransformer:
     c = config.prior
     return PriorTransformer(
@@ -142,10 +132,9 @@ def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> 
     z, one = jnp.zeros((1, condition_size(config))), jnp.zeros(1)
     x, frames = jnp.zeros((1, *spectrogram_shape(config))), jnp.full(1, config.data.image_size[1])
     if name == "encoder":
-        classifier = build_classifier(config, num_users)
         return {
             "encoder": build_encoder(config).init(key, x, frames)["params"],
-            "classifier": classifier.init(key, z[:, : config.encoder.embedding_dim])["params"],
+            "classifier": CosineClassifier(num_users).init(key, z[:, : config.encoder.embedding_dim])["params"],
         }
     user, person = one.astype(int), [jnp.zeros((1, person_size(config)))] if config.people.references else []
     if name == "prior":
@@ -223,8 +212,6 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "keep_early": 0.0,
     "people": PeopleSettings()._asdict(),
     "data.walkers.nuisances": 0.0,
-    "data.simulated_share": [0.0, 0.0],
-    "data.simulated_until": 0.5,
     "decoder.fine_channels": 0,
     "decoder.occupancy": False,
     "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
@@ -233,19 +220,21 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "sample.guide": "null",
     "summary.max_users": 64,
 }
-REMOVED = ("keep_every",)  # decided what was kept during training alone
+REMOVED = ("keep_every", "data.simulated_share", "data.simulated_until")  # without effect on a finished model
 
 
 def from_older_version(values: dict) -> dict:
     """The same configuration with the keys of `ADDED_LATER`, without those of `REMOVED`, patches as (rows, frames)."""
-    values = {key: copy.deepcopy(value) for key, value in values.items() if key not in REMOVED}
-    for key, value in ADDED_LATER.items():
+    values = copy.deepcopy(values)
+    for key in (*ADDED_LATER, *REMOVED):
         *places, name = key.split(".")
         part = values
         for place in places:
             part = part.get(place) if isinstance(part, dict) else None
-        if isinstance(part, dict):
-            part.setdefault(name, value)
+        if isinstance(part, dict) and key in ADDED_LATER:
+            part.setdefault(name, ADDED_LATER[key])
+        elif isinstance(part, dict):
+            part.pop(name, None)
     values["init_from"] = values["init_from"] or NO_MODEL
     for name in ("encoder", "decoder"):
         if isinstance(values.get(name), dict) and type(patch := values[name].get("patch")) is int:
@@ -275,8 +264,7 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
     epochs, and phases added to a curriculum, are accepted.
     """
     before, values = (flatten(from_older_version(v)) for v in (before, values))
-    plain = values.get("data.kind") == "folder" and not max(values["data.simulated_share"])
-    free = FREE_PREFIXES + (("data.walkers.",) if plain else ())
+    free = FREE_PREFIXES + (("data.walkers.",) if values.get("data.kind") == "folder" else ())
     for key in sorted(before.keys() | values.keys()):
         old, new = before.get(key), values.get(key)
         if old == new or key in FREE_KEYS or key.startswith(free):

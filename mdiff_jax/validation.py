@@ -99,8 +99,6 @@ DATA = {
     "fold": Range(int, 0, 999),
     "windows_per_user": COUNT_OR_NONE,
     "gap": COUNT_OR_NONE,
-    "simulated_share": SHARE._replace(length=(2, 2)),
-    "simulated_until": SHARE,
     "balanced": SWITCH,
     "stft.window_seconds": Range(float, 1e-4, 10),
     "stft.hop_seconds": Range(float, 1e-5, 10),
@@ -196,8 +194,6 @@ def validate(config: ConfigDict) -> None:
     interval = tuple(sample.guidance_interval)
     if interval and not (len(interval) == 2 and interval[0] < interval[1]):
         raise InputError(f"sample.guidance_interval is {interval}: give two log-SNRs, the lower first, or ()")
-    if max(data.simulated_share) and not config.people.references:
-        raise InputError("data.simulated_share is given: give people.references too, simulated people have no rows")
     if not config.encoder.epochs and config.init_from == NO_MODEL:
         raise InputError("encoder.epochs is 0: give init_from too, the model whose encoder is kept")
     if sample.eta and sample.sampler != "ddim":

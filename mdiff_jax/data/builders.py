@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from mdiff_jax.data import arrays, native_grid, records, simulated, sources
 from mdiff_jax.data.examples import Example, ReadOptions, read_examples
-from mdiff_jax.data.records import DamagedData, JoinedRecords, NoRecords
+from mdiff_jax.data.records import DamagedData, NoRecords, Records
 from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import atomic_folder
 
@@ -39,7 +39,7 @@ class Dataset:
     image_size: tuple[int, int]
     metadata: dict[str, Any]
     fingerprint: str
-    source: records.Source
+    source: Records | NoRecords
 
     def __len__(self) -> int:
         return len(self.files)
@@ -218,22 +218,6 @@ def open_prepared(cache_dir: Path) -> Dataset:
         metadata=d["metadata"],
         fingerprint=d["fingerprint"],
         source=source,
-    )
-
-
-def join_datasets(first: Dataset, second: Dataset) -> Dataset:
-    """The windows of both, with the second's users after the first's; what they are like is said by the first."""
-    return Dataset(
-        users=first.users + second.users,
-        files=first.files + second.files,
-        user_ids=np.concatenate([first.user_ids, second.user_ids + len(first.users)]),
-        recordings=first.recordings + second.recordings,
-        indices=np.concatenate([first.indices, second.indices]),
-        frames=np.concatenate([first.frames, second.frames]),
-        image_size=first.image_size,
-        metadata=first.metadata,
-        fingerprint=records.digest_json([first.fingerprint, second.fingerprint])[:16],
-        source=JoinedRecords(first.source, second.source),
     )
 
 

@@ -2,26 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
 
 import grain
 import numpy as np
 from jaxtyping import Int
 
 from mdiff_jax.data.builders import Dataset
-from mdiff_jax.runtime import prng
 
 Draw = Callable[[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]], np.ndarray]  # (rows, examples) → values
 
-
-class MixedIn(NamedTuple):
-    """Windows that stand in place of some examples."""
-
-    rows: Int[np.ndarray, " m"]  # of the same data set
-    share: Callable[[Int[np.ndarray, " batch"]], np.ndarray]  # of examples, by global index
-
-
-MIXING_COUNTERS = np.array([2**40, 2**40 + 1])  # beyond all rows, by which references are drawn
 CACHE_BYTES = 2**30  # data sets up to this size are decoded once and kept
 
 
@@ -36,7 +25,6 @@ def train_batches(
     fields: Sequence[str],
     tables: dict[str, np.ndarray],
     draws: Mapping[str, Draw] = MappingProxyType({}),
-    mixed_in: MixedIn | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -45,11 +33,9 @@ def train_batches(
     `fields` are 'spectrogram' (B, F, T, C), or names of `tables`, arrays with one row per window of the data set, such
     as its `frames`. `draws` are further fields, functions of rows of the data set and of global indices.
     'example' is the global index, step times `batch_size` plus the place in the global batch; each process gets every
-    `process_count`-th of a batch. `balanced` makes users equally frequent. Which windows of `mixed_in` take an
-    example's place depends on the seed and its index.
+    `process_count`-th of a batch. `balanced` makes users equally frequent.
     """
-    every = rows if mixed_in is None else np.concatenate([rows, mixed_in.rows])
-    fetch = make_fetcher(dataset, every, fields, tables)
+    fetch = make_fetcher(dataset, rows, fields, tables)
     order = balanced_rows(dataset.user_ids[rows], seed) if balanced else np.arange(len(rows))
     places = grain.MapDataset.source(order).seed(seed).shuffle().repeat()
     numbered = places.map_with_index(lambda i, place: (np.int32(i), place)).batch(batch_size)[start_step:]
@@ -57,11 +43,7 @@ def train_batches(
 
     def read(batch: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
         example, places = batch
-        if mixed_in is not None:
-            which, taken = prng.uniform_numbers(seed, example[:, None], MIXING_COUNTERS).T
-            taken, others = taken < mixed_in.share(example), which * len(mixed_in.rows)
-            places = np.where(taken, len(rows) + others.astype(int), places)
-        drawn = {name: draw(every[places], example) for name, draw in draws.items()}
+        drawn = {name: draw(rows[places], example) for name, draw in draws.items()}
         return {"example": example, **fetch(places), **drawn}
 
     return iter(mine.map(read).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))

@@ -75,28 +75,6 @@ class NoRecords:
         return np.zeros((0, *self.shape), np.float32)[rows]
 
 
-class JoinedRecords:
-    """The windows of one data set, then those of another."""
-
-    def __init__(self, first: "Source", second: "Source"):
-        self.parts = first, second
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
-
-    def load(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n freq time channels"]:
-        """Windows at these positions, float32 in [-1, 1]."""
-        cut = len(self.parts[0])
-        which = rows >= cut
-        found = [part.load(rows[which == i] - i * cut) for i, part in enumerate(self.parts)]
-        windows = np.empty((len(rows), *found[0].shape[1:]), np.float32)
-        windows[~which], windows[which] = found
-        return windows
-
-
-Source = Records | NoRecords | JoinedRecords
-
-
 def open_records(folder: Path, checksums: dict[str, int | None], shape: Shape) -> Records:
     """Opens files, named relative to `folder`; DamagedData for one that is missing or has another checksum."""
     files = [folder / name for name in checksums]
@@ -201,7 +179,7 @@ def write_description(cache_dir: Path, description: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(description | {"checksum": digest_json(description)}, ensure_ascii=False))
 
 
-def digest_json(value: Any) -> str:
+def digest_json(value: dict[str, Any]) -> str:
     """SHA-256 of JSON values, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 

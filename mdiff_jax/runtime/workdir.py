@@ -32,7 +32,6 @@ class Workdir:
         self.config = self.root / "config.json"
         self.split = self.root / "split.json"
         self.data = self.root / "data"
-        self.simulated = self.root / "simulated"
         self.embeddings = self.root / "embeddings.npz"
         self.cache = self.root / "cache"
         self.samples = self.root / "samples"

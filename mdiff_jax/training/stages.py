@@ -7,8 +7,9 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import build_classifier, build_encoder, init_parameters
+from mdiff_jax.config import build_encoder, init_parameters
 from mdiff_jax.inference.denoisers import decoder_denoiser, prior_denoiser
+from mdiff_jax.models.encoder import CosineClassifier
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.training import losses, optimizers
 from mdiff_jax.training.augmentation import Augmentation
@@ -35,7 +36,7 @@ def make_parameter_loss(config: ConfigDict, name: str, num_users: int, timesteps
 
 
 def _encoder_loss(config: ConfigDict, num_users: int, timesteps: int | None, batch_size: int) -> Loss:
-    c, network, classifier = config.encoder, build_encoder(config), build_classifier(config, num_users)
+    c, network, classifier = config.encoder, build_encoder(config), CosineClassifier(num_users)
     return functools.partial(
         losses.encoder_loss,
         embed=lambda variables, x, frames: network.apply({"params": variables["params"]["encoder"]}, x, frames),
@@ -110,10 +111,9 @@ class Phase(NamedTuple):
     last: int
 
 
-def make_phases(config: ConfigDict, name: str, windows: int) -> list[Phase]:
-    """A stage's curriculum, or `timesteps` for `epochs`, over so many windows."""
+def make_phases(config: ConfigDict, name: str, steps_per_epoch: int) -> list[Phase]:
+    """A stage's curriculum, or `timesteps` for `epochs`."""
     c = config[name]
-    steps_per_epoch = max(1, windows // c.batch_size)
     if name == "encoder":
         return [Phase(0, c.epochs * steps_per_epoch)]
     result, epochs = [], 0

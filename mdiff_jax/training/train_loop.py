@@ -135,7 +135,8 @@ class StageSetup(NamedTuple):
 
 def set_up_stage(run: TrainingRun, name: str, embeddings: Embeddings) -> StageSetup:
     config, users = run.config, len(run.data.dataset.users)
-    phases = stages.make_phases(config, name, len(run.data.rows["train"]))
+    steps_per_epoch = max(1, len(run.data.rows["train"]) // config[name].batch_size)
+    phases = stages.make_phases(config, name, steps_per_epoch)
     total = phases[-1].last
     return StageSetup(
         name,

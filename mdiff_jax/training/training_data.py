@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params, PeopleSettings, condition_size, mixes_simulated
+from mdiff_jax.config import Params, PeopleSettings, condition_size
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers, people
 from mdiff_jax.inference.loading import read_known_split
@@ -21,7 +20,7 @@ from mdiff_jax.runtime.checkpointing import CheckpointReader, DamageError
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
-from mdiff_jax.training import references, stages
+from mdiff_jax.training import references
 
 FIELDS = {  # of a batch
     "encoder": ("spectrogram", "frames"),
@@ -33,18 +32,12 @@ FIELDS = {  # of a batch
 class PreparedData(NamedTuple):
     dataset: builders.Dataset
     rows: dict[str, np.ndarray]  # 'train', 'validation', 'test' → positions in the data set
-    joint: builders.Dataset  # the data set, then the simulated windows that are mixed in, if any are
-
-    @property
-    def simulated(self) -> np.ndarray:
-        """Positions of the simulated windows in the joint data set."""
-        return np.arange(len(self.dataset), len(self.joint))
 
 
 class Embeddings(NamedTuple):
     """The frozen encoder's embedding of every window, standardised: what prior and decoder are trained on."""
 
-    table: np.ndarray  # of the joint data set (windows, D), with native frames (…, D + 1): their number is the last
+    table: np.ndarray  # (windows, D), with native frames (windows, D + 1): their number is the last
     constants: dict[str, np.ndarray]  # mean and deviation of the training windows' embeddings; users by references
     fingerprint: str  # of encoder and data
     decay: float  # of the encoder's average that gave them
@@ -57,10 +50,8 @@ def prepare_data(config: ConfigDict, workdir: Workdir) -> PreparedData:
     """The data set, prepared once below the working directory, and its split."""
     parallel.broadcast_from_first(lambda: write_prepared_data(config, workdir))
     dataset = builders.open_prepared(workdir.data)
-    split, joint = read_known_split(workdir, dataset), dataset
-    if mixes_simulated(config):
-        joint = builders.join_datasets(dataset, builders.open_prepared(workdir.simulated))
-    return PreparedData(dataset, {name: dataset.rows(split[name]) for name in splits.PARTS}, joint)
+    split = read_known_split(workdir, dataset)
+    return PreparedData(dataset, {name: dataset.rows(split[name]) for name in splits.PARTS})
 
 
 def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
@@ -94,8 +85,6 @@ def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
             windows_per_user=c.windows_per_user or None,
         )
         splits.write_split(workdir.split, split)
-    if mixes_simulated(config):
-        prepare("walkers", "", workdir.simulated, dataset.metadata["native"])
 
 
 def embed_dataset(
@@ -108,8 +97,7 @@ def embed_dataset(
     data; those that are damaged are made anew, with one line to `warn`.
     """
     fingerprints = {_fingerprint(data, params): float(decay) for decay, params in averages.items()}
-    joint = data.joint
-    shapes = (len(joint), condition_size(config)), (config.encoder.embedding_dim,)
+    shapes = (len(data.dataset), condition_size(config)), (config.encoder.embedding_dim,)
     kept = read_embeddings(workdir.embeddings, shapes, fingerprints, warn)
     if kept:
         return add_people(config, data, kept)
@@ -120,15 +108,15 @@ def embed_dataset(
     params = averages[str(decay)]
     function = parallel.compile_map(denoisers.make_encoder(config))
     chunks = []
-    for start in range(0, len(joint), 64):
-        rows = np.arange(start, start + 64) % len(joint)
-        chunks.append(function(params, {"spectrogram": joint.load(rows), "frames": joint.frames[rows]}))
-    z = np.concatenate(chunks)[: len(joint)]
+    for start in range(0, len(data.dataset), 64):
+        rows = np.arange(start, start + 64) % len(data.dataset)
+        chunks.append(function(params, {"spectrogram": data.dataset.load(rows), "frames": data.dataset.frames[rows]}))
+    z = np.concatenate(chunks)[: len(data.dataset)]
     mean = z[data.rows["train"]].mean(0)
     deviation = np.sqrt(((z[data.rows["train"]] - mean) ** 2).mean())
     table, constants = (z - mean) / deviation, {"embedding_mean": mean, "embedding_deviation": np.asarray(deviation)}
     if config.data.native_frames:
-        table = denoisers.append_frames(table, joint.frames, config.data.image_size[1])
+        table = denoisers.append_frames(table, data.dataset.frames, config.data.image_size[1])
     embeddings = Embeddings(table, constants, _fingerprint(data, params), decay)
     if parallel.is_first():
         with atomic_write(workdir.embeddings) as temporary:
@@ -147,7 +135,7 @@ def add_people(config: ConfigDict, data: PreparedData, embeddings: Embeddings) -
 
 def _fingerprint(data: PreparedData, params: Params) -> str:
     """Digest of the data, its training part and the encoder."""
-    digest = hashlib.sha256(data.joint.fingerprint.encode() + data.rows["train"].tobytes())
+    digest = hashlib.sha256(data.dataset.fingerprint.encode() + data.rows["train"].tobytes())
     for leaf in jax.tree.leaves(jax.device_get(params)):
         digest.update(np.ascontiguousarray(leaf))
     return digest.hexdigest()[:16]
@@ -194,40 +182,24 @@ def make_batches(
     """This process's share of the endless batches of a stage from a part of the split, from `start_step` on.
 
     Users of the training part are balanced where the configuration says so. With `people.references` prior and decoder
-    are told who each user is, as 'person' (B, P). Simulated windows come after all users' own, and have no rows.
+    are told who each user is, as 'person' (B, P).
     """
-    settings, draws, joint = PeopleSettings(**config.people), {}, data.joint
+    settings, draws = PeopleSettings(**config.people), {}
     if settings.references and name != "encoder":
-        known = np.concatenate([data.rows["train"], data.simulated])
         pool = references.make_pool(
-            joint, known, embeddings.table, gap=config.data.gap, settings=settings, seed=config.seed
+            data.dataset, data.rows["train"], embeddings.table, gap=config.data.gap, settings=settings, seed=config.seed
         )
         draws = {"person": functools.partial(references.draw_people, pool)}
-    mixed_in = None
-    if part == "train" and len(data.simulated):
-        share = functools.partial(simulated_share, config, name, len(data.rows[part]))
-        mixed_in = loader.MixedIn(data.simulated, share)
     return loader.train_batches(
-        joint,
+        data.dataset,
         data.rows[part],
         batch_size=config[name].batch_size,
         seed=config.seed,
         start_step=start_step,
         balanced=part == "train" and config.data.balanced,
         fields=FIELDS[name],
-        tables={"embedding": embeddings.table, "frames": joint.frames},
+        tables={"embedding": embeddings.table, "frames": data.dataset.frames},
         draws=draws,
-        mixed_in=mixed_in,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-
-
-def simulated_share(
-    config: ConfigDict, name: str, windows: int, example: Int[np.ndarray, " batch"]
-) -> Float[np.ndarray, " batch"]:
-    """Share of simulated windows among a stage's examples of these global indices: linear in the step, then 0."""
-    c = config.data
-    progress = example // config[name].batch_size / stages.make_phases(config, name, windows)[-1].last
-    (first, last), part = c.simulated_share, progress / max(c.simulated_until, 1e-9)
-    return np.where(part < 1, first + (last - first) * part, 0.0)

@@ -58,22 +58,3 @@ def test_a_process_reads_its_own_rows_only(dataset, monkeypatch, process):
     for key, value in whole.items():
         np.testing.assert_array_equal(mine[key], value[process::4])
     assert set(read[1:]) == {2}, "of a batch of 8"
-
-
-def test_windows_are_mixed_in_at_the_share_of_each_example(dataset):
-    """As a function of the index alone; the others stay as they were."""
-    common = dict(batch_size=50, fields=("place",), tables={"place": np.arange(len(dataset))})
-    share = lambda example: np.where(example < 200, 0.75 - example / 400, 0.0)  # noqa: E731
-    others = loader.MixedIn(np.arange(30, 40), share)
-
-    def draw(**changes):
-        stream = loader.train_batches(dataset, np.arange(30), seed=3, start_step=0, balanced=False, **common | changes)
-        return np.concatenate([next(stream)["place"] for _ in range(8)])
-
-    mixed, alone = draw(mixed_in=others), draw()
-    taken = mixed >= 30
-    np.testing.assert_array_equal(mixed[~taken], alone[~taken])
-    assert taken[:200].mean() == pytest.approx(0.5, abs=0.1) and not taken[200:].any()
-    assert taken[:100].mean() > taken[100:200].mean()
-    assert len(np.unique(mixed[taken])) == 10
-    np.testing.assert_array_equal(draw(mixed_in=others, batch_size=25)[:200], mixed[:200])

@@ -3,12 +3,11 @@
 import jax
 import numpy as np
 import pytest
-import small_run
 from PIL import Image
 
 from configs import tiny
-from mdiff_jax.data import colormap, export
-from mdiff_jax.inference import denoisers, loading
+from mdiff_jax.data import colormap
+from mdiff_jax.inference import denoisers
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
@@ -96,48 +95,3 @@ def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
         train_loop.train(config, tmp_path / "runs" / "new")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "runs").exists()
-
-
-def test_the_share_of_simulated_windows_falls_in_a_line_and_ends(trained):
-    config = trained.config.copy_and_resolve_references()
-    with config.unlocked():
-        config.data.update(simulated_share=(0.75, 0.25), simulated_until=0.5)
-    windows, size = 20 * config.prior.batch_size, config.prior.batch_size
-    total = 20 * config.prior.epochs * size  # examples
-    example = np.array([0, total // 4, total // 2 - 1, total // 2, total - 1])
-    share = training_data.simulated_share(config, "prior", windows, example)
-    np.testing.assert_allclose(share, [0.75, 0.5, 0.25, 0, 0], atol=0.01)
-    with config.unlocked():
-        config.data.simulated_share = (0.0, 0.0)
-    assert not training_data.simulated_share(config, "prior", windows, example).any()
-
-
-def test_simulated_people_are_mixed_in_behind_the_own_ones(trained, tmp_path):
-    """They are known by their own windows, have no rows, and leave what is measured on the recordings as it is."""
-    export.export_windows(trained.dataset, np.arange(len(trained.dataset)), tmp_path / "recordings", "images", "png")
-    config = small_run.get_config()
-    config.data.update(kind="folder", path=str(tmp_path / "recordings"), simulated_share=(0.5, 0.5))
-    config.data.walkers.update(num_users=3, recordings_per_user=2, windows_per_recording=2)
-    config.people.references, config.people.min_references, config.people.max_references = True, 1, 2
-    config.stage = "prior"
-    with pytest.raises(InputError, match="not finished"):
-        train_loop.train(config, tmp_path / "run")
-    config.stage = "encoder"
-    train_loop.train(config, tmp_path / "run")
-    workdir = Workdir(tmp_path / "run")
-    data = training_data.prepare_data(config, workdir)
-    own = len(data.dataset)
-    assert len(data.joint) == own + 12 and list(data.simulated) == list(range(own, own + 12))
-    np.testing.assert_array_equal(data.joint.load(np.array([own, 0]))[1], data.dataset.load(np.array([0]))[0])
-    params = loading.restore_stage(workdir, config, "encoder", config.sample.ema_decay).params
-    assert len(params["classifier"]["directions"]) == 5
-    averages = {str(config.sample.ema_decay): params}
-    embeddings = training_data.embed_dataset(config, workdir, data, averages, pytest.fail)
-    assert len(embeddings.table) == own + 12 and len(embeddings.constants["people"]) == 2
-    np.testing.assert_allclose(embeddings.table[data.rows["train"]].mean(0), 0, atol=1e-4)
-    batch = next(training_data.make_batches(config, "prior", data, embeddings, "train"))
-    batches = training_data.make_batches(config, "prior", data, embeddings, "train")
-    users = np.concatenate([next(batches)["user"] for _ in range(4)])
-    assert (users >= 2).any() and (users < 2).any() and batch["person"].shape == (4, 9)
-    unseen = training_data.make_batches(config, "prior", data, embeddings, "validation")
-    assert (next(unseen)["user"] < 2).all()
