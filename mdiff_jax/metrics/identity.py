@@ -22,6 +22,8 @@ TIME_FREQUENCIES = 16  # frequencies along time that are kept: 4 steps a window 
 RECOGNITION_THRESHOLD = 0.8  # probability from which a user counts as recognised
 Users = Int[np.ndarray, " windows"]
 Probabilities = Float[np.ndarray, "windows users"]
+Targets = Float[np.ndarray, "windows users"]  # whose a window is: shares of users, which add up to 1
+Weights = Float[np.ndarray, " windows"]
 
 
 @runtime_checkable
@@ -62,10 +64,26 @@ def linear_features(windows: Windows) -> Float[np.ndarray, "windows dim"]:
 
 def fit_linear(windows: Windows, users: Users, seed: int = 0) -> LinearJudge:
     """Trains a judge on these windows; InputError unless they are of two users at least."""
+    return fit_linear_softly(windows, one_hot(users), np.ones(len(users)), seed)
+
+
+def fit_linear_softly(windows: Windows, targets: Targets, weights: Weights, seed: int = 0) -> LinearJudge:
+    """Trains a judge on windows that belong to several users in shares: each counts once for every one of them, with
+    its weight times the share. InputError unless two users have a share.
+    """
+    rows, users = np.nonzero(targets * weights[:, None])
     check_users(users)
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, random_state=seed))
+    parts = weights[rows] * targets[rows, users]
+    regression = LogisticRegression(C=0.01, max_iter=1000, random_state=seed)
+    judge = make_pipeline(StandardScaler(), regression)
+    weighted = {"standardscaler__sample_weight": parts, "logisticregression__sample_weight": parts}
     with threadpool_limits(1):  # threads cost more than they save on sets of this size, beside other work 50 times
-        return LinearJudge(classifier.fit(linear_features(windows), users))
+        return LinearJudge(judge.fit(linear_features(windows)[rows], users, **weighted))
+
+
+def one_hot(users: Users) -> Targets:
+    """Returns targets of windows that are each of one user, a column per user up to the highest index."""
+    return np.eye(int(users.max()) + 1, dtype=np.float32)[users]
 
 
 def check_users(users: Users) -> None:

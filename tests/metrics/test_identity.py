@@ -44,3 +44,25 @@ def test_windows_of_any_size_have_features(size):
     windows = np.random.default_rng(0).uniform(-1, 1, (3, *size)).astype(np.float32)
     features = identity.linear_features(windows)
     assert features.shape == (3, min(size[0], 32) * min(size[1] // 2 + 1, 16)) and np.isfinite(features).all()
+
+
+def test_a_soft_target_counts_as_weighted_copies():
+    x, users = two_walkers()
+    targets = identity.one_hot(users)
+    targets[0] = [0.75, 0.25]
+    soft = identity.fit_linear_softly(x, targets, np.where(np.arange(48) == 1, 2.0, 1.0))
+    copies = np.concatenate([np.arange(48), [0, 1]])
+    labels, weights = np.concatenate([users, [1, users[1]]]), np.ones(50)
+    weights[[0, 48]] = 0.75, 0.25
+    hard = identity.fit_linear_softly(x[copies], identity.one_hot(labels), weights)
+    np.testing.assert_allclose(soft.probabilities(x), hard.probabilities(x), atol=1e-3)
+    plain = identity.fit_linear(x, users)
+    assert np.abs(soft.probabilities(x) - plain.probabilities(x)).max() > 1e-3
+
+
+def test_windows_without_weight_do_not_count():
+    x, users = two_walkers()
+    weights = np.repeat([1.0, 0.0], 48)
+    both = np.concatenate([users, 1 - users])
+    judge = identity.fit_linear_softly(np.concatenate([x, x]), identity.one_hot(both), weights)
+    np.testing.assert_allclose(judge.probabilities(x), identity.fit_linear(x, users).probabilities(x), atol=1e-3)
