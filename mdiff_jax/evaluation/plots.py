@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mdiff_jax.data import render
+from mdiff_jax.metrics.paired_gain import Estimate
 
 GENERATED_COLOUR, REAL_COLOUR = "#1f5fa8", "#555555"
 MAX_TABLE_SIZE, MAX_NAMES = 12, 50  # of a confusion table: inches a side, and names along it
@@ -118,6 +119,28 @@ def plot_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[flo
     axes[0].legend(fontsize=7)
     axes[0].set_ylabel("accuracy on real unseen windows", fontsize=8)
     figure.supxlabel("added, % of the real windows", fontsize=8)
+    render.save_figure(figure, path)
+
+
+def plot_gains(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[str, Estimate]]]]) -> None:
+    """Plots a panel per judge: of each row its gains with their intervals, in points, side by side at each budget."""
+    figure = Figure(figsize=(4.2 * len(panels) + 2.6, 3.8), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, (judge, rows) in zip(axes, panels.items(), strict=True):
+        budgets = list(dict.fromkeys(budget for points in rows.values() for budget, _ in points))
+        for number, (row, points) in enumerate(rows.items()):
+            places = [budgets.index(budget) + 0.8 * ((number + 0.5) / len(rows) - 0.5) for budget, _ in points]
+            values = [100 * gain.value for _, gain in points]
+            ends = [[100 * x for x in gain.interval or (gain.value, gain.value)] for _, gain in points]
+            axis.plot(places, values, "o", color=f"C{number}", markersize=3, label=row)
+            axis.vlines(places, *zip(*ends, strict=True), color=f"C{number}", linewidth=1)
+        axis.axhline(0, color="black", linewidth=0.5)
+        axis.set_xticks(range(len(budgets)), budgets)
+        axis.set_title(f"{judge} judge", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel("gain over recorded windows alone, points", fontsize=8)
+    figure.supxlabel("recorded windows a user", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
     render.save_figure(figure, path)
 
 

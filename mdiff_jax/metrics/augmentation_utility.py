@@ -69,6 +69,14 @@ def mixup(windows: Windows, users: Users, rows: Rows, rng: np.random.Generator) 
 
 
 CLASSICAL = {"shift": shift_in_time, "noise": add_noise, "mask": mask_spans}
+CLASSICAL_NAMES = (*CLASSICAL, "mixup")
+
+
+def change_classically(
+    name: str, windows: Windows, users: Users, rows: Rows, rng: np.random.Generator
+) -> Float[np.ndarray, "rows freq time"]:
+    """Returns changed copies of these rows, by one of CLASSICAL_NAMES."""
+    return mixup(windows, users, rows, rng) if name == "mixup" else CLASSICAL[name](windows[rows], rng)
 
 
 # ----------------------------------------------------------------------------- training sets
@@ -95,9 +103,55 @@ def augmentation_sources(
     if len(rows) == len(set(rows.tolist())) and set(real.users.tolist()) <= set(generated.users.tolist()):
         yield "generated", generated.windows[rows], generated.users[rows]
     rows = sample_like(real.users, real.users, rng, share)
-    for name, change in CLASSICAL.items():
-        yield name, change(real.windows[rows], rng), real.users[rows]
-    yield "mixup", mixup(real.windows, real.users, rows, rng), real.users[rows]
+    for name in CLASSICAL_NAMES:
+        yield name, change_classically(name, real.windows, real.users, rows, rng), real.users[rows]
+
+
+class TrainingSet(NamedTuple):
+    """Windows to train a judge on, whose each is, and how much it counts.
+
+    `users` are those that windows are recorded or drawn as, one each; `targets` are what the judge is to answer.
+    """
+
+    windows: Windows
+    users: Users
+    targets: identity.Targets
+    weights: identity.Weights
+
+    def pick(self, rows: np.ndarray) -> "TrainingSet":
+        """Returns the windows at these positions, or where a mask is true."""
+        return TrainingSet(*(field[rows] for field in self))
+
+
+Source = Callable[[np.random.Generator], TrainingSet]  # windows that are added to recorded ones
+
+
+def label_windows(windows: Windows, users: Users, num_users: int) -> TrainingSet:
+    """Returns windows that are each of one user and count alike."""
+    return TrainingSet(windows, users, np.eye(num_users, dtype=np.float32)[users], np.ones(len(users)))
+
+
+def join_training_sets(*sets: TrainingSet) -> TrainingSet:
+    """Returns the windows of all."""
+    return TrainingSet(*(np.concatenate(fields) for fields in zip(*sets, strict=True)))
+
+
+def classical_source(name: str, recorded: TrainingSet, share: float) -> Source:
+    """Returns a source of changed copies, `share` times as many as recorded ones of each user."""
+
+    def make(rng: np.random.Generator) -> TrainingSet:
+        rows = sample_like(recorded.users, recorded.users, rng, share)
+        changed = change_classically(name, recorded.windows, recorded.users, rows, rng)
+        return recorded.pick(rows)._replace(windows=changed)
+
+    return make
+
+
+def pool_source(pool: TrainingSet, recorded: TrainingSet, share: float) -> Source:
+    """Returns a source of windows of a pool, `share` times as many as recorded ones of each user; they repeat
+    themselves where the pool has fewer.
+    """
+    return lambda rng: pool.pick(sample_like(recorded.users, pool.users, rng, share))
 
 
 def augmentation_curve(

@@ -40,13 +40,13 @@ class WindowSet(NamedTuple):
         """Returns a group number of each window; groups, a user's walk or the window itself, are independent."""
         if self.recordings is None:
             return np.arange(len(self.users))
-        return np.unique(self._owners(), return_inverse=True)[1]
+        return np.unique(self.walk_names(), return_inverse=True)[1]
 
     def time_positions(self) -> Int[np.ndarray, " windows"]:
         """Returns positions on a time axis, where windows that are `gap` or less apart share pixels."""
         if self.recordings is None or self.indices is None or (self.indices < 0).any():
             return np.arange(len(self.users)) * INDEPENDENT_DISTANCE
-        return splits.time_positions(self._owners(), self.indices, self.gap)
+        return splits.time_positions(self.walk_names(), self.indices, self.gap)
 
     def pick(self, rows: np.ndarray) -> "WindowSet":
         """Returns the windows at these positions, or where a mask is true."""
@@ -58,7 +58,8 @@ class WindowSet(NamedTuple):
         ramp = np.linspace(1, 2, self.windows[0].size, dtype=np.float32).reshape(self.windows.shape[1:])
         return self.pick(np.argsort((self.windows * ramp).sum((1, 2), dtype=np.float64), kind="stable"))
 
-    def _owners(self) -> np.ndarray:
+    def walk_names(self) -> Shaped[np.ndarray, " windows"]:
+        """Returns a name of each real window's walk, the same in all sets of a data set."""
         return np.array([f"{u}/{r}" for u, r in zip(self.users, self.recordings, strict=True)])
 
 
