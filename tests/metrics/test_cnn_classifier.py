@@ -51,13 +51,17 @@ def test_the_compact_judge_learns_repeats_itself_and_differs_by_seed(fit_compact
     assert judge.features(x).shape == (48, 64)
 
 
-def test_one_program_serves_all_seeds_and_numbers_of_windows_up_to_a_power_of_two(fit_compact, walks):
+def test_one_program_serves_all_seeds_and_numbers_of_windows(fit_compact, walks, monkeypatch):
     x, users = walks
     targets, programs = identity.one_hot(users), cnn_classifier.train_compact._cache_size
     fit_compact(x, targets, np.ones(48), 0)
     before = programs()
     fit_compact(x[4:], targets[4:], np.ones(44), 1)
     assert programs() == before
+    monkeypatch.setattr(cnn_classifier, "COMPACT_ROOM", 8)
+    fit_compact(x[6:], targets[6:], np.ones(42), 1)
+    fit_compact(x, targets, np.ones(48), 2)
+    assert programs() == before + 1
 
 
 def test_windows_without_weight_teach_nothing(fit_compact, walks):
