@@ -4,6 +4,9 @@ python sample.py --workdir=runs/gait --user_ids=ID_1,ID_3 --num_samples_per_user
 python sample.py --workdir=runs/gait --user_ids=ID_1 --filter=physics,novelty --npz
 python sample.py --workdir=runs/gait --interpolate=ID_1,ID_5 --interpolate_steps=8
 python sample.py --workdir=runs/gait --like=FILE_OR_FOLDER --strength=0.6
+python sample.py --workdir=runs/gait --like=training --strength=0.5
+python sample.py --workdir=runs/gait --like=training --as=ID_1 --strength=0.6
+python sample.py --workdir=runs/gait --across_walks --filter=physics,novelty,hard
 python sample.py --workdir=runs/gait --user_ids=ID_1 --seconds=10
 python sample.py --base --like=FOLDER
 """
@@ -15,7 +18,7 @@ from typing import Any
 from absl import flags
 
 from mdiff_jax import load, load_base
-from mdiff_jax.inference import provenance, sample_writer, sampling_jobs, user_windows
+from mdiff_jax.inference import augmenting_jobs, provenance, sample_writer, sampling_jobs, user_windows
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime import cli, parallel, processes, ranges
 from mdiff_jax.runtime.errors import InputError
@@ -41,6 +44,7 @@ GUIDANCE_RESCALE = flags.DEFINE_float(
 SAMPLER = flags.DEFINE_string("sampler", None, "Sampler: ddim, ddpm, dpmpp_2m or heun.")
 ETA = flags.DEFINE_float("eta", None, "Noise of the ddim sampler, from 0 (none) to 1 (as much as ddpm).")
 NOISE_SCALE = flags.DEFINE_float("noise_scale", None, "Above 1: leaves more noise at each step, for more structure.")
+CONDITION_NOISE = flags.DEFINE_float("condition_noise", None, "Noise on embeddings in early steps, for variety.")
 SPACING = flags.DEFINE_string("spacing", None, "Spacing of the sampling steps: trailing, leading, linspace or logsnr.")
 EMA_DECAY = flags.DEFINE_float("ema_decay", None, "Parameter average to use: one of ema_decays.")
 PRECISION = flags.DEFINE_string("precision", None, "Precision of the networks: float32, bfloat16 or float16.")
@@ -52,17 +56,22 @@ PROCESS = flags.DEFINE_integer("process_id", None, "Index of this process, from 
 # --- other kinds of samples, and filters
 INTERPOLATE = flags.DEFINE_string("interpolate", None, "USER,USER: strips of windows from one to the other.")
 INTERPOLATE_STEPS = flags.DEFINE_integer("interpolate_steps", 8, "Number of windows in a strip.")
-LIKE = flags.DEFINE_string("like", None, "File or folder of windows to generate variations of; see also --base.")
+LIKE = flags.DEFINE_string("like", None, "File or folder of windows to vary, or training (./training: a folder).")
 STRENGTH = flags.DEFINE_float("strength", 1.0, "With --like, above 0: 1 keeps only the embedding, less the window too.")
+AS = flags.DEFINE_string("as", None, "With --like: USER,USER or all, whom to draw windows of other people as.")
+GAMMA = flags.DEFINE_float("soft_label_gamma", augmenting_jobs.GAMMA, "With --as: strength^gamma is the share of USER.")
+ACROSS = flags.DEFINE_bool("across_walks", False, "Mixtures of two training windows of different walks of a user.")
 SECONDS = flags.DEFINE_float("seconds", None, "Duration of walks longer than a window, in seconds.")
 WINDOW_SECONDS = flags.DEFINE_float("window_seconds", None, "With --seconds: duration of a window, if unknown.")
-FILTER = flags.DEFINE_list("filter", [], "Keep samples that pass: physics, novelty or physics,novelty.")
+FILTER = flags.DEFINE_list("filter", [], "Keep samples that pass: physics, novelty; of four the hardest: hard.")
 
 # --- output
 OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder of the samples; by default WORKDIR/samples/SETTINGS.")
 FORMAT = flags.DEFINE_string("format", None, "Format of the images: png or jpg; that of the recordings if not given.")
 NPZ = flags.DEFINE_bool("npz", False, "Also write samples.npz: scalar windows, users, axes.")
 TFDS = flags.DEFINE_bool("tfds", False, "Also write samples.npz and, beside the folder, the data set FOLDER_tfds.")
+
+TRAINING = "training"  # value of --like that is no path
 
 KEYS = {  # that flags change in the configuration of the working directory
     "sample.num_samples_per_user": COUNT,
@@ -75,6 +84,7 @@ KEYS = {  # that flags change in the configuration of the working directory
     "sample.sampler": SAMPLER,
     "sample.eta": ETA,
     "sample.noise_scale": NOISE_SCALE,
+    "sample.condition_noise": CONDITION_NOISE,
     "sample.spacing": SPACING,
     "sample.ema_decay": EMA_DECAY,
     "sample.batch_size": BATCH_SIZE,
@@ -89,26 +99,38 @@ cli.limit(ranges.PROCESS, PROCESS)
 cli.limit(sampling_jobs.STRIP_WINDOWS, INTERPOLATE_STEPS)
 cli.limit(sampling_jobs.STRENGTHS, STRENGTH)
 cli.limit(sampling_jobs.SECONDS, SECONDS, WINDOW_SECONDS)
+cli.limit(augmenting_jobs.GAMMAS, GAMMA)
 cli.require_paths(WORKDIR, OUTPUT_DIR, folders=True)
 cli.require_paths(LIKE)
 
 
 def main() -> None:
+    check_flags()
+    with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
+        draw_samples()
+
+
+def check_flags() -> None:
+    """Raises InputError for flags that make no sense together."""
     if BASE.value == (WORKDIR.value is not None):
         raise InputError("give --workdir=DIR, the working directory of train.py, or else --base --like=FOLDER")
     if BASE.value and not LIKE.value:
         raise InputError("--base knows nobody by name: give --like=FOLDER, windows of one person or a folder for each")
-    if BASE.value and STRENGTH.present:
-        raise InputError("--strength is for variations of windows, with --workdir: remove it")
+    if BASE.value and LIKE.value == TRAINING:
+        raise InputError("--base was trained on nobody of yours: give --like=FOLDER, ./training if that is its name")
+    if BASE.value and (flag := next((f for f in (STRENGTH, AS, ACROSS) if f.present), None)):
+        raise InputError(f"--{flag.name} is for training windows and variations, with --workdir: remove it")
     cli.require_together((INTERPOLATE_STEPS, INTERPOLATE), (STRENGTH, LIKE), (WINDOW_SECONDS, SECONDS))
+    cli.require_together((AS, LIKE), (GAMMA, AS))
     if INTERPOLATE.value and USER_IDS.present:
         raise InputError("--user_ids does not go with --interpolate, which names its users itself: remove one of them")
-    jobs = (INTERPOLATE, SECONDS, FILTER) if BASE.value else (INTERPOLATE, LIKE, SECONDS, FILTER)
-    modes = [f"--{f.name}" for f in jobs if f.value not in (None, [])]
+    if AS.value is not None and STRENGTH.value == 1:
+        raise InputError("--strength is 1, which keeps nothing of the windows to draw --as USER: give 0.3 to 0.9")
+    jobs = (INTERPOLATE, ACROSS, SECONDS) if BASE.value else (INTERPOLATE, ACROSS, LIKE, SECONDS)
+    modes = [f for f in jobs if f.value not in (None, False)]
+    modes += [FILTER] if FILTER.value and not counts_by_user() else []
     if len(modes) > 1:
-        raise InputError(f"{modes[0]} and {modes[1]} do not go together: give one of them")
-    with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
-        draw_samples()
+        raise InputError(f"--{modes[0].name} and --{modes[1].name} do not go together: give one of them")
 
 
 def draw_samples() -> None:
@@ -121,17 +143,13 @@ def draw_samples() -> None:
     parent = Path("samples") if BASE.value else Workdir(WORKDIR.value).samples
     folder = provenance.default_folder(model, parent, seed, folder_suffix())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
-    if INTERPOLATE.value or (LIKE.value and not BASE.value) or SECONDS.value is not None:
-        job = make_job(model, count, seed)
-        files, sheet = sample_writer.write_job(job, seed, folder, options), job.sheet
-    else:
-        users = requested_users(model)
-        files, sheet = sample_writer.write_samples(model, users, count, seed, folder, options), "grid.png"
+    job = make_job(model, sample_writer.count_attempts(count, options), seed)
+    files = sample_writer.write_job(job, seed, folder, options, count if counts_by_user() else None)
 
     # ------------------------------------------------------------------- report
     if not parallel.is_first():
         return
-    print(f"{len(files)} images in {folder}; sheet {folder / sheet}")
+    print(f"{len(files)} images in {folder}; sheet {folder / job.sheet}")
     if FILTER.value:
         share = provenance.read_share_rejected(folder)
         print(f"{share:.1%} of the generated samples were rejected by --filter={','.join(FILTER.value)}")
@@ -146,25 +164,52 @@ def settings() -> dict[str, Any]:
     return given
 
 
+def counts_by_user() -> bool:
+    """Returns whether samples are so many of each user, of which filters can choose: not strips, long walks, or
+    variations of each file.
+    """
+    varied = LIKE.value is not None and not BASE.value and AS.value is None and LIKE.value != TRAINING
+    return INTERPOLATE.value is None and SECONDS.value is None and not varied
+
+
 def make_job(model: Model, count: int, seed: int) -> sampling_jobs.SamplingJob:
-    """Returns the job of --interpolate, --like or --seconds."""
-    if INTERPOLATE.value:
+    """Returns the job that the flags ask for, of `count` samples of each user, strips, or variations of a file."""
+    if INTERPOLATE.value is not None:
         ends = tuple(INTERPOLATE.value.split(","))
         if len(ends) != 2:
             raise InputError(f"--interpolate={INTERPOLATE.value}: give two users, as in ID_1,ID_5")
         return sampling_jobs.interpolate(model, ends, INTERPOLATE_STEPS.value, count, seed)
-    if LIKE.value and not BASE.value:
-        user = None if USER_IDS.value == "all" else USER_IDS.value
-        return sampling_jobs.variations(
-            model, user_windows.read_user_windows(model, Path(LIKE.value), user), STRENGTH.value, count, seed
-        )
-    return sampling_jobs.long_walks(model, requested_users(model), count, seed, SECONDS.value, WINDOW_SECONDS.value)
+    if AS.value is not None:
+        others, users = given_windows(model), select_users(model, AS.value)
+        return augmenting_jobs.others_drawn_as(model, others, users, STRENGTH.value, count, seed, GAMMA.value)
+    if LIKE.value is not None and LIKE.value != TRAINING and not BASE.value:
+        return sampling_jobs.variations(model, given_windows(model), STRENGTH.value, count, seed)
+    users = requested_users(model)
+    if LIKE.value == TRAINING:
+        return augmenting_jobs.training_variations(model, users, STRENGTH.value, count, seed)
+    if ACROSS.value:
+        return augmenting_jobs.across_walks(model, users, count, seed)
+    if SECONDS.value is not None:
+        return sampling_jobs.long_walks(model, users, count, seed, SECONDS.value, WINDOW_SECONDS.value)
+    return sampling_jobs.plain_samples(model, users, count, seed)
+
+
+def given_windows(model: Model) -> user_windows.UserWindows:
+    """Returns the windows of --like; of training windows those of --user_ids, who else names the owner of a folder."""
+    if LIKE.value == TRAINING:
+        return user_windows.training_windows(model, requested_users(model))
+    owner = None if USER_IDS.value == "all" else USER_IDS.value
+    return user_windows.read_user_windows(model, Path(LIKE.value), owner)
 
 
 def requested_users(model: Model) -> Sequence[str]:
     """Returns the names of --user_ids; all are the trained users, of the base model those it was given."""
-    everyone = tuple(model.enrolled) if BASE.value else model.users
-    return everyone if USER_IDS.value == "all" else tuple(USER_IDS.value.split(","))
+    return tuple(model.enrolled) if BASE.value and USER_IDS.value == "all" else select_users(model, USER_IDS.value)
+
+
+def select_users(model: Model, names: str) -> Sequence[str]:
+    """Returns the users of a flag: names separated by commas, or 'all' who were trained on."""
+    return model.users if names == "all" else tuple(names.split(","))
 
 
 def folder_suffix() -> str:
@@ -175,11 +220,15 @@ def folder_suffix() -> str:
 def job_suffix() -> str:
     if INTERPOLATE.value:
         return f"_between_{INTERPOLATE.value.replace(',', '_and_')}"
-    if LIKE.value and not BASE.value:
-        return f"_like_{Path(LIKE.value).stem}_strength{STRENGTH.value}"
     if SECONDS.value is not None:
         return f"_{SECONDS.value:g}s"
-    return f"_filter_{'_'.join(sorted(FILTER.value))}" if FILTER.value else ""
+    filters = f"_filter_{'_'.join(sorted(FILTER.value))}" if FILTER.value else ""
+    if ACROSS.value:
+        return f"_across_walks{filters}"
+    if LIKE.value and not BASE.value:
+        drawn_as = f"_as_{AS.value.replace(',', '_and_')}" if AS.value is not None else ""
+        return f"_like_{Path(LIKE.value).stem}{drawn_as}_strength{STRENGTH.value}{filters}"
+    return filters
 
 
 if __name__ == "__main__":

@@ -44,8 +44,7 @@ POSITIVE, WEIGHT = Range(float, 0, 10**6, above=True), Range(float, 0, 10**6)
 BATCH_SIZE = Range(int, 1, 2**16)
 TIMESTEPS, SAMPLING_STEPS = Range(int, 2, 10**5), Range(int, 1, 10**5)
 WIDTH, WIDTHS = Range(int, 1, 2**13), Range(int, 1, 2**12, length=(1, 6))
-SCALE = Range(float, 0, 100)  # of guidance
-SIDE = Range(int, 8, 2**12)  # of a window
+SCALE, SIDE = Range(float, 0, 100), Range(int, 8, 2**12)  # of guidance; of a window
 DECAY, INTERVAL = Range(float, 0, 1, below=True), Range(float, -100, 100, length=(0, 2))
 SAMPLES_PER_USER = Range(int, 1, 10**5)
 
@@ -145,6 +144,7 @@ SAMPLE = {
     "guidance_rescale": SHARE,
     "eta": SHARE,
     "noise_scale": Range(float, 0.9, 1.1),
+    "condition_noise": Range(float, 0, 10),
     "batch_size": BATCH_SIZE,
     "ema_decay": DECAY,
 }

@@ -1,11 +1,11 @@
-"""Sampling from given spectrograms (inversion, partial re-noising, inpainting), and of walks longer than a window."""
+"""Sampling from given spectrograms (inversion, mixing, partial re-noising, inpainting), and of longer walks."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from mdiff_jax.diffusion import gaussian, samplers
 from mdiff_jax.diffusion.samplers import Denoise, State, Table
@@ -25,6 +25,20 @@ def invert(denoise: Denoise, x0: State, *, schedule: NoiseSchedule, sample_times
     alpha = np.sqrt(abar[0], dtype=np.float32)
     x = alpha * (2.0 * x0 - denoise(alpha * x0, jnp.full(len(x0), t[0])))
     return samplers.run(denoise, x, Table(t[:-1], t[1:], *samplers.ddim_rows(abar[:-1], abar[1:], eta=0.0)))
+
+
+def slerp(
+    a: Float[Array, "n dim"], b: Float[Array, "n dim"], share: float | Float[Array, " n"]
+) -> Float[Array, "n dim"]:
+    """From a (share 0) to b (share 1) along the great circle (Shoemake 1985); the length changes linearly."""
+    share = jnp.broadcast_to(share, a.shape[:1])[:, None]
+    lengths = [jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b)]
+    a, b = a / lengths[0], b / lengths[1]
+    angle = jnp.arccos(jnp.clip(jnp.sum(a * b, axis=-1, keepdims=True), -1.0, 1.0))
+    sine = jnp.maximum(jnp.sin(angle), 1e-6)
+    near, far = jnp.sin((1 - share) * angle) / sine, jnp.sin(share * angle) / sine
+    weights = jnp.where(angle < 1e-3, 1 - share, near), jnp.where(angle < 1e-3, share, far)
+    return (weights[0] * a + weights[1] * b) * ((1 - share) * lengths[0] + share * lengths[1])
 
 
 def sdedit(

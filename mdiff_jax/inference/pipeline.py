@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdiff_jax.diffusion import editing, gaussian, noise_floor, samplers
+from mdiff_jax.diffusion import editing, gaussian, guidance, noise_floor, samplers
 from mdiff_jax.inference.denoisers import SamplerSpec, decode_frames, encode_frames
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Person, UserId
@@ -61,6 +61,20 @@ def make_window_variation(decoder: SamplerSpec, strength: float) -> SampleFuncti
     return lambda variables, batch: vary_windows(decoder, variables["decoder"], batch, strength)
 
 
+def make_window_redrawing(prior: SamplerSpec, decoder: SamplerSpec, strength: float) -> SampleFunction:
+    """(variables, {'user', 'prior_key', 'decoder_key', 'window', 'frames'}) → {'spectrogram', 'frames'} of windows,
+    whoever's, varied as those of the users: their embeddings are the prior's, not the windows' own.
+    """
+    return functools.partial(redraw_windows, prior=prior, decoder=decoder, strength=strength)
+
+
+def make_window_mixture(decoder: SamplerSpec) -> SampleFunction:
+    """(variables, {'first', 'last', 'first_embedding', 'last_embedding', 'share', 'embedding', 'user', 'decoder_key'})
+    → {'spectrogram', 'frames'} of mixtures of windows.
+    """
+    return lambda variables, batch: mix_windows(decoder, variables["decoder"], batch)
+
+
 # ----------------------------------------------------------------------------- the two stages
 
 
@@ -96,7 +110,7 @@ def decode_embeddings(
     (rows, time, channels), windows = decoder.denoiser.shape, decoder.windows
     z, frames = _split_frames(decoder, z)
     condition = jax.tree.map(lambda c: jnp.repeat(c, windows, axis=0), (z, frames, _who(batch)))
-    denoise = _guided_decoder(decoder, variables, *condition)
+    denoise = _guided_decoder(decoder, variables, *condition, jnp.repeat(keys, windows))
     if windows > 1:
         denoise = editing.overlapping_windows(denoise, windows, frames, time)
     longer = time + (windows - 1) * (time // 2)
@@ -110,12 +124,51 @@ def vary_windows(
     """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and denoised anew."""
     z, frames = _split_frames(decoder, batch["embedding"])
     x = editing.sdedit(
-        _guided_decoder(decoder, variables, z, frames, _who(batch)),
+        _guided_decoder(decoder, variables, z, frames, _who(batch), batch["decoder_key"]),
         noise_floor.lower_floor(batch["window"], decoder.denoiser.noise_floor_margin),
         keys=batch["decoder_key"],
         strength=strength,
         **decoder.settings._asdict(),
     )
+    return {"spectrogram": noise_floor.restore_floor(x), "frames": frames}
+
+
+def redraw_windows(
+    variables: Mapping[str, Variables],
+    batch: dict[str, Array],
+    *,
+    prior: SamplerSpec,
+    decoder: SamplerSpec,
+    strength: float,
+) -> dict[str, Array]:
+    """As `vary_windows`, with embeddings of the users of the batch by the prior; the windows keep their frames."""
+    z = sample_embeddings(prior, variables["prior"], batch, batch["prior_key"])
+    if decoder.denoiser.native_frames:
+        z = z.at[:, -1].set(encode_frames(batch["frames"], decoder.denoiser.shape[1]))
+    return vary_windows(decoder, variables["decoder"], batch | {"embedding": z}, strength)
+
+
+def mix_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Array]) -> dict[str, Array]:
+    """Inverts two windows 'first' and 'last' of each user, goes the 'share' of the way on the circle between their
+    noises, and decodes from there with the mixed 'embedding' (Song et al. 2021, appendix D.5).
+
+    The inversion is guided as the decoding is, so that two equal windows give nearly the same window back.
+    """
+    who, settings, keys = _who(batch), decoder.settings, batch["decoder_key"]
+    pairs = jnp.concatenate([batch["first"], batch["last"]])
+    z, frames = _split_frames(decoder, jnp.concatenate([batch["first_embedding"], batch["last_embedding"]]))
+    of_pairs = z, frames, *jax.tree.map(lambda c: jnp.concatenate([c, c]), (who, keys))
+    x_T = editing.invert(
+        _guided_decoder(decoder._replace(condition_noise=0.0), variables, *of_pairs),
+        noise_floor.lower_floor(pairs, decoder.denoiser.noise_floor_margin),
+        schedule=settings.schedule,
+        sample_timesteps=settings.sample_timesteps,
+        spacing=settings.spacing,
+    )
+    first, last = jnp.split(x_T.reshape(len(pairs), -1), 2)
+    x_T = editing.slerp(first, last, batch["share"]).reshape(batch["first"].shape)
+    z, frames = _split_frames(decoder, batch["embedding"])
+    x = samplers.sample(_guided_decoder(decoder, variables, z, frames, who, keys), x_T, keys=keys, **settings._asdict())
     return {"spectrogram": noise_floor.restore_floor(x), "frames": frames}
 
 
@@ -139,9 +192,11 @@ def _who(batch: dict[str, Array]) -> Who:
 
 
 def _guided_decoder(
-    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who
+    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who, keys: Keys
 ) -> samplers.Denoise:
-    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
+    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on. `keys`
+    are for the noise on embeddings, where there is any.
+    """
     spec = decoder.denoiser
 
     def denoise(variables: Variables, x_t: Array, t: Array, condition: tuple[Array, Array, Who], keep: Array) -> Array:
@@ -149,8 +204,22 @@ def _guided_decoder(
         output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames, *person)
         return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    guided = _guide(decoder, denoise, variables, (z, frames, who))
-    return decoder.bound(guided, -1.0 - spec.noise_floor_margin, 1.0)
+    def guided(z: Embedding) -> samplers.Denoise:
+        return _guide(decoder, denoise, variables, (z, frames, who))
+
+    def with_noise(x_t: Array, t: Array) -> Array:
+        return guided(_noise_embedding(decoder, z, t, keys))(x_t, t)
+
+    return decoder.bound(with_noise if decoder.condition_noise else guided(z), -1.0 - spec.noise_floor_margin, 1.0)
+
+
+def _noise_embedding(decoder: SamplerSpec, z: Embedding, t: Array, keys: Keys) -> Embedding:
+    """What the decoder is told at a step with `condition_noise`; a number of frames stays."""
+    spec = decoder.denoiser
+    size = z.shape[1] - spec.native_frames
+    scale, timesteps = decoder.condition_noise, spec.schedule.timesteps
+    noised = guidance.noise_condition(z[:, :size], t, keys, scale=scale, timesteps=timesteps)
+    return jnp.concatenate([noised, z[:, size:]], axis=1)
 
 
 def _guide(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mdiff_jax.config import to_plain_dict
+from mdiff_jax.data import labels
 from mdiff_jax.inference import user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.sampling_jobs import SamplingJob
@@ -14,7 +15,8 @@ from mdiff_jax.runtime.workdir import read_json, refuse_damage, write_json
 Settings = dict[str, Any]  # JSON values; samples of one folder have all of them in common
 Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': names of tasks; 'enrolled': user → digest
 
-FILES = ("provenance.json", "grid.png", "samples.npz")  # of a folder of plain samples, beside the images
+FILES = ("provenance.json", "grid.png", "samples.npz", labels.FILE)  # of a folder of plain samples, beside the images
+JOB_KINDS = ("interpolate", "across_walks", "like", "seconds", "filter")  # the first of these settings names a job
 MAX_SUFFIX_BYTES = 120  # of the name of a folder, which may have 255
 KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
 KEYS_BESIDE_SETTINGS = {"complete", "files", "rejected", "share_rejected", "enrolled"}
@@ -88,8 +90,17 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def job_kind(record: dict[str, Any]) -> str:
-    """Returns 'interpolate', 'like', 'seconds' or 'filter' for samples of a job with this option, else 'plain'."""
-    return next((key for key in ("interpolate", "like", "seconds", "filter") if key in record), "plain")
+    """Returns the one of JOB_KINDS that samples are of, else 'plain'."""
+    return next((kind for kind in JOB_KINDS if kind in record), "plain")
+
+
+def make_labels(record: Record) -> list[labels.Label]:
+    """Returns the labels of the files whose tasks say more than whose they are."""
+    return [
+        labels.Label(file, about["user"], 1.0, about["soft_label"], about["source"])
+        for file, about in record["files"].items()
+        if "soft_label" in about
+    ]
 
 
 def write_provenance(folder: Path, settings: Settings, record: Record, *, complete: bool) -> None:

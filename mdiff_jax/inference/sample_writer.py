@@ -1,6 +1,7 @@
 """Samples as a folder that training can read: an image for each sample, a sheet, and a record of what each is."""
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from mdiff_jax.data import export, images, render, sources
+from mdiff_jax.data import export, images, labels, render, sources
 from mdiff_jax.inference import rejection, sample_arrays, sampling_jobs
 from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
 from mdiff_jax.inference.model import Model
@@ -18,6 +19,7 @@ from mdiff_jax.inference.provenance import (
     Settings,
     adapter_digests,
     describe_settings,
+    make_labels,
     read_provenance,
     write_provenance,
 )
@@ -54,9 +56,14 @@ def write_samples(
     """
     if count < 1:
         raise InputError(f"num_samples_per_user is {count}: give at least 1")
-    attempts = count * MAX_ATTEMPTS_PER_SAMPLE if options.filters else count
-    job = sampling_jobs.plain_samples(model, users, attempts, seed)
+    job = sampling_jobs.plain_samples(model, users, count_attempts(count, options), seed)
     return write_job(job, seed, folder, options, count)
+
+
+def count_attempts(count: int, options: SaveOptions) -> int:
+    """Returns how many tasks of each user a job has to have, of which `count` are to pass the filters."""
+    group = rejection.HARD_GROUP if "hard" in options.filters else 1
+    return count * group * MAX_ATTEMPTS_PER_SAMPLE if options.filters else count
 
 
 def write_job(
@@ -73,7 +80,7 @@ def write_job(
     check_options(job.model, options)
     metadata = job.model.dataset.metadata
     options = options._replace(image_format=export.image_suffix(metadata, options.image_format))
-    passes = rejection.make_filter(job.model, options.filters)
+    selection = rejection.make_filter(job.model, options.filters)
     filters = {"filter": sorted(options.filters)} if options.filters else {}
     settings = describe_settings(job.model, seed) | job.settings | filters | {"format": options.image_format}
     target = SampleFolder(folder, options)
@@ -83,16 +90,16 @@ def write_job(
     # ------------------------------------------------------------------- missing samples
     batch_size = None
     with explain_failed_writes(folder, written):
-        while missing := select_missing(job.tasks, written, record["rejected"], count):
+        while missing := select_missing(job.tasks, written, record["rejected"], count, selection.group):
             batch_size = batch_size or min(job.model.config.sample.batch_size, len(missing))  # of all rounds: a program
-            for tasks, windows, passed in sample_tasks(job, missing, seed, batch_size, passes):
-                each = zip(tasks, windows.split(), passed, strict=True)
-                kept = [(task, window) for task, window, keep in each if keep]
+            for drawn in sample_tasks(job, missing, seed, batch_size, selection):
+                kept = [(task, window) for task, window, keep in drawn if keep]
+                rejected = [task.name for task, _, keep in drawn if not keep]
+                record["rejected"] = list(dict.fromkeys([*record["rejected"], *rejected]))
                 if parallel.is_first():  # nothing is written before: settings that cannot work leave no folder
                     write_provenance(folder, settings, record, complete=False)
                     write_windows(job, target, kept)
                 written.update(task.name for task, _ in kept)
-                record["rejected"] += [task.name for task, keep in zip(tasks, passed, strict=True) if not keep]
 
         # --------------------------------------------------------------- the whole folder
         finished = select_finished(job.tasks, written, count)
@@ -104,7 +111,7 @@ def write_job(
             write_provenance(folder, settings, record, complete=not lacking)
     if lacking:
         raise InputError(
-            f"only {len(group_by_user(finished).get(lacking[0], ()))} of {count * MAX_ATTEMPTS_PER_SAMPLE} samples of "
+            f"only {len(group_by_user(finished).get(lacking[0], ()))} of {count_attempts(count, options)} samples of "
             f"'{lacking[0]}' pass --filter={','.join(settings['filter'])}: ask for fewer or give fewer filters; "
             f"the others are in {folder}"
         )
@@ -183,7 +190,9 @@ def write_windows(job: SamplingJob, target: SampleFolder, samples: Sequence[tupl
 def finish_folder(
     job: SamplingJob, target: SampleFolder, settings: Settings, record: Record, finished: Sequence[SampleTask]
 ) -> None:
-    """Writes what is made of all samples together: arrays, data set, sheet."""
+    """Writes what is made of all samples together: labels, arrays, data set, sheet."""
+    if lines := make_labels(record):
+        labels.write_labels(target.path, lines)
     if target.options.keeps_arrays:
         sample_arrays.pack_arrays(target.path, job, record)
     if target.options.tfds:
@@ -200,14 +209,21 @@ def check_options(model: Model, options: SaveOptions) -> None:
 
 
 def sample_tasks(
-    job: SamplingJob, tasks: list[SampleTask], seed: int, batch_size: int, passes: rejection.WindowFilter
-) -> Iterator[tuple[list[SampleTask], DrawnWindows, np.ndarray]]:
-    """Yields chunks of the tasks with their windows, and which of these pass (bool)."""
+    job: SamplingJob, tasks: list[SampleTask], seed: int, batch_size: int, selection: rejection.WindowFilter
+) -> Iterator[list[tuple[SampleTask, DrawnWindows, bool]]]:
+    """Yields chunks of the tasks with their windows, and which to keep, in whole groups of the filter."""
+    waiting: list[tuple[SampleTask, DrawnWindows]] = []  # windows of a group that the batch has cut
     with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr, disable=not parallel.is_first()) as bar:
-        start = 0
+        rest = iter(tasks)
         for chunk, windows in job.model.run([t.request for t in tasks], seed, job.function, batch_size):
-            yield tasks[start : start + len(chunk)], windows, parallel.broadcast_arrays(passes(windows))
-            start += len(chunk)
+            waiting += zip(itertools.islice(rest, len(chunk)), windows.split(), strict=True)
+            whole = len(waiting) // selection.group * selection.group
+            drawn, waiting = waiting[:whole], waiting[whole:]
+            if drawn:
+                together = DrawnWindows(*map(np.concatenate, zip(*(window for _, window in drawn), strict=True)))
+                keep = selection.keep(together, [task.about["user"] for task, _ in drawn])
+                each = zip(drawn, parallel.broadcast_arrays(keep).tolist(), strict=True)
+                yield [(task, window, kept) for (task, window), kept in each]
             bar.update(len(chunk))
 
 
@@ -229,13 +245,18 @@ def select_finished(tasks: Sequence[SampleTask], written: set[str], count: int |
 
 
 def select_missing(
-    tasks: Sequence[SampleTask], written: set[str], rejected: Sequence[str], count: int | None
+    tasks: Sequence[SampleTask], written: set[str], rejected: Sequence[str], count: int | None, group: int = 1
 ) -> list[SampleTask]:
-    """Returns the tasks to sample next: of each user as many as are still missing, the first that are untried."""
-    missing = count_missing(tasks, select_finished(tasks, written, count), count)
-    tried = written.union(rejected)
-    groups = group_by_user(tasks).items()
-    return [task for user, group in groups for task in [t for t in group if t.name not in tried][: missing[user]]]
+    """Returns the tasks to sample next: of each user as many groups of `group` tasks as samples are still missing, the
+    first that are undecided. One of which a file is written is decided, and so is one that was rejected as a whole.
+    """
+    missing, out = count_missing(tasks, select_finished(tasks, written, count), count), set(rejected)
+    selected = []
+    for user, own in group_by_user(tasks).items():
+        groups = [own[i : i + group] for i in range(0, len(own), group)]
+        left = [g for g in groups if not (any(t.name in written for t in g) or all(t.name in out for t in g))]
+        selected += itertools.chain(*left[: missing[user]])
+    return selected
 
 
 def count_missing(tasks: Sequence[SampleTask], finished: Sequence[SampleTask], count: int | None) -> dict[str, int]:

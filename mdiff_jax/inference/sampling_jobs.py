@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdiff_jax.data import render
+from mdiff_jax.diffusion import editing
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
 from mdiff_jax.inference.model import Model
@@ -32,8 +33,14 @@ class SampleTask(NamedTuple):
 
     name: str  # of its file, below the folder of samples, without the suffix
     row: str  # of the sheet
-    about: dict[str, Any]  # for provenance: 'user', 'sample_id', …
+    about: dict[str, Any]  # for provenance: 'user', 'sample_id', …; see `label`
     request: pipeline.SampleRequest
+
+
+def label(soft_label: Mapping[str, float], *source: str) -> dict[str, Any]:
+    """Returns what a task says for labels.csv: user → share, those of 0 left out, and the files it is made from."""
+    shares = {user: round(share, 4) for user, share in soft_label.items()}
+    return {"soft_label": {user: share for user, share in shares.items() if share}, "source": list(source)}
 
 
 class SamplingJob(NamedTuple):
@@ -110,11 +117,11 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
         SampleTask(
             f"{name}/{name}_seed{seed}_{i:04d}_{k:02d}",
             f"{users[0]} …\n{users[1]}, {i}",
-            {"user": name, "sample_id": i, "share_of_second": round(float(share), 4)},
+            {"user": name, "sample_id": i, "share_of_second": share} | label({users[0]: 1 - share, users[1]: share}),
             pipeline.SampleRequest(name, model.num_users + k, i, {"embedding": embeddings[i, k], **people[k]}),
         )
         for i in range(count)
-        for k, share in enumerate(shares)
+        for k, share in enumerate(shares.round(4).tolist())
     ]
     mixed = add_mixed_users(model, [r.index for r in ends[::count]], shares)
     function = pipeline.make_embedding_decoder(denoisers.decoder_sampler(model.config, len(model.users)))
@@ -130,12 +137,15 @@ def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleReques
     return np.concatenate([out["embedding"] for _, out in chunks])
 
 
-def mix_embeddings(model: Model, first: np.ndarray, last: np.ndarray, share: float) -> np.ndarray:
+def mix_embeddings(
+    model: Model, first: np.ndarray, last: np.ndarray, share: float | Float[np.ndarray, " n"]
+) -> np.ndarray:
     """From first (n, D), share 0, to last along the great circle of unit embeddings; numbers of frames in a line."""
+    share = np.broadcast_to(share, len(first))
     mean, deviation = model.constants["embedding_mean"], model.constants["embedding_deviation"]
     ends = [z[:, : len(mean)] * deviation + mean for z in (first, last)]
-    rest = (1 - share) * first[:, len(mean) :] + share * last[:, len(mean) :]
-    return np.concatenate([model.standardise(slerp(*ends, share)), rest], axis=1)
+    rest = (1 - share[:, None]) * first[:, len(mean) :] + share[:, None] * last[:, len(mean) :]
+    return np.concatenate([model.standardise(np.asarray(editing.slerp(*ends, share))), rest], axis=1)
 
 
 def mix_people(
@@ -143,17 +153,6 @@ def mix_people(
 ) -> dict[str, Float[np.ndarray, " person"]]:
     """What sample functions take of a person in between, in a line."""
     return {name: ((1 - share) * first[name] + share * last[name]).astype(np.float32) for name in first}
-
-
-def slerp(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"], share: float) -> Float[np.ndarray, "n dim"]:
-    """From a (share 0) to b (share 1) along the great circle (Shoemake 1985); the length changes linearly."""
-    lengths = [np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b)]
-    a, b = a / lengths[0], b / lengths[1]
-    angle = np.arccos(np.clip(np.sum(a * b, axis=-1, keepdims=True), -1.0, 1.0))
-    sine = np.maximum(np.sin(angle), 1e-6)
-    near, far = np.sin((1 - share) * angle) / sine, np.sin(share * angle) / sine
-    weights = np.where(angle < 1e-3, 1 - share, near), np.where(angle < 1e-3, share, far)
-    return (weights[0] * a + weights[1] * b) * ((1 - share) * lengths[0] + share * lengths[1])
 
 
 def add_mixed_users(model: Model, ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> Model:

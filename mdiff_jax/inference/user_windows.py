@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ class UserWindows(NamedTuple):
     users: tuple[str, ...]
     windows: Float[np.ndarray, "windows freq time channels"]
     frames: Int[np.ndarray, " windows"]  # of each window's own
-    digest: str  # SHA-256 of the windows, 16 digits
+    digest: str  # of the windows
     metadata: dict[str, Any]  # of a data set of these windows
 
 
@@ -43,9 +44,37 @@ def read_user_windows(model: Model, path: Path, user: str | None, options: ReadO
     for note in examples[-1].metadata["notes"]:
         tqdm.write(note, file=sys.stderr)
     x = np.stack([example.window for example in examples]).astype(np.float32)
-    frames, digest = np.array([example.frames for example in examples]), hashlib.sha256(x.tobytes()).hexdigest()[:16]
+    frames, metadata = np.array([example.frames for example in examples]), examples[-1].metadata
     files, users = tuple(item.file for item in items), tuple(item.user for item in items)
-    return UserWindows(files, users, x, frames, digest, examples[-1].metadata)
+    return UserWindows(files, users, x, frames, digest(x.tobytes()), metadata)
+
+
+def training_windows(model: Model, users: Sequence[str]) -> UserWindows:
+    """Returns the windows that a model was trained on, of these users.
+
+    Raises InputError for users who were enrolled, and for an exported model, which has none.
+    """
+    model.require_recordings()
+    indices = [model.index(user) for user in users]
+    if enrolled := [user for user in users if user not in model.users]:
+        raise InputError(f"user '{enrolled[0]}' was enrolled and has no training windows: leave that user out")
+    dataset = model.dataset
+    rows = dataset.rows(model.split["train"])
+    rows = rows[np.isin(dataset.user_ids[rows], indices)]
+    owners = dataset.user_ids[rows].tolist()
+    files, users = tuple(dataset.files[row] for row in rows.tolist()), tuple(model.users[i] for i in owners)
+    content = digest_training_files(model, files)
+    return UserWindows(files, users, dataset.load(rows), dataset.frames[rows], content, dataset.metadata)
+
+
+def digest_training_files(model: Model, files: Sequence[str]) -> str:
+    """Returns a digest of windows of the model's data set."""
+    return digest("\n".join([model.dataset.fingerprint, *files]).encode(errors="surrogateescape"))
+
+
+def digest(content: bytes) -> str:
+    """Returns the SHA-256, 16 digits."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read_options(model: Model) -> ReadOptions:

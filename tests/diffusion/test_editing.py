@@ -66,6 +66,16 @@ def test_inversion_bears_zero_terminal_snr():
     assert np.isfinite(x_T).all()
 
 
+# --- on the circle
+
+
+def test_slerp_keeps_to_the_circle_and_to_its_ends():
+    a, b = jnp.array([[2.0, 0.0]] * 4), jnp.array([[0.0, 4.0]] * 3 + [[2.0, 0.0]])
+    got = editing.slerp(a, b, jnp.array([0.0, 1.0, 0.5, 0.3]))
+    np.testing.assert_allclose(got, [[2, 0], [0, 4], [3 / np.sqrt(2)] * 2, [2, 0]], atol=1e-5)
+    np.testing.assert_allclose(editing.slerp(a, b, 0.5)[2], got[2])
+
+
 # --- partial re-noising
 
 KEYS = jax.random.split(jax.random.key(5), 2000)

@@ -140,3 +140,40 @@ def test_dynamic_thresholding_scales_by_the_samples_own_percentile():
     # a range that is not centred: the same, measured from its middle
     wide = guidance.dynamic_thresholding(lambda x, t: x * 1.5 + 0.5, -1.0, 2.0, percentile=0.95)(x0, T[:2])
     np.testing.assert_allclose(wide, got * 1.5 + 0.5, rtol=1e-4, atol=1e-5)
+
+
+# --- noise on the condition
+
+
+KEYS = jax.random.split(jax.random.key(2), 3)
+
+
+def noised(z, t, scale=1.0):
+    return guidance.noise_condition(z, jnp.full(len(z), t), KEYS[: len(z)], scale=scale, timesteps=1001)
+
+
+Z = 2.0 + 3.0 * jax.random.normal(jax.random.key(3), (3, 5000))
+
+
+@pytest.mark.parametrize("t", [0, 300, 500])
+def test_the_less_noisy_half_of_the_steps_has_the_condition_itself(t):
+    np.testing.assert_array_equal(noised(Z, t), Z)
+
+
+@pytest.mark.parametrize(("t", "deviation"), [(1000, 1.0), (750, 0.5), (510, 0.02)])
+def test_noise_on_a_condition_falls_in_a_line_and_keeps_mean_and_deviation(t, deviation):
+    """z and z + d e, standardized to z's deviation s, correlate by s / sqrt(s² + d²)."""
+    got = noised(Z, t, scale=3.0)
+    np.testing.assert_allclose(got.mean(1), Z.mean(1), atol=1e-3)
+    np.testing.assert_allclose(got.std(1), Z.std(1), rtol=1e-3)
+    expected = 3 / np.sqrt(9 + (3 * deviation) ** 2)
+    for a, b in zip(got, Z, strict=True):
+        assert np.corrcoef(a, b)[0, 1] == pytest.approx(expected, abs=0.03)
+
+
+def test_noise_on_a_condition_is_of_the_sample_and_the_step_alone():
+    whole = noised(Z, 900)
+    np.testing.assert_allclose(noised(Z[:1], 900), whole[:1], atol=1e-5)
+    same = jnp.broadcast_to(Z[0], Z.shape)
+    assert not np.allclose(noised(same, 900)[0], noised(same, 900)[1])
+    assert not np.allclose(noised(Z, 900), noised(Z, 901), atol=0.1)

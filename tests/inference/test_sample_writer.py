@@ -115,7 +115,8 @@ def test_an_interrupted_call_goes_on_and_ends_as_if_it_had_not_been(trained, tmp
 
 def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path, monkeypatch):
     """A check by a property of the window alone: kept are the lowest ids that have it, the rest is counted."""
-    monkeypatch.setattr(rejection, "make_filter", lambda *_: lambda x: x.spectrograms.mean((1, 2)) > level)
+    filter_ = rejection.WindowFilter(1, lambda x, users: x.spectrograms.mean((1, 2)) > level)
+    monkeypatch.setattr(rejection, "make_filter", lambda *_: filter_)
     means = trained.sample(["walker_01"], 12, 0).mean((1, 2))
     level = float(np.sort(means)[7])  # four of twelve pass
     right = np.flatnonzero(means > level)[:3].tolist()
@@ -132,8 +133,45 @@ def test_a_filter_keeps_the_first_that_pass_whatever_the_batch(trained, tmp_path
         assert provenance["share_rejected"] == pytest.approx(1 - 3 / (right[-1] + 1), abs=1e-3)
 
 
+HARD = sample_writer.SaveOptions(filters=["physics", "novelty", "hard"])
+
+
+def darkest_of_four(windows, users):
+    """As 'hard', of windows whose mean is no higher than -0.1."""
+    means = windows.spectrograms.mean((1, 2))
+    return rejection.keep_lowest(means < LEVEL, means)
+
+
+LEVEL = 0.0
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_of_every_four_draws_one_is_kept_whatever_the_batch_and_the_interruption(trained, tmp_path, monkeypatch, batch):
+    means = trained.sample(["walker_01"], 12, 0).mean((1, 2))
+    monkeypatch.setattr(sys.modules[__name__], "LEVEL", float(np.median(means)))
+    monkeypatch.setattr(rejection, "make_filter", lambda *_: rejection.WindowFilter(4, darkest_of_four))
+    darkest = [4 * i + int(group.argmin()) for i, group in enumerate(means.reshape(3, 4)) if group.min() < LEVEL]
+    model = trained._replace(config=trained.config.copy_and_resolve_references())
+    model.config.sample.batch_size = batch
+
+    def write(folder: str, count: int = len(darkest)) -> list[int]:
+        files = sample_writer.write_samples(model, ["walker_01"], count, 0, tmp_path / folder, HARD)
+        return [int(f.stem[-4:]) for f in files]
+
+    assert len(darkest) > 1 and write("whole") == darkest
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_window", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write("cut")
+    assert write("cut", 1) == darkest[:1] and write("cut") == darkest
+    records = [json.loads((tmp_path / name / "provenance.json").read_text()) for name in ("whole", "cut")]
+    assert records[0] == records[1] and records[0]["filter"] == ["hard", "novelty", "physics"]
+    assert len(records[0]["rejected"]) == (darkest[-1] // 4 + 1) * 4 - len(darkest)
+
+
 def test_a_filter_that_nothing_passes_gives_up(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(rejection, "make_filter", lambda *_: lambda x: np.zeros(len(x.frames), bool))
+    filter_ = rejection.WindowFilter(1, lambda x, users: np.zeros(len(x.frames), bool))
+    monkeypatch.setattr(rejection, "make_filter", lambda *_: filter_)
     with pytest.raises(InputError, match="only 0 of 20 samples of 'walker_01' pass --filter=physics"):
         sample_writer.write_samples(trained, ["walker_01"], 2, 0, tmp_path, PHYSICS)
 

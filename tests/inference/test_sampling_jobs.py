@@ -13,14 +13,6 @@ from mdiff_jax.inference import sample_writer, sampling_jobs, user_windows
 from mdiff_jax.runtime.errors import InputError
 
 
-def test_slerp_keeps_to_the_circle_and_to_its_ends():
-    a, b = np.array([[2.0, 0.0]]), np.array([[0.0, 4.0]])
-    np.testing.assert_allclose(sampling_jobs.slerp(a, b, 0.0), a, atol=1e-12)
-    np.testing.assert_allclose(sampling_jobs.slerp(a, b, 1.0), b, atol=1e-12)
-    np.testing.assert_allclose(sampling_jobs.slerp(a, b, 0.5), [[3 / np.sqrt(2), 3 / np.sqrt(2)]], atol=1e-12)
-    np.testing.assert_allclose(sampling_jobs.slerp(a, a, 0.3), a, atol=1e-12)
-
-
 def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_path):
     job = sampling_jobs.interpolate(trained, trained.users, 6, 1, 0)
     files = sample_writer.write_job(job, 0, tmp_path, sample_writer.SaveOptions(npz=True))
