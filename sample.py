@@ -118,8 +118,8 @@ def check_flags() -> None:
         raise InputError("--base knows nobody by name: give --like=FOLDER, windows of one person or a folder for each")
     if BASE.value and LIKE.value == TRAINING:
         raise InputError("--base was trained on nobody of yours: give --like=FOLDER, ./training if that is its name")
-    if BASE.value and (flag := next((f for f in (STRENGTH, AS, ACROSS) if f.present), None)):
-        raise InputError(f"--{flag.name} is for training windows and variations, with --workdir: remove it")
+    if BASE.value and (given := [f.name for f in (STRENGTH, AS, ACROSS) if f.present]):
+        raise InputError(f"--{given[0]} is for training windows and variations, with --workdir: remove it")
     cli.require_together((INTERPOLATE_STEPS, INTERPOLATE), (STRENGTH, LIKE), (WINDOW_SECONDS, SECONDS))
     cli.require_together((AS, LIKE), (GAMMA, AS))
     if INTERPOLATE.value and USER_IDS.present:
