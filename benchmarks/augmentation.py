@@ -1,20 +1,19 @@
 """Measures whether generated windows, added to recorded ones, make classifiers err less on walks they have not seen.
 
 python benchmarks/augmentation.py --path=FOLDER --output=DIR [--config=configs/gait_cpu.py] [--budgets=10,20,50,0]
-    [--draws=1] [--seeds=10] [--share=1.0]
+    [--draws=1] [--seeds=10] [--share=1.0] [--recipes=generated,across_walks,…]
 
 Nested: for each budget (recorded windows of a user, 0: all) and each draw of them a generator is trained that sees
 exactly these, and so do the judges; another draw also splits the walks anew. Rows: recorded windows alone, with
-classical augmentations, with generated windows, with both, and with as many more recorded ones as a ceiling. Without
---path the recordings are those of the configuration. Prints a table and writes it, its numbers and a plot to --output.
-The same command resumes after an interruption; `--config` and `--share` may not change in between.
+classical augmentations, with the windows of each recipe, with both, and with as many more recorded ones as a ceiling.
+Without --path the recordings are those of the configuration. Prints a table and writes it, its numbers and a plot to
+--output. The same command resumes after an interruption; `--config` and `--share` may not change in between.
 """
 
 import argparse
 import math
 import runpy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,11 @@ from tqdm import tqdm
 
 from mdiff_jax import load
 from mdiff_jax.evaluation import augmentation_study
-from mdiff_jax.inference import sample_writer
-from mdiff_jax.inference.model import Model
+from mdiff_jax.evaluation.recipes import RECIPES
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json, write_text
 from mdiff_jax.training import train_loop
-
-
-def draw_plain(model: Model, count: int, folder: Path) -> None:
-    """Writes so many windows of each user."""
-    sample_writer.write_samples(model, model.users, count, model.config.seed, folder)
-
-
-# A row of the table each, and one with the best classical augmentation: how its windows are drawn into a folder.
-SOURCES: dict[str, Callable[[Model, int, Path], None]] = {"generated": draw_plain}
 
 
 def generator_config(given: argparse.Namespace, budget: int, draw: int) -> Any:
@@ -59,9 +48,9 @@ def prepare(given: argparse.Namespace, budget: int, draw: int) -> augmentation_s
     model = load(root)
     trained = model.dataset.user_ids[model.dataset.rows(model.split["train"])]
     count = math.ceil(given.share * np.bincount(trained).max())
-    samples = {name: root / "samples" / name for name in SOURCES}
+    samples = {name: root / "samples" / f"recipe_{name}" for name in given.recipes}
     for name, folder in samples.items():
-        SOURCES[name](model, count, folder)
+        RECIPES[name](model, count, folder)
     return augmentation_study.read_experiment(model, budget, root / "judged", samples, given.share)
 
 
@@ -78,7 +67,10 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1, help="choices of windows for each budget")
     parser.add_argument("--seeds", type=int, default=10, help="of the judges")
     parser.add_argument("--share", type=float, default=1.0, help="of added windows, of the recorded ones of each user")
+    parser.add_argument("--recipes", type=lambda text: text.split(","), default=list(RECIPES), help=", ".join(RECIPES))
     given = parser.parse_args()
+    if unknown := set(given.recipes) - RECIPES.keys():
+        raise InputError(f"--recipes names '{unknown.pop()}': give any of {', '.join(RECIPES)}")
     if min(given.draws, given.seeds, len(given.budgets)) < 1 or not 0 < given.share < math.inf:
         raise InputError("--budgets, --draws, --seeds and --share are to be above 0: give others")
 
@@ -97,12 +89,12 @@ def main() -> None:
         draws = slice(i, i + given.draws)
         lines += augmentation_study.summarize_budget(experiments[draws], scores[draws])
     table = augmentation_study.format_table(lines)
-    combined = [augmentation_study.COMBINED.format(name) for name in SOURCES]
+    combined = [augmentation_study.COMBINED.format(name) for name in given.recipes]
     chosen = augmentation_study.format_choices(experiments, scores)
     text = f"{table}\n\n{chosen}\n\n{augmentation_study.format_needs(lines, combined)}\n"
     write_text(given.output / "augmentation.md", text)
     write_json(given.output / "augmentation.json", {"lines": [augmentation_study.to_record(line) for line in lines]})
-    shown = [augmentation_study.BEST, *SOURCES, *combined, augmentation_study.MORE]
+    shown = [augmentation_study.BEST, *given.recipes, *combined, augmentation_study.MORE]
     augmentation_study.plot_lines(given.output / "augmentation.png", lines, shown)
     print(f"\n{text}\nwritten to {given.output}: augmentation.md, augmentation.json, augmentation.png")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdiff_jax.data import splits
+from mdiff_jax.data import labels, splits
 from mdiff_jax.evaluation import plots, sample_folders
 from mdiff_jax.inference.drawn_windows import load_comparison_windows
 from mdiff_jax.inference.model import Model
@@ -19,6 +19,7 @@ from mdiff_jax.metrics import augmentation_utility, cnn_classifier, identity, pa
 from mdiff_jax.metrics.augmentation_utility import Source, TrainingSet
 from mdiff_jax.metrics.paired_gain import Estimate
 from mdiff_jax.metrics.reference import WindowSet
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import read_json, write_json
 
@@ -26,6 +27,7 @@ FitJudge = Callable[..., identity.Judge]  # (windows, targets, weights, seed)
 JUDGES: dict[str, FitJudge] = {"linear": identity.fit_linear_softly, "convolutional": cnn_classifier.fit_compact}
 RECORDED, BEST, MORE = "recorded alone", "best classical", "as many more recorded"
 COMBINED = "{} and best classical"
+TOGETHER = "all kinds"  # of generated windows, in equal shares
 PARTS = ("validation", "test")
 
 
@@ -76,8 +78,9 @@ def read_experiment(
     """
     train = sample_folders.real_window_set(model, "train")
     recorded = augmentation_utility.label_windows(train.windows, train.users, len(model.users))
-    read = {name: sample_folders.read_sample_set(model, path) for name, path in samples.items()}
-    pools = {name: label_set(s, model) for name, s in read.items()}
+    pools = {name: read_labelled(model, path) for name, path in samples.items()}
+    if len(pools) > 1:
+        pools[TOGETHER] = augmentation_utility.join_training_sets(*pools.values())
     left, ceilings = left_out_windows(model), {}
     wanted = share * np.bincount(recorded.users, minlength=len(model.users))
     if (np.bincount(left.users, minlength=len(model.users)) >= np.round(wanted)).all():
@@ -96,9 +99,18 @@ def read_experiment(
     )
 
 
-def label_set(windows: WindowSet, model: Model) -> TrainingSet:
-    """Returns the windows of the model's trained users, as each is named."""
-    return augmentation_utility.label_windows(windows.windows, windows.users, len(model.users))
+def read_labelled(model: Model, folder: Path) -> TrainingSet:
+    """Reads a folder of samples of trained users; what they are to be called says labels.csv, where there is one."""
+    read = sample_folders.read_sample_set(model, folder)
+    plain = augmentation_utility.label_windows(read.windows, read.users, len(model.users))
+    if not (folder / labels.FILE).exists():
+        return plain
+    known = {label.file: label for label in labels.read_labels(folder)}
+    if lacking := [file for file in read.files.tolist() if file not in known]:
+        raise InputError(f"'{folder / labels.FILE}' does not name '{lacking[0]}': restore it, or remove the folder")
+    each = [known[file] for file in read.files.tolist()]
+    targets = np.array([[label.soft_label.get(user, 0.0) for user in model.users] for label in each], np.float32)
+    return plain._replace(targets=targets, weights=np.array([label.weight for label in each]))
 
 
 def left_out_windows(model: Model) -> TrainingSet:

@@ -1,0 +1,67 @@
+"""Recipes: the ways to draw windows that may help to train a classifier, each a mode of `sample.py` with its settings.
+
+A recipe takes the model and the number of windows, and writes these of each user into a folder, with `labels.csv` where
+labels are not plain. What each is: docs/augmentation.md.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mdiff_jax.config import from_plain_dict, to_plain_dict
+from mdiff_jax.inference import augmenting_jobs, sample_writer, user_windows
+from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.sample_writer import SaveOptions
+
+Recipe = Callable[[Model, int, Path], None]  # (model, windows of each user, folder)
+
+VARIATION_STRENGTH = 0.5  # of noise on a training window
+OTHERS_STRENGTH = 0.6  # of noise on another user's window
+CONDITION_NOISE = 0.5
+HARD = SaveOptions(filters=("physics", "novelty", "hard"))
+
+
+def draw_plainly(model: Model, count: int, folder: Path) -> None:
+    """Prior and decoder."""
+    sample_writer.write_samples(model, model.users, count, model.config.seed, folder)
+
+
+def draw_varied_conditions(model: Model, count: int, folder: Path) -> None:
+    """Prior and decoder, with noise on embeddings in early steps."""
+    config = from_plain_dict(to_plain_dict(model.config))
+    config.sample.condition_noise = CONDITION_NOISE
+    draw_plainly(model._replace(config=config), count, folder)
+
+
+def draw_hard(model: Model, count: int, folder: Path) -> None:
+    """Prior and decoder; of every four windows the one that judges of training walks are least certain of."""
+    sample_writer.write_samples(model, model.users, count, model.config.seed, folder, HARD)
+
+
+def vary_windows(model: Model, count: int, folder: Path) -> None:
+    """Variations of training windows."""
+    seed = model.config.seed
+    job = augmenting_jobs.training_variations(model, model.users, VARIATION_STRENGTH, count, seed)
+    sample_writer.write_job(job, seed, folder)
+
+
+def mix_walks(model: Model, count: int, folder: Path) -> None:
+    """Between two training windows of different walks of a user."""
+    job = augmenting_jobs.across_walks(model, model.users, count, model.config.seed)
+    sample_writer.write_job(job, model.config.seed, folder)
+
+
+def redraw_others(model: Model, count: int, folder: Path) -> None:
+    """Training windows of other users drawn as a user, with soft labels."""
+    given, seed = user_windows.training_windows(model, model.users), model.config.seed
+    job = augmenting_jobs.others_drawn_as(model, given, model.users, OTHERS_STRENGTH, count, seed)
+    sample_writer.write_job(job, seed, folder)
+
+
+RECIPES: dict[str, Recipe] = {
+    "generated": draw_plainly,
+    "varied": draw_varied_conditions,
+    "hard": draw_hard,
+    "variations": vary_windows,
+    "across_walks": mix_walks,
+    "from_others": redraw_others,
+}
