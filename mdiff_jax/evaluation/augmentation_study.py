@@ -77,14 +77,15 @@ def read_experiment(
     windows as recorded ones are added of each user. The ceiling is there if training left so many recorded ones out.
     """
     train = sample_folders.real_window_set(model, "train")
-    recorded = augmentation_utility.label_windows(train.windows, train.users, len(model.users))
+    recorded = label_set(train, model)
     pools = {name: read_labelled(model, path) for name, path in samples.items()}
     if len(pools) > 1:
         pools[TOGETHER] = augmentation_utility.join_training_sets(*pools.values())
-    left, ceilings = left_out_windows(model), {}
-    wanted = share * np.bincount(recorded.users, minlength=len(model.users))
-    if (np.bincount(left.users, minlength=len(model.users)) >= np.round(wanted)).all():
-        ceilings[MORE] = augmentation_utility.pool_source(left, recorded, share)
+    rows, ceilings = left_out_rows(model), {}
+    wanted, left = (np.bincount(u, minlength=len(model.users)) for u in (train.users, model.dataset.user_ids[rows]))
+    if (left >= np.round(share * wanted)).all():
+        more = WindowSet(load_comparison_windows(model.dataset, rows), model.dataset.user_ids[rows])
+        ceilings[MORE] = augmentation_utility.pool_source(label_set(more, model), recorded, share)
     return Experiment(
         budget,
         folder,
@@ -99,10 +100,15 @@ def read_experiment(
     )
 
 
+def label_set(windows: WindowSet, model: Model) -> TrainingSet:
+    """Returns windows of the model's users, each of the one that it is named by."""
+    return augmentation_utility.label_windows(windows.windows, windows.users, len(model.users))
+
+
 def read_labelled(model: Model, folder: Path) -> TrainingSet:
     """Reads a folder of samples of trained users; what they are to be called says labels.csv, where there is one."""
     read = sample_folders.read_sample_set(model, folder)
-    plain = augmentation_utility.label_windows(read.windows, read.users, len(model.users))
+    plain = label_set(read, model)
     if not (folder / labels.FILE).exists():
         return plain
     known = {label.file: label for label in labels.read_labels(folder)}
@@ -113,14 +119,12 @@ def read_labelled(model: Model, folder: Path) -> TrainingSet:
     return plain._replace(targets=targets, weights=np.array([label.weight for label in each]))
 
 
-def left_out_windows(model: Model) -> TrainingSet:
-    """Returns the recorded windows that `data.windows_per_user` left out of the training part."""
+def left_out_rows(model: Model) -> np.ndarray:
+    """Returns the rows of the data set that `data.windows_per_user` left out of the training part."""
     c = model.config.data
     options = {"fractions": c.fractions, "by": c.split_by, "gap": c.gap, "folds": c.folds, "fold": c.fold}
     whole = splits.make_split(model.dataset, seed=model.config.seed, **options)["train"]
-    rows = np.setdiff1d(model.dataset.rows(whole), model.dataset.rows(model.split["train"]))
-    windows, users = load_comparison_windows(model.dataset, rows), model.dataset.user_ids[rows]
-    return augmentation_utility.label_windows(windows, users, len(model.users))
+    return np.setdiff1d(model.dataset.rows(whole), model.dataset.rows(model.split["train"]))
 
 
 def run_experiment(

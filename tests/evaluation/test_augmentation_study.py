@@ -118,11 +118,23 @@ def test_rows_that_one_draw_lacks_are_left_out(experiment):
 # ----------------------------------------------------------------------------- of a model
 
 
-def test_the_ceiling_is_of_windows_that_training_left_out(trained, tmp_path):
-    for user in trained.users:
+def write_noise(model, folder: Path) -> Path:
+    """Four windows of each user."""
+    for user in model.users:
         for i in range(4):
-            image = trained.to_image(np.random.default_rng(i).uniform(-1, 1, (16, 16)))
-            export.write_image(tmp_path / "drawn" / user / f"{user}_{i}.png", image, trained.image_size())
+            image = model.to_image(np.random.default_rng(i).uniform(-1, 1, model.image_size()))
+            export.write_image(folder / user / f"{user}_{i}.png", image, model.image_size())
+    return folder
+
+
+def test_without_windows_left_out_there_is_no_ceiling_at_native_frames_either(workdirs, tmp_path):
+    model = workdirs.load(workdirs.make_workdir(tmp_path / "run", native=True))
+    experiment = study.read_experiment(model, 0, tmp_path, {"generated": write_noise(model, tmp_path / "drawn")})
+    assert not experiment.ceilings and experiment.recorded.windows.shape[1:] == (128, 64)
+
+
+def test_the_ceiling_is_of_windows_that_training_left_out(trained, tmp_path):
+    write_noise(trained, tmp_path / "drawn")
     whole = study.read_experiment(trained, 0, tmp_path, {"generated": tmp_path / "drawn"}, 0.5)
     assert not whole.ceilings
     rows = trained.dataset.rows(trained.split["train"])
