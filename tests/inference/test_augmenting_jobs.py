@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mdiff_jax.data import labels, splits
+from mdiff_jax.data import labels
 from mdiff_jax.inference import augmenting_jobs, provenance, sample_writer, user_windows
 from mdiff_jax.inference.augmenting_jobs import across_walks, others_drawn_as, training_variations
 from mdiff_jax.runtime.errors import InputError
@@ -190,14 +190,3 @@ def test_numbers_are_of_user_purpose_and_place():
     np.testing.assert_array_equal(augmenting_jobs.draw_numbers(0, "a", 0, 9)[:5], one)
     for seed, user, purpose in ((1, "a", 0), (0, "b", 0), (0, "a", 1)):
         assert not np.isin(augmenting_jobs.draw_numbers(seed, user, purpose, 5), one).any()
-
-
-def test_walks_of_one_recording_are_apart_in_time():
-    indices = np.array([1, 2, 5, 9])
-    one = splits.different_walks(np.array(["w/1"] * 4), indices, 3)
-    assert one.tolist() == [[False, False, True, True]] * 1 + [[False, False, False, True]] + one.tolist()[2:]
-    assert (one == one.T).all() and not one.diagonal().any() and one[2, 3]
-    two = splits.different_walks(np.array(["w/1", "w/1", "w/2", "w/2"]), indices, 3)
-    assert two.tolist()[0] == [False, False, True, True] and not two[2, 3] and not two[1, 2]
-    unknown = splits.different_walks(np.array(["w/1", "w/1", "w/2"]), np.full(3, -1), 3)
-    assert unknown.tolist() == [[False, False, True], [False, False, True], [True, True, False]]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mdiff_jax.data import labels
 from mdiff_jax.inference import sample_writer, sampling_jobs, user_windows
 from mdiff_jax.runtime.errors import InputError
 
@@ -28,6 +29,9 @@ def test_a_strip_goes_from_one_user_to_the_other_by_small_steps(trained, tmp_pat
     np.testing.assert_allclose(ends, x[[0, -1]], atol=1e-5)
     shares = [f["share_of_second"] for f in json.loads((tmp_path / "provenance.json").read_text())["files"].values()]
     assert shares[0] == 0 and shares[-1] == 1
+    written = labels.read_labels(tmp_path)
+    assert [label.soft_label.get(trained.users[1], 0) for label in written] == shares
+    assert written[0].soft_label == {trained.users[0]: 1} and written[0].user == "walker_01_to_walker_02"
 
 
 def test_many_strips_are_drawn_in_batches_as_one_by_one(trained):
