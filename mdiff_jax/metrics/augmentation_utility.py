@@ -4,7 +4,7 @@ They are compared with classical augmentation, which costs nothing: shifted, noi
 windows, in the same number and with the same training of the judge.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from mdiff_jax.metrics import bootstrap, identity
 from mdiff_jax.metrics.identity import Judge, Users
 from mdiff_jax.metrics.reference import WindowSet
 from mdiff_jax.runtime.array_types import Windows
+from mdiff_jax.runtime.errors import InputError
 
 ADDED_SHARES = (0.25, 0.5, 1.0, 2.0)  # windows added, as a share of the real ones
 BUDGETS = (10, 20, 50, 0)  # real windows per user; 0: all
@@ -129,6 +130,28 @@ Source = Callable[[np.random.Generator], TrainingSet]  # windows that are added 
 def label_windows(windows: Windows, users: Users, num_users: int) -> TrainingSet:
     """Returns windows that are each of one user and count alike."""
     return TrainingSet(windows, users, np.eye(num_users, dtype=np.float32)[users], np.ones(len(users)))
+
+
+def soften_labels(
+    plain: TrainingSet,
+    files: Sequence[str],
+    labels: Mapping[str, tuple[float, Mapping[str, float]]],
+    names: Sequence[str],
+) -> TrainingSet:
+    """Returns windows with the weights and soft labels (name of a user → share) that are told of their files; the
+    others stay as they are. InputError for a user whom the judges do not know.
+    """
+    targets, weights = plain.targets.copy(), plain.weights.copy()
+    for row, file in enumerate(files):
+        if file not in labels:
+            continue
+        weights[row], shares = labels[file]
+        if strangers := shares.keys() - set(names):
+            raise InputError(
+                f"the label of '{file}' names '{min(strangers)}', which is no user of this model: remove it"
+            )
+        targets[row] = [shares.get(name, 0.0) for name in names]
+    return plain._replace(targets=targets, weights=weights)
 
 
 def join_training_sets(*sets: TrainingSet) -> TrainingSet:

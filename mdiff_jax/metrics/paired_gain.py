@@ -53,7 +53,7 @@ def count_needed_walks(
     first: Correct, second: Correct, walks: Walks, gain: float = 0.01, power: float = 0.8
 ) -> int | None:
     """Returns how many test walks would resolve a gain: its interval would lie above 0 with probability `power`, if
-    walks differ as much as these and seeds are as many as one likes. None for fewer than MIN_WALKS walks.
+    walks differ as much as these and seeds are as many as one likes. None for fewer than MIN_WALKS walks, or all alike.
 
     The mean over n walks has the variance s²/n of a ratio estimator (Cochran 1977, equation 2.39), so that
     n = ((z_0.95 + z_power) s / gain)².
@@ -64,6 +64,8 @@ def count_needed_walks(
     total = total.mean(0)
     residuals = (total - total.sum() / count.sum() * count) / count.mean()
     deviation = math.sqrt((residuals**2).sum() / (len(count) - 1))
+    if not deviation:
+        return None
     needed = ((stats.norm.ppf(0.95) + stats.norm.ppf(power)) * deviation / gain) ** 2
     return max(MIN_WALKS, math.ceil(needed))
 
