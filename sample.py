@@ -44,7 +44,6 @@ GUIDANCE_RESCALE = flags.DEFINE_float(
 SAMPLER = flags.DEFINE_string("sampler", None, "Sampler: ddim, ddpm, dpmpp_2m or heun.")
 ETA = flags.DEFINE_float("eta", None, "Noise of the ddim sampler, from 0 (none) to 1 (as much as ddpm).")
 NOISE_SCALE = flags.DEFINE_float("noise_scale", None, "Above 1: leaves more noise at each step, for more structure.")
-CONDITION_NOISE = flags.DEFINE_float("condition_noise", None, "Noise on embeddings in early steps, for variety.")
 SPACING = flags.DEFINE_string("spacing", None, "Spacing of the sampling steps: trailing, leading, linspace or logsnr.")
 EMA_DECAY = flags.DEFINE_float("ema_decay", None, "Parameter average to use: one of ema_decays.")
 PRECISION = flags.DEFINE_string("precision", None, "Precision of the networks: float32, bfloat16 or float16.")
@@ -84,7 +83,6 @@ KEYS = {  # that flags change in the configuration of the working directory
     "sample.sampler": SAMPLER,
     "sample.eta": ETA,
     "sample.noise_scale": NOISE_SCALE,
-    "sample.condition_noise": CONDITION_NOISE,
     "sample.spacing": SPACING,
     "sample.ema_decay": EMA_DECAY,
     "sample.batch_size": BATCH_SIZE,

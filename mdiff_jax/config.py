@@ -217,7 +217,6 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
     "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
     "sample.noise_scale": 1.0,
-    "sample.condition_noise": 0.0,
     "sample.guide": "null",
     "summary.max_users": 64,
 }

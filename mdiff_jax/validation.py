@@ -144,7 +144,6 @@ SAMPLE = {
     "guidance_rescale": SHARE,
     "eta": SHARE,
     "noise_scale": Range(float, 0.9, 1.1),
-    "condition_noise": Range(float, 0, 10),
     "batch_size": BATCH_SIZE,
     "ema_decay": DECAY,
 }

@@ -93,7 +93,6 @@ def procedures(draw: st.DrawFn) -> dict[str, Any]:
         "sample.guidance_rescale": draw(st.sampled_from([0.0, 1.0])),
         "sample.eta": draw(st.sampled_from([0.0, 1.0])),
         "sample.noise_scale": draw(st.sampled_from([1.0, 1.01])),
-        "sample.condition_noise": draw(st.sampled_from([0.0, 0.5])),
         "people.min_references": draw(sizes(1, 20)),
         "people.max_references": draw(sizes(5, 20)),
         "people.row_drop_prob": draw(st.sampled_from([0.0, 0.5])),

@@ -1,21 +1,16 @@
-"""Closures around a denoiser: classifier-free guidance, clipping, dynamic thresholding. For prior and decoder alike.
-
-Beside them the noise on a condition that makes samples more varied.
-"""
+"""Closures around a denoiser: classifier-free guidance, clipping, dynamic thresholding. For prior and decoder alike."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mdiff_jax.diffusion import gaussian
 from mdiff_jax.diffusion.samplers import Denoise
 from mdiff_jax.diffusion.schedules import NoiseSchedule
-from mdiff_jax.runtime.array_types import Array, Keys
-
-CONDITION_NOISE_SALT = 2**31 - 2  # where a sample's noise on its condition is drawn, beyond any timestep
+from mdiff_jax.runtime.array_types import Array
 
 ConditionalDenoise = Callable[[Array, Array, Any, Array], Array]  # (x_t, t, condition, keep (B,)) → x_0
 
@@ -76,24 +71,6 @@ def rescale_guidance(x0: Array, conditional: Array, amount: float) -> Array:
     axes = tuple(range(1, x0.ndim))
     ratio = conditional.std(axes, keepdims=True) / jnp.maximum(x0.std(axes, keepdims=True), 1e-6)
     return x0 * (amount * ratio + (1.0 - amount))
-
-
-def noise_condition(
-    z: Float[Array, "batch dim"], t: Int[Array, " batch"], keys: Keys, *, scale: float, timesteps: int
-) -> Float[Array, "batch dim"]:
-    """Adds noise to a condition whose deviation falls from `scale` at the noisiest timestep to 0 half-way, and restores
-    the mean and deviation of each z: more varied samples (CADS, Sadat et al. 2024, algorithm 1 and equation 5).
-
-    The noise of each step is another, a function of the sample's key and t. CADS also scales z down, by a schedule of
-    its own; here one number says how much is added.
-    """
-    deviation = scale * jnp.clip(2.0 * t / (timesteps - 1) - 1.0, 0.0, 1.0)[:, None]
-    fold = jax.vmap(jax.random.fold_in, (0, None)), jax.vmap(jax.random.fold_in)
-    noise = jax.vmap(lambda key: jax.random.normal(key, z.shape[1:]))(fold[1](fold[0](keys, CONDITION_NOISE_SALT), t))
-    noised = z + deviation * noise
-    mean, std = (jnp.mean(noised, 1, keepdims=True), jnp.std(noised, 1, keepdims=True))
-    rescaled = (noised - mean) / jnp.maximum(std, 1e-6) * jnp.std(z, 1, keepdims=True) + jnp.mean(z, 1, keepdims=True)
-    return jnp.where(deviation > 0, rescaled, z)
 
 
 def clip_x0(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:

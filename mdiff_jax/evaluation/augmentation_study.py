@@ -19,7 +19,6 @@ from mdiff_jax.metrics import augmentation_utility, cnn_classifier, identity, pa
 from mdiff_jax.metrics.augmentation_utility import Source, TrainingSet
 from mdiff_jax.metrics.paired_gain import Estimate
 from mdiff_jax.metrics.reference import WindowSet
-from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import read_json, write_json
 
@@ -111,12 +110,8 @@ def read_labelled(model: Model, folder: Path) -> TrainingSet:
     plain = label_set(read, model)
     if not (folder / labels.FILE).exists():
         return plain
-    known = {label.file: label for label in labels.read_labels(folder)}
-    if lacking := [file for file in read.files.tolist() if file not in known]:
-        raise InputError(f"'{folder / labels.FILE}' does not name '{lacking[0]}': restore it, or remove the folder")
-    each = [known[file] for file in read.files.tolist()]
-    targets = np.array([[label.soft_label.get(user, 0.0) for user in model.users] for label in each], np.float32)
-    return plain._replace(targets=targets, weights=np.array([label.weight for label in each]))
+    told = {label.file: (label.weight, label.soft_label) for label in labels.read_labels(folder)}
+    return augmentation_utility.soften_labels(plain, read.files.tolist(), told, model.users)
 
 
 def left_out_rows(model: Model) -> np.ndarray:

@@ -7,7 +7,6 @@ labels are not plain. What each is: docs/augmentation.md.
 from collections.abc import Callable
 from pathlib import Path
 
-from mdiff_jax.config import from_plain_dict, to_plain_dict
 from mdiff_jax.inference import augmenting_jobs, sample_writer, user_windows
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.sample_writer import SaveOptions
@@ -16,20 +15,12 @@ Recipe = Callable[[Model, int, Path], None]  # (model, windows of each user, fol
 
 VARIATION_STRENGTH = 0.5  # of noise on a training window
 OTHERS_STRENGTH = 0.6  # of noise on another user's window
-CONDITION_NOISE = 0.5
 HARD = SaveOptions(filters=("physics", "novelty", "hard"))
 
 
 def draw_plainly(model: Model, count: int, folder: Path) -> None:
     """Prior and decoder."""
     sample_writer.write_samples(model, model.users, count, model.config.seed, folder)
-
-
-def draw_varied_conditions(model: Model, count: int, folder: Path) -> None:
-    """Prior and decoder, with noise on embeddings in early steps."""
-    config = from_plain_dict(to_plain_dict(model.config))
-    config.sample.condition_noise = CONDITION_NOISE
-    draw_plainly(model._replace(config=config), count, folder)
 
 
 def draw_hard(model: Model, count: int, folder: Path) -> None:
@@ -59,7 +50,6 @@ def redraw_others(model: Model, count: int, folder: Path) -> None:
 
 RECIPES: dict[str, Recipe] = {
     "generated": draw_plainly,
-    "varied": draw_varied_conditions,
     "hard": draw_hard,
     "variations": vary_windows,
     "across_walks": mix_walks,

@@ -56,7 +56,6 @@ class SamplerSpec(NamedTuple):
     guide: Callable[..., samplers.Denoise]  # (conditional denoiser, condition) → denoiser, guided
     bound: Callable[..., samplers.Denoise] = guidance.clip_x0  # (denoiser, low, high) → one that stays in range
     windows: int = 1  # more: walks as long as so many windows that overlap by half
-    condition_noise: float = 0.0  # largest deviation of noise on the embedding; see `guidance.noise_condition`
 
 
 def make_encoder(config: ConfigDict) -> Callable[[Any, Array], Array]:
@@ -134,7 +133,7 @@ def decoder_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> Sam
     )
     bound = guidance.dynamic_thresholding if c.threshold == "dynamic" else guidance.clip_x0
     settings = _sampler_settings(config, "decoder", denoiser.schedule)._replace(noise_scale=c.noise_scale)
-    return SamplerSpec(denoiser, settings, guide, bound, windows, c.condition_noise)
+    return SamplerSpec(denoiser, settings, guide, bound, windows)
 
 
 def _sampler_settings(config: ConfigDict, name: str, schedule: NoiseSchedule) -> SamplerSettings:

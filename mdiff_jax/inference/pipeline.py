@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdiff_jax.diffusion import editing, gaussian, guidance, noise_floor, samplers
+from mdiff_jax.diffusion import editing, gaussian, noise_floor, samplers
 from mdiff_jax.inference.denoisers import SamplerSpec, decode_frames, encode_frames
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Embedding, Keys, Person, UserId
@@ -110,7 +110,7 @@ def decode_embeddings(
     (rows, time, channels), windows = decoder.denoiser.shape, decoder.windows
     z, frames = _split_frames(decoder, z)
     condition = jax.tree.map(lambda c: jnp.repeat(c, windows, axis=0), (z, frames, _who(batch)))
-    denoise = _guided_decoder(decoder, variables, *condition, jnp.repeat(keys, windows))
+    denoise = _guided_decoder(decoder, variables, *condition)
     if windows > 1:
         denoise = editing.overlapping_windows(denoise, windows, frames, time)
     longer = time + (windows - 1) * (time // 2)
@@ -124,7 +124,7 @@ def vary_windows(
     """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and denoised anew."""
     z, frames = _split_frames(decoder, batch["embedding"])
     x = editing.sdedit(
-        _guided_decoder(decoder, variables, z, frames, _who(batch), batch["decoder_key"]),
+        _guided_decoder(decoder, variables, z, frames, _who(batch)),
         noise_floor.lower_floor(batch["window"], decoder.denoiser.noise_floor_margin),
         keys=batch["decoder_key"],
         strength=strength,
@@ -157,9 +157,9 @@ def mix_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Arr
     who, settings, keys = _who(batch), decoder.settings, batch["decoder_key"]
     pairs = jnp.concatenate([batch["first"], batch["last"]])
     z, frames = _split_frames(decoder, jnp.concatenate([batch["first_embedding"], batch["last_embedding"]]))
-    of_pairs = z, frames, *jax.tree.map(lambda c: jnp.concatenate([c, c]), (who, keys))
+    of_pairs = z, frames, jax.tree.map(lambda c: jnp.concatenate([c, c]), who)
     x_T = editing.invert(
-        _guided_decoder(decoder._replace(condition_noise=0.0), variables, *of_pairs),
+        _guided_decoder(decoder, variables, *of_pairs),
         noise_floor.lower_floor(pairs, decoder.denoiser.noise_floor_margin),
         schedule=settings.schedule,
         sample_timesteps=settings.sample_timesteps,
@@ -168,7 +168,7 @@ def mix_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Arr
     first, last = jnp.split(x_T.reshape(len(pairs), -1), 2)
     x_T = editing.slerp(first, last, batch["share"]).reshape(batch["first"].shape)
     z, frames = _split_frames(decoder, batch["embedding"])
-    x = samplers.sample(_guided_decoder(decoder, variables, z, frames, who, keys), x_T, keys=keys, **settings._asdict())
+    x = samplers.sample(_guided_decoder(decoder, variables, z, frames, who), x_T, keys=keys, **settings._asdict())
     return {"spectrogram": noise_floor.restore_floor(x), "frames": frames}
 
 
@@ -192,11 +192,9 @@ def _who(batch: dict[str, Array]) -> Who:
 
 
 def _guided_decoder(
-    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who, keys: Keys
+    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who
 ) -> samplers.Denoise:
-    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on. `keys`
-    are for the noise on embeddings, where there is any.
-    """
+    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
     spec = decoder.denoiser
 
     def denoise(variables: Variables, x_t: Array, t: Array, condition: tuple[Array, Array, Who], keep: Array) -> Array:
@@ -204,22 +202,8 @@ def _guided_decoder(
         output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames, *person)
         return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    def guided(z: Embedding) -> samplers.Denoise:
-        return _guide(decoder, denoise, variables, (z, frames, who))
-
-    def with_noise(x_t: Array, t: Array) -> Array:
-        return guided(_noise_embedding(decoder, z, t, keys))(x_t, t)
-
-    return decoder.bound(with_noise if decoder.condition_noise else guided(z), -1.0 - spec.noise_floor_margin, 1.0)
-
-
-def _noise_embedding(decoder: SamplerSpec, z: Embedding, t: Array, keys: Keys) -> Embedding:
-    """What the decoder is told at a step with `condition_noise`; a number of frames stays."""
-    spec = decoder.denoiser
-    size = z.shape[1] - spec.native_frames
-    scale, timesteps = decoder.condition_noise, spec.schedule.timesteps
-    noised = guidance.noise_condition(z[:, :size], t, keys, scale=scale, timesteps=timesteps)
-    return jnp.concatenate([noised, z[:, size:]], axis=1)
+    guided = _guide(decoder, denoise, variables, (z, frames, who))
+    return decoder.bound(guided, -1.0 - spec.noise_floor_margin, 1.0)
 
 
 def _guide(

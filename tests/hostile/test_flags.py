@@ -26,7 +26,6 @@ SAMPLE = {
     "seconds": ("1e5", "0", "-1", "nan", "inf", "1e-9"),
     "like": ("nothing", "/dev/zero", "", "/etc"),
     "filter": ("beauty", "physics,physics,beauty", "all", "hard"),
-    "condition_noise": ("-1", "nan", "inf", "x"),
     "across_walks": ("perhaps",),
     "format": ("gif", "exe", ""),
     "npz": ("perhaps",),

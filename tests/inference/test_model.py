@@ -157,32 +157,3 @@ def test_a_sample_depends_on_seed_user_and_id_alone(trained):
     assert np.abs(trained.sample([b], 2, seed=4) - alone).max() > 1e-3
     assert np.abs(among[0] - among[1]).max() > 1e-3
     assert alone.shape == (2, 16, 16) and np.abs(alone).max() <= 1
-
-
-def noisy(model, scale, **sample):
-    config = model.config.copy_and_resolve_references()
-    config.sample.update(condition_noise=scale, **sample)
-    return model._replace(config=config)
-
-
-def test_noise_on_the_condition_is_of_the_sample_alone_and_varies_it(enrolled):
-    """With guidance, and for a user enrolled since; in another batch the same."""
-    model = noisy(enrolled, 1.0, cond_scale=2.0)
-    both = model.sample(["walker_01", "NEW"], 2, 0)
-    np.testing.assert_allclose(model.sample(["NEW"], 1, 0)[0], both[2], atol=1e-4)
-    plain = noisy(enrolled, 0.0, cond_scale=2.0).sample(["walker_01", "NEW"], 2, 0)
-    assert (np.abs(both - plain).max((1, 2)) > 1e-3).all()
-
-
-def test_without_noise_on_the_condition_there_is_none(trained, monkeypatch):
-    monkeypatch.setattr(pipeline.guidance, "noise_condition", None)
-    assert np.isfinite(noisy(trained, 0.0, cond_scale=1.25).sample(["walker_01"], 1, 0)).all()
-    with pytest.raises(TypeError):
-        noisy(trained, 0.5, cond_scale=1.25).sample(["walker_01"], 1, 0)
-
-
-def test_noise_on_the_condition_leaves_the_number_of_frames(native):
-    users = native.users[:1]
-    drawn = [next(noisy(native, scale).run(native.requests(users, range(3)), 0))[1] for scale in (0.0, 2.0)]
-    assert drawn[0].frames.tolist() == drawn[1].frames.tolist()
-    assert np.abs(drawn[0].spectrograms - drawn[1].spectrograms).mean() > 1e-4
