@@ -109,6 +109,11 @@ OTHERS: dict[str, list[str]] = {
     "enroll somebody known": ["enroll.py", "--workdir=run", "--path=data/anna", "--name=walker_01"],
     "enroll a missing folder": ["enroll.py", "--workdir=run", "--path=nothing", "--name=carl"],
     "enroll a device": ["enroll.py", "--workdir=run", "--path=/dev/zero", "--name=carl"],
+    "augment nothing": ["augment.py"],
+    "augment no output": ["augment.py", "--workdir=run"],
+    "augment magic": ["augment.py", "--workdir=run", "--output=augmented", "--recipes=magic"],
+    "augment over a folder": ["augment.py", "--workdir=run", "--output=data"],
+    "augment no windows": ["augment.py", "--workdir=run", "--output=augmented", "--share=0"],
     "inspect nothing": ["inspect_data.py"],
     "inspect json nowhere": ["inspect_data.py", "--path=data", "--json=/dev/null/x.json"],
     "inspect figures of no kind": ["inspect_data.py", "--path=data", "--figures=page.exe"],
@@ -126,7 +131,7 @@ FILES = {
     "half.py": "from ml_collections import ConfigDict\n\n\ndef get_config():\n    return ConfigDict({'seed': 1})\n",
     "notes.txt": "hello",
 }
-HELP = ("train.py", "sample.py", "evaluate.py", "enroll.py")
+HELP = ("train.py", "sample.py", "evaluate.py", "enroll.py", "augment.py", "export.py", "inspect_data.py")
 
 
 def other_cases() -> Iterator[Case]:
@@ -134,7 +139,7 @@ def other_cases() -> Iterator[Case]:
 
         def prepare(folder: Path, command: list[str] = command) -> list[str]:
             image_folders(folder)
-            if command[0] in ("evaluate.py", "enroll.py"):
+            if command[0] in ("evaluate.py", "enroll.py", "augment.py"):
                 workdir(folder)
             for name, text in FILES.items():
                 (folder / name).write_text(text)
