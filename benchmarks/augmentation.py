@@ -29,11 +29,15 @@ from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json, write_text
 from mdiff_jax.training import train_loop
+from mdiff_jax.validation import validate
 
 
 def generator_config(given: argparse.Namespace, budget: int, draw: int) -> Any:
     """Returns the configuration of a generator."""
-    config = runpy.run_path(str(given.config))["get_config"]()
+    try:
+        config = runpy.run_path(str(given.config))["get_config"]()
+    except (OSError, KeyError) as error:
+        raise InputError(f"--config={given.config} is no configuration ({error}): give a file of configs/") from None
     if given.path is not None:
         config.data.update(kind="folder", path=str(given.path.absolute()))
     config.data.windows_per_user = budget
@@ -41,10 +45,11 @@ def generator_config(given: argparse.Namespace, budget: int, draw: int) -> Any:
     return config
 
 
-def prepare(given: argparse.Namespace, budget: int, draw: int) -> augmentation_study.Experiment:
+def prepare(given: argparse.Namespace, config: Any) -> augmentation_study.Experiment:
     """Trains a generator and draws from it, where that is not done; returns the experiment."""
-    root = given.output / f"budget_{budget}_draw_{draw}"
-    train_loop.train(generator_config(given, budget, draw), root)
+    budget = config.data.windows_per_user
+    root = given.output / f"budget_{budget}_draw_{config.seed}"
+    train_loop.train(config, root)
     model = load(root)
     trained = model.dataset.user_ids[model.dataset.rows(model.split["train"])]
     count = math.ceil(given.share * np.bincount(trained).max())
@@ -75,8 +80,11 @@ def main() -> None:
         raise InputError("--budgets, --draws, --seeds and --share are to be above 0: give others")
 
     # ------------------------------------------------------------------- generators
-    cases = [(budget, draw) for budget in given.budgets for draw in range(given.draws)]
-    experiments = [prepare(given, *case) for case in tqdm(cases, desc="generators", file=sys.stderr)]
+    configs = [generator_config(given, budget, draw) for budget in given.budgets for draw in range(given.draws)]
+    for config in configs:
+        validate(config)
+    with tqdm(configs, desc="generators", file=sys.stderr) as bar:
+        experiments = [prepare(given, config) for config in bar]
 
     # ------------------------------------------------------------------- judges
     total = sum(e.count_rows() for e in experiments) * given.seeds * len(augmentation_study.JUDGES)
@@ -85,7 +93,7 @@ def main() -> None:
 
     # ------------------------------------------------------------------- table
     lines = []
-    for i in range(0, len(cases), given.draws):
+    for i in range(0, len(configs), given.draws):
         draws = slice(i, i + given.draws)
         lines += augmentation_study.summarize_budget(experiments[draws], scores[draws])
     table = augmentation_study.format_table(lines)

@@ -77,7 +77,7 @@ def fit_linear_softly(windows: Windows, targets: Targets, weights: Weights, seed
     regression = LogisticRegression(C=0.01, max_iter=1000, random_state=seed)
     judge = make_pipeline(StandardScaler(), regression)
     weighted = {"standardscaler__sample_weight": parts, "logisticregression__sample_weight": parts}
-    with threadpool_limits(1):  # threads cost more than they save on sets of this size, beside other work 50 times
+    with threadpool_limits(1, "blas"):  # products this small take 20 times as long where threads wait for busy cores
         return LinearJudge(judge.fit(linear_features(windows)[rows], users, **weighted))
 
 
