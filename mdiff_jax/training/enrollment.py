@@ -108,7 +108,9 @@ def finetune_adapter(
     data["person"] = jnp.broadcast_to(adapter.person, (len(windows), adapter.person.size))
     cut = len(windows) - max(1, len(windows) // HELD_OUT)
     parts = [{field: x[part] for field, x in data.items()} for part in (slice(cut), slice(cut, None))]
-    settings = FitSettings(c.finetune_steps, c.finetune_learning_rate, c.seed)
+    # the prior takes short steps: of few windows it needs as many as a row that nothing is known of
+    short = FitSettings(c.finetune_steps, c.finetune_learning_rate, c.seed)
+    settings = {"prior": fit_settings(model), "decoder": short}
 
     def fit(name: str, row: np.ndarray, modulations: dict[str, np.ndarray]) -> Free:
         table = model.params[name].get("user", {"embedding": [None]})["embedding"]
@@ -120,7 +122,7 @@ def finetune_adapter(
 
         fitted, held_out = (functools.partial(objective, data=part) for part in parts)
         start = jax.tree.map(jnp.asarray, {"row": row, "modulations": modulations})
-        best = optimize_adapter(fitted, model.params[name], start, name, settings, held_out)
+        best = optimize_adapter(fitted, model.params[name], start, name, settings[name], held_out)
         return jax.tree.map(np.asarray, best)
 
     prior, decoder = fit("prior", adapter.prior, {}), fit("decoder", adapter.decoder, adapter.modulations)

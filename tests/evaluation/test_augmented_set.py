@@ -88,7 +88,7 @@ def test_an_unknown_recipe_is_refused(writable_root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES.keys() - {"hard"})
+@pytest.mark.parametrize("name", [name for name in recipes.RECIPES if name != "hard"])
 def test_a_recipe_draws_so_many_windows_of_each_user(trained, tmp_path, name):
     recipes.RECIPES[name](trained, 2, tmp_path / name)
     assert [len(list((tmp_path / name / user).glob("*.*"))) for user in trained.users] == [2, 2]
