@@ -2,7 +2,7 @@
 
 python train.py --config=configs/h100.py --workdir=runs/gait --config.data.path=FOLDER
 
-Not trained yet, for want of an H100: by the compiler's analysis (2026-11-26, without fused attention) 6.9 GiB and 4.3
+Not trained yet, for want of an H100: by the compiler's analysis (2026-11-26, without fused attention) 6.9 GiB and 4.4
 TFLOP a step, 6,000 steps for 650 windows.
 """
 
