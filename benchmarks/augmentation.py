@@ -19,12 +19,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import numpy as np
 from tqdm import tqdm
 
 from mdiff_jax import load
 from mdiff_jax.evaluation import augmentation_study
-from mdiff_jax.evaluation.recipes import RECIPES
+from mdiff_jax.evaluation.recipes import RECIPES, check_recipes, draw_recipes
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json, write_text
@@ -51,11 +50,7 @@ def prepare(given: argparse.Namespace, config: Any) -> augmentation_study.Experi
     root = given.output / f"budget_{budget}_draw_{config.seed}"
     train_loop.train(config, root)
     model = load(root)
-    trained = model.dataset.user_ids[model.dataset.rows(model.split["train"])]
-    count = math.ceil(given.share * np.bincount(trained).max())
-    samples = {name: root / "samples" / f"recipe_{name}" for name in given.recipes}
-    for name, folder in samples.items():
-        RECIPES[name](model, count, folder)
+    samples = draw_recipes(model, given.recipes, given.share, root / "samples")
     return augmentation_study.read_experiment(model, budget, root / "judged", samples, given.share)
 
 
@@ -74,8 +69,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of added windows, of the recorded ones of each user")
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=list(RECIPES), help=", ".join(RECIPES))
     given = parser.parse_args()
-    if unknown := set(given.recipes) - RECIPES.keys():
-        raise InputError(f"--recipes names '{unknown.pop()}': give any of {', '.join(RECIPES)}")
+    check_recipes(given.recipes)
     if min(given.draws, given.seeds, len(given.budgets)) < 1 or not 0 < given.share < math.inf:
         raise InputError("--budgets, --draws, --seeds and --share are to be above 0: give others")
 

@@ -173,7 +173,8 @@ def score_row(
         kept = {"digest": digest} | {part: [] for part in PARTS}
     for seed in range(seeds):
         if seed >= len(kept["test"]):
-            judged = JUDGES[judge](training_set(seed)[0], *training_set(seed)[2:], seed)
+            drawn = training_set(seed)
+            judged = JUDGES[judge](drawn.windows, drawn.targets, drawn.weights, seed)
             for part in PARTS:
                 unseen = experiment.unseen[part]
                 correct = judged.probabilities(unseen.windows).argmax(1) == unseen.users

@@ -27,7 +27,7 @@ from mdiff_jax.evaluation.augmentation_study import (
     Experiment,
     Scores,
 )
-from mdiff_jax.evaluation.recipes import RECIPES
+from mdiff_jax.evaluation.recipes import check_recipes, draw_recipes
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics import paired_gain
@@ -67,8 +67,7 @@ class Choice(NamedTuple):
     row: str
     recipe: str | None  # None: no generated windows
     classical: str | None  # to apply while training, None: none
-    validation: Estimate  # gain over recorded windows alone
-    test: Estimate
+    test: Estimate  # gain over recorded windows alone
 
 
 def write_augmented_set(root: Path, output: Path, share: float, seeds: int, recipes: Sequence[str]) -> str:
@@ -77,19 +76,14 @@ def write_augmented_set(root: Path, output: Path, share: float, seeds: int, reci
     `share` times as many generated as recorded training windows of each user are added. Samples and scores lie in the
     working directory, so that the same call resumes. InputError for an unknown recipe, and where `output` exists.
     """
-    if unknown := set(recipes) - RECIPES.keys():
-        raise InputError(f"recipe '{unknown.pop()}' is not known: give any of {', '.join(RECIPES)}")
+    check_recipes(recipes)
     if output.exists():
         raise InputError(f"'{output}' exists already: give another --output")
     workdir, model = Workdir(root), load(root)
     model.require_recordings()
 
     # ------------------------------------------------------------------- draw
-    trained = model.dataset.user_ids[model.dataset.rows(model.split["train"])]
-    count = int(np.ceil(share * np.bincount(trained).max()))
-    samples = {name: workdir.samples / f"recipe_{name}" for name in recipes}
-    for name, folder in tqdm(samples.items(), desc="recipes", unit="recipe", file=sys.stderr):
-        RECIPES[name](model, count, folder)
+    samples = draw_recipes(model, recipes, share, workdir.samples)
 
     # ------------------------------------------------------------------- compare
     budget = model.config.data.windows_per_user
@@ -121,22 +115,20 @@ def choose(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]]) -
     """
     rows = [RECORDED, BEST]
     rows += [name for source in experiment.sources for name in (source, COMBINED.format(source))]
-    accuracy = {row: np.mean([of_judge[row].validation.mean() for of_judge in scores.values()]) for row in rows}
-    row = max(rows, key=accuracy.get)
+    row = max(rows, key=lambda row: mean_accuracy(scores, row, "validation"))
     recipe = next((s for s in experiment.sources if row in (s, COMBINED.format(s))), None)
     classical = None if row in (RECORDED, recipe) else best_classical(experiment, scores)
-    return Choice(
-        row, recipe, classical, *(mean_gain(experiment, scores, row, RECORDED, p) for p in ("validation", "test"))
-    )
+    return Choice(row, recipe, classical, mean_gain(experiment, scores, row, RECORDED, "test"))
 
 
 def best_classical(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]]) -> str:
     """Returns the classical augmentation that both judges together learn most from, on validation windows."""
-    accuracy = {
-        name: np.mean([of_judge[name].validation.mean() for of_judge in scores.values()])
-        for name in experiment.classical
-    }
-    return max(accuracy, key=accuracy.get)
+    return max(experiment.classical, key=lambda name: mean_accuracy(scores, name, "validation"))
+
+
+def mean_accuracy(scores: Mapping[str, Mapping[str, Scores]], row: str, part: str) -> float:
+    """Returns the accuracy of a row on a part of the split, the mean of the judges."""
+    return float(np.mean([getattr(of_judge[row], part).mean() for of_judge in scores.values()]))
 
 
 def mean_gain(
@@ -209,7 +201,7 @@ def format_page(
     head = ["judges trained on", "validation, %", "test, %", f"test, over {RECORDED}", f"over {BEST}"]
     table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in next(iter(scores.values())):
-        each = [np.mean([getattr(s[row], part).mean() for s in scores.values()]) for part in PARTS]
+        each = [mean_accuracy(scores, row, part) for part in PARTS]
         gains = (mean_gain(experiment, scores, row, other, "test") for other in (RECORDED, BEST))
         cells = [row, *(f"{100 * x:.1f}" for x in each), *map(augmentation_study.format_gain, gains)]
         table.append(f"| {' | '.join(cells)} |")

@@ -4,12 +4,15 @@ A recipe takes the model and the number of windows, and writes these of each use
 labels are not plain. What each is: docs/augmentation.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mdiff_jax.inference import augmenting_jobs, sample_writer, user_windows
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.sample_writer import SaveOptions
+from mdiff_jax.runtime.errors import InputError
 
 Recipe = Callable[[Model, int, Path], None]  # (model, windows of each user, folder)
 
@@ -55,3 +58,21 @@ RECIPES: dict[str, Recipe] = {
     "across_walks": mix_walks,
     "from_others": redraw_others,
 }
+
+
+def check_recipes(names: Sequence[str]) -> None:
+    """Raises InputError for a name that is none of RECIPES."""
+    if unknown := set(names) - RECIPES.keys():
+        raise InputError(f"recipe '{unknown.pop()}' is not known: give any of {', '.join(RECIPES)}")
+
+
+def draw_recipes(model: Model, names: Sequence[str], share: float, parent: Path) -> dict[str, Path]:
+    """Draws `share` times as many windows of each user by each recipe as the user with the most has for training;
+    returns the folder of each.
+    """
+    trained = model.dataset.user_ids[model.dataset.rows(model.split["train"])]
+    count = int(np.ceil(share * np.bincount(trained).max()))
+    folders = {name: parent / f"recipe_{name}" for name in names}
+    for name, folder in folders.items():
+        RECIPES[name](model, count, folder)
+    return folders

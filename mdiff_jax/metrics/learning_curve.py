@@ -67,10 +67,11 @@ def best_classical(data: WindowSet, parts: list[Parts]) -> tuple[str, float, boo
     gains: dict[str, list[float]] = {}
     for repeat, (train, unseen) in enumerate(tqdm(parts, desc="augmentation", unit="repeat", leave=False)):
         known, nothing, rng = data.pick(train), data.pick(np.arange(0)), np.random.default_rng(repeat)
-        plain = _accuracy(known.windows, known.users, data.pick(unseen))
+        hidden = data.pick(unseen)
+        plain = _accuracy(known.windows, known.users, hidden)
         for name, windows, users in augmentation_utility.augmentation_sources(known, nothing, 1.0, rng):
             both = np.concatenate([known.windows, windows]), np.concatenate([known.users, users])
-            gains.setdefault(name, []).append(_accuracy(*both, data.pick(unseen)) - plain)
+            gains.setdefault(name, []).append(_accuracy(*both, hidden) - plain)
     name = max(gains, key=lambda name: np.mean(gains[name]))
     return name, float(np.mean(gains[name])), _interval(np.array(gains[name])[:, None])[0]
 
