@@ -33,5 +33,5 @@ def get_config() -> ConfigDict:
     )
     config.summary.max_users = 8
     config.sample.update(num_samples_per_user=16, cond_scale=1.0, prior_cond_scale=1.0)  # nearest to real windows
-    config.sample.update(sampler="dpmpp_2m", noise_scale=1.003)
+    config.sample.update(sampler="dpmpp_2m", noise_scale=1.003, calibration_windows=0)
     return config

@@ -34,5 +34,6 @@ def get_config() -> ConfigDict:
         sample_timesteps=32,
     )
     config.decoder.optimizer.learning_rate = 1e-3
-    config.sample.update(num_samples_per_user=8, cond_scale=1.0, prior_cond_scale=1.0)  # no guidance, half the cost
+    config.sample.update(num_samples_per_user=8, calibration_windows=48)
+    config.sample.update(cond_scale=1.0, prior_cond_scale=1.0)  # no guidance, half the cost
     return config

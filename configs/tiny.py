@@ -17,5 +17,5 @@ def get_config() -> ConfigDict:
     config.encoder.update(embedding_dim=16, channels=(16, 32), epochs=4, batch_size=16)
     config.prior.update(width=32, depth=2, heads=2, epochs=10, batch_size=16, sample_timesteps=8)
     config.decoder.update(channels=(16, 32), cond_width=32, epochs=10, batch_size=8, sample_timesteps=8)
-    config.sample.update(num_samples_per_user=4)
+    config.sample.update(num_samples_per_user=4, calibration_windows=6)
     return config

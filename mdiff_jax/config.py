@@ -216,6 +216,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "decoder.occupancy": False,
     "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
     "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
+    "sample.calibration_windows": 0,
     "sample.noise_scale": 1.0,
     "sample.guide": "null",
     "summary.max_users": 64,

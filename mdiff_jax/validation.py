@@ -144,6 +144,7 @@ SAMPLE = {
     "guidance_rescale": SHARE,
     "eta": SHARE,
     "noise_scale": Range(float, 0.9, 1.1),
+    "calibration_windows": SAMPLES_PER_USER._replace(low=0),
     "batch_size": BATCH_SIZE,
     "ema_decay": DECAY,
 }

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from mdiff_jax.config import STAGES, Params, constant_shapes, parameter_shapes, spectrogram_shape, to_plain_dict
 from mdiff_jax.data import builders, records, splits
+from mdiff_jax.inference.level_map import LevelMap
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
@@ -54,6 +55,7 @@ def export_model(model: Model, folder: Path, about: str = "") -> None:
             "steps": [model.prior_step, model.step],
             "fingerprint": model.dataset.fingerprint,
             "metadata": model.dataset.metadata,
+            "levels": model.levels.to_json() if model.levels else None,
             "sha256": hash_file(target.weights),
         }
         write_json(target.card, card)
@@ -86,6 +88,7 @@ def read_exported(workdir: Workdir, config: ConfigDict) -> Model:
                 raise ValueError(f"'{key}' is missing, or of another type")
         users, (prior_step, step) = tuple(card["users"]), map(int, card["steps"])
         records.check_metadata(card["metadata"], config.data.image_size)
+        levels = LevelMap.from_json(card["levels"]) if card.get("levels") else None
     check_user_names(users, workdir.card)
     shapes: Params = {name: parameter_shapes(config, name, len(users)) for name in STAGES}
     del shapes["encoder"]["classifier"]
@@ -105,6 +108,7 @@ def read_exported(workdir: Workdir, config: ConfigDict) -> Model:
         step=step,
         prior_step=prior_step,
         weaker=tree.get("weaker", {}),
+        levels=levels,
     )
 
 

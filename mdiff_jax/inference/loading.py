@@ -19,7 +19,7 @@ from mdiff_jax.config import (
     to_plain_dict,
 )
 from mdiff_jax.data import builders, splits
-from mdiff_jax.inference import chosen_settings, exported, user_adapters
+from mdiff_jax.inference import chosen_settings, exported, level_map, user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
@@ -50,7 +50,8 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
         config.update_from_flattened_dict({key: value})
     validate(config)
     read = exported.read_exported if workdir.weights.exists() else read_trained
-    return add_enrolled(read(workdir, config), workdir)
+    model = add_enrolled(read(workdir, config), workdir)
+    return model if config.sample.calibration_windows else model._replace(levels=None)
 
 
 def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
@@ -82,6 +83,7 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         step=stages["decoder"].step,
         prior_step=stages["prior"].step,
         weaker=read_weaker(workdir, config) if config.sample.guide == EARLY else {},
+        levels=level_map.read_level_map(workdir.levels, (stages["prior"].step, stages["decoder"].step)),
     )
 
 

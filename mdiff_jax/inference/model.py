@@ -14,6 +14,7 @@ from mdiff_jax.config import Params, from_plain_dict, to_plain_dict
 from mdiff_jax.data import builders, export
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.inference.drawn_windows import DrawnWindows, close_gap, to_image_axes
+from mdiff_jax.inference.level_map import LevelMap
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
@@ -33,6 +34,7 @@ class Model(NamedTuple):
     step: int  # of the decoder's checkpoint
     prior_step: int
     weaker: dict[str, Params] = MappingProxyType({})  # 'prior', 'decoder': those of early checkpoints, if they guide
+    levels: LevelMap | None = None  # which the levels of drawn windows go through
 
     def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
         """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
@@ -69,6 +71,7 @@ class Model(NamedTuple):
         size = batch_size or min(self.config.sample.batch_size, len(requests))
         for chunk, out in pipeline.run_requests(function, self.variables, requests, seed=seed, batch_size=size):
             x = close_gap(out["spectrogram"], self.dataset.metadata, self.config.decoder.floor_margin)
+            x = self.levels.apply(x) if self.levels else x
             yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
 
     def window_sampler(self) -> pipeline.SampleFunction:

@@ -39,6 +39,7 @@ class Workdir:
         self.tensorboard = self.root / "tensorboard"
         self.sweeps = self.root / "sweeps"
         self.chosen = self.root / "chosen.json"
+        self.levels = self.root / "levels.json"
         self.weights = self.root / "weights.safetensors"  # these two of an exported model
         self.card = self.root / "card.json"
         self.log = self.root / "train.log"
