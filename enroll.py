@@ -15,7 +15,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. R
 NAME = flags.DEFINE_string("name", None, "Name of the new user. Required.")
 PATH = flags.DEFINE_string("path", None, "Folder or file with windows of that user, plotted as the recordings are.")
 
-FINETUNE = flags.DEFINE_bool("finetune", False, "Also fit the networks' rows and norms to the windows: a minute.")
+FINETUNE = flags.DEFINE_bool("finetune", False, "Also fit updates of the networks' weights to the windows: a minute.")
 
 cli.require_paths(WORKDIR, folders=True)
 cli.require_paths(PATH)

@@ -22,6 +22,6 @@ def get_config() -> ConfigDict:
     config.encoder.update(epochs=40, batch_size=32, contrastive_weight=0.0)
     config.prior.update(epochs=160)
     config.decoder.update(epochs=60)
-    config.sample.update(guide="early", cond_scale=2.0, noise_scale=1.0, calibration_windows=96)
+    config.sample.update(guide="early", cond_scale=2.0, noise_scale=1.0, calibration_windows=192)
     config.summary.max_users = 64
     return config

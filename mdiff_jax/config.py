@@ -37,8 +37,9 @@ class EnrollmentSettings(NamedTuple):
     max_windows: int = 20
     steps: int = 400
     learning_rate: float = 0.1
-    finetune_steps: int = 60
-    finetune_learning_rate: float = 0.01
+    finetune_steps: int = 140
+    finetune_learning_rate: float = 2e-3
+    finetune_rank: int = 16
     deviation_penalty: float = 1e-2
     prior_batch_size: int = 64
     decoder_batch_size: int = 8
@@ -216,6 +217,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "decoder.occupancy": False,
     "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
     "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
+    "enrollment.finetune_rank": EnrollmentSettings().finetune_rank,
     "sample.calibration_windows": 0,
     "sample.noise_scale": 1.0,
     "sample.guide": "null",

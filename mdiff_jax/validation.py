@@ -154,6 +154,7 @@ ENROLLMENT = {
     "steps": COUNT,
     "learning_rate": OPTIMIZER["optimizer.learning_rate"],
     "finetune_steps": COUNT,
+    "finetune_rank": Range(int, 1, 256),
     "finetune_learning_rate": OPTIMIZER["optimizer.learning_rate"],
     "deviation_penalty": WEIGHT,
     "prior_batch_size": BATCH_SIZE,

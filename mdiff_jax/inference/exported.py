@@ -19,6 +19,7 @@ from mdiff_jax.config import STAGES, Params, constant_shapes, parameter_shapes, 
 from mdiff_jax.data import builders, records, splits
 from mdiff_jax.inference.level_map import LevelMap
 from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.weight_updates import name_leaf, name_leaves
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.version import VERSION
@@ -145,12 +146,3 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def name_leaves(tree: Params) -> dict[str, Any]:
-    """{'decoder/stem/kernel': …} for the leaves of a tree."""
-    return {name_leaf(place): value for place, value in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def name_leaf(place: tuple) -> str:
-    return jax.tree_util.keystr(place, simple=True, separator="/")

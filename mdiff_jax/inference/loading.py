@@ -104,7 +104,7 @@ def add_enrolled(model: Model, workdir: Workdir) -> Model:
     check_user_names((*model.users, *(path.stem for path in paths)), workdir.root)
     sizes = spectrogram_shape(model.config), person_size(model.config)
     shapes = user_adapters.adapter_shapes(model.params["prior"], model.params["decoder"], *sizes)
-    return model.with_users({path.stem: user_adapters.read_adapter(path, shapes) for path in paths})
+    return model.with_users({path.stem: user_adapters.read_adapter(path, shapes, model.params) for path in paths})
 
 
 def read_known_split(workdir: Workdir, dataset: builders.Dataset) -> splits.Split:

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from mdiff_jax.data import builders, export
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.inference.drawn_windows import DrawnWindows, close_gap, to_image_axes
 from mdiff_jax.inference.level_map import LevelMap
+from mdiff_jax.inference.weight_updates import add_update
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
@@ -69,10 +71,12 @@ class Model(NamedTuple):
         """
         function = function or self.window_sampler()
         size = batch_size or min(self.config.sample.batch_size, len(requests))
-        for chunk, out in pipeline.run_requests(function, self.variables, requests, seed=seed, batch_size=size):
-            x = close_gap(out["spectrogram"], self.dataset.metadata, self.config.decoder.floor_margin)
-            x = self.levels.apply(x) if self.levels else x
-            yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
+        for user, own in itertools.groupby(requests, self.fine_tuned_user):
+            variables = self.variables_of(user)
+            for chunk, out in pipeline.run_requests(function, variables, [*own], seed=seed, batch_size=size):
+                x = close_gap(out["spectrogram"], self.dataset.metadata, self.config.decoder.floor_margin)
+                x = self.levels.apply(x) if self.levels else x
+                yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
 
     def window_sampler(self) -> pipeline.SampleFunction:
         """The function that samples windows; the same one while the configuration is the same, so compiled once."""
@@ -87,16 +91,28 @@ class Model(NamedTuple):
         people |= {user: adapter.person for user, adapter in self.enrolled.items()}
         return {user: {"person": person} for user, person in people.items()}
 
-    @property
-    def variables(self) -> dict[str, pipeline.Variables]:
-        """{'prior', 'decoder'} → the collections that the network is applied to, and a weaker one's parameters."""
-        variables = {name: {"params": self.params[name]} for name in ("prior", "decoder")}
-        for name, of_network in variables.items():
-            if name in self.adapters:
-                of_network["user_adapters"] = self.adapters[name]
+    def variables_of(self, user: str | None = None) -> dict[str, pipeline.Variables]:
+        """{'prior', 'decoder'} → the collections that the network is applied to, and a weaker one's parameters; with
+        the updates of a `user` that was fine-tuned.
+        """
+        updates = self.enrolled[user].updates if user else {}
+        variables = {}
+        for name in ("prior", "decoder"):
+            collections = {"params": self.params[name]}
             if name in self.weaker:
-                of_network[pipeline.WEAKER] = self.weaker[name]
+                collections[pipeline.WEAKER] = self.weaker[name]
+            if name in updates:
+                collections = {key: add_update(params, updates[name]) for key, params in collections.items()}
+            if name in self.adapters:
+                collections["user_adapters"] = self.adapters[name]
+            variables[name] = collections
         return variables
+
+    def fine_tuned_user(self, request: pipeline.SampleRequest) -> str | None:
+        """The user whose own weights draw a request; None where those of all do."""
+        known = (*self.users, *self.enrolled)  # between two users there are rows beyond
+        user = known[request.index] if request.index < len(known) else None
+        return user if user in self.enrolled and self.enrolled[user].updates else None
 
     def embed(self, windows: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """(n, F, T, C) in [-1, 1] and their frames (n,) → (n, D) embeddings as prior and decoder know them:

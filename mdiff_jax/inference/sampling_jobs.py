@@ -107,6 +107,8 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
     The embeddings of both ends come from the same noise too. What the networks know of the two users is mixed likewise.
     """
     STRIP_WINDOWS.check("interpolate_steps", steps)
+    if own := [user for user in users if user in model.enrolled and model.enrolled[user].updates]:
+        raise InputError(f"user '{own[0]}' has weights of its own, there is nothing between: enroll without --finetune")
     name = "_to_".join(users)
     ends = model.requests(users, range(count))
     first, last = sample_end_embeddings(model, [r._replace(user=name) for r in ends], seed).reshape(2, count, -1)
@@ -133,7 +135,7 @@ def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleReques
     """(n, D) embeddings by the prior, in chunks of `sample.batch_size`."""
     function = pipeline.make_embedding_sampler(denoisers.prior_sampler(model.config, len(model.users)))
     size = min(model.config.sample.batch_size, len(requests))
-    chunks = pipeline.run_requests(function, model.variables, requests, seed=seed, batch_size=size)
+    chunks = pipeline.run_requests(function, model.variables_of(), requests, seed=seed, batch_size=size)
     return np.concatenate([out["embedding"] for _, out in chunks])
 
 

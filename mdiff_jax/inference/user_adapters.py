@@ -4,12 +4,13 @@ Networks look users up in a table, a row each and the null user's last; an enrol
 users span little of what the decoder can generate, each of its blocks is conditioned on an enrolled user directly, too:
 by what is added to the scale and shift of its norm. Both lie in the Flax collection 'user_adapters', beside 'params'.
 With `people.references` an enrolled user is what networks are told of some windows (`inference.people`), and rows and
-additions are 0 but for a user that was fine-tuned.
+additions are 0; a user that was fine-tuned has updates of both networks' weights besides (`inference.weight_updates`).
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from mdiff_jax.inference import weight_updates
 from mdiff_jax.runtime.array_types import Array
 from mdiff_jax.runtime.workdir import atomic_write, read_npz, refuse_damage
 
@@ -36,9 +38,11 @@ class UserAdapter(NamedTuple):
     frames: Int[np.ndarray, " windows"]  # of each of them
     steps: tuple[int, int]  # of the checkpoints of prior and decoder that it belongs to
     person: Float[np.ndarray, " person"] = NO_PERSON  # what networks are told of its windows, with references
+    updates: Mapping[str, weight_updates.Update] = MappingProxyType({})  # 'prior', 'decoder': of a fine-tuned user
 
 
 MODULATION_PREFIX = "modulations."  # of the names of a file's arrays
+UPDATE_PREFIX = "updates."
 MAX_BYTES = 2**28  # of a file's arrays
 
 
@@ -48,6 +52,9 @@ def write_adapter(path: Path, adapter: UserAdapter) -> None:
     blocks = {f"{MODULATION_PREFIX}{name}": value for name, value in values.pop("modulations").items()}
     if not adapter.person.size:
         del values["person"]
+    for network, update in values.pop("updates").items():
+        parts = weight_updates.name_leaves(update)
+        blocks |= {f"{UPDATE_PREFIX}{network}/{name}": np.float16(x) for name, x in parts.items()}
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **values, **blocks)
 
@@ -73,11 +80,18 @@ def adapter_shapes(
     return shapes | {f"{MODULATION_PREFIX}{name}": shape for name, shape in modulation_shapes(decoder).items()}
 
 
-def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapter:
-    """Reads a file of `write_adapter`; InputError for any other, or if its arrays are not those of `shapes`."""
+def read_adapter(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> UserAdapter:
+    """Reads a file of `write_adapter`; InputError for any other, or if its arrays are not those of `shapes`, or its
+    updates not of networks with these `params`, {'prior', 'decoder'}.
+    """
     remedy = "remove it and enroll that user again"
     values = read_npz(path, remedy, MAX_BYTES)
     with refuse_damage(path, remedy):
+        updates = take_updates(values)
+        for network, update in updates.items():
+            weight_updates.check_update(update, params[network])
         values.setdefault("frames", np.full(len(values["windows"]), shapes["windows"][1]))  # of earlier versions
         values.setdefault("person", NO_PERSON)
         for name in (name for name in shapes if name.startswith(MODULATION_PREFIX) and values["person"].size):
@@ -93,12 +107,23 @@ def read_adapter(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> UserAdapt
         values = {name: x.astype(np.float32) for name, x in values.items()}
         prefixed = [name for name in values if name.startswith(MODULATION_PREFIX)]
         blocks = {name.removeprefix(MODULATION_PREFIX): values.pop(name) for name in prefixed}
-        return UserAdapter(**values, modulations=blocks, frames=frames, steps=steps)
+        return UserAdapter(**values, modulations=blocks, frames=frames, steps=steps, updates=updates)
+
+
+def take_updates(values: dict[str, np.ndarray]) -> dict[str, weight_updates.Update]:
+    """Takes the arrays of updates out of a file's; returns them by network, parameter and part."""
+    updates: dict[str, weight_updates.Update] = {}
+    for key in [key for key in values if key.startswith(UPDATE_PREFIX)]:
+        network, _, rest = key.removeprefix(UPDATE_PREFIX).partition("/")
+        name, _, part = rest.rpartition("/")
+        updates.setdefault(network, {}).setdefault(name, {})[part] = values.pop(key).astype(np.float32)
+    return updates
 
 
 def adapter_digest(adapter: UserAdapter) -> str:
     """Hash of the arrays that condition the networks."""
-    arrays = jax.tree.leaves((adapter.prior, adapter.decoder, adapter.modulations, adapter.person))
+    told = (adapter.prior, adapter.decoder, adapter.modulations, adapter.person)
+    arrays = jax.tree.leaves((*told, dict(adapter.updates)))
     return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in arrays)).hexdigest()[:16]
 
 

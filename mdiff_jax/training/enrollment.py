@@ -6,8 +6,9 @@ the decoder it is such a mean and, for each block, what is added to scale and sh
 2023, tunes scales and biases to new data): one row alone does not reach far enough from few users.
 
 With `people.references` nothing is fitted: the windows' embeddings say who the person is (`inference.people`). Fine-
-tuning adds a row of each table and the same modulations, which start at 0. The last fifth of the windows is held out,
-and what these like best is kept, be it the start.
+tuning adds an update of low rank of all weights of both networks, which is that person's alone: what embeddings tell
+of a person that networks never saw is not enough. The last fifth of the windows is held out, and what these like best
+is kept, be it the start.
 """
 
 import functools
@@ -23,7 +24,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from mdiff_jax.config import Params
-from mdiff_jax.inference import people, user_adapters, user_windows
+from mdiff_jax.inference import people, user_adapters, user_windows, weight_updates
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_adapters import Adapters
@@ -38,7 +39,8 @@ from mdiff_jax.training.training_data import FIELDS
 Free = dict[str, Any]  # a tree of the arrays that are fitted
 Objective = Callable[[Params, Free, Key], tuple[Array, Array | float]]  # → (loss, penalty)
 HELD_OUT = 5  # one of so many windows
-CHECKS, CHECK_BATCHES = 10, 4  # of held-out windows while an adapter is fitted, and batches of each
+CHECKS, CHECK_BATCHES = 5, 4  # of held-out windows while an adapter is fitted, and batches of each
+PRIOR_STEPS = 3  # of the prior's fine-tuning for each of the decoder's; a step of its takes a seventh of the time
 
 
 class FitSettings(NamedTuple):
@@ -99,34 +101,30 @@ def finetune_adapter(
     windows: Float[np.ndarray, "windows freq time channels"],
     frames: Int[np.ndarray, " windows"],
 ) -> user_adapters.UserAdapter:
-    """Fits rows and modulations of a person known by references to windows of so many frames."""
-    config, c = model.config.copy_and_resolve_references(), model.config.enrollment
-    config.people.row_drop_prob = 0.0  # the row is what is fitted
-    model = model._replace(config=config)
+    """Fits updates of both networks' weights for a person known by references to windows of so many frames."""
+    c = model.config.enrollment
     data = {"spectrogram": windows, "frames": frames, "embedding": model.embed(windows, frames).astype(np.float32)}
     data = {field: jnp.asarray(x) for field, x in data.items()}
     data["person"] = jnp.broadcast_to(adapter.person, (len(windows), adapter.person.size))
     cut = len(windows) - max(1, len(windows) // HELD_OUT)
     parts = [{field: x[part] for field, x in data.items()} for part in (slice(cut), slice(cut, None))]
-    # the prior takes short steps: of few windows it needs as many as a row that nothing is known of
-    short = FitSettings(c.finetune_steps, c.finetune_learning_rate, c.seed)
-    settings = {"prior": fit_settings(model), "decoder": short}
+    settings = FitSettings(c.finetune_steps, c.finetune_learning_rate, c.seed)
+    settings = {"prior": settings._replace(steps=PRIOR_STEPS * c.finetune_steps), "decoder": settings}
+    of_person = model.with_users({"": adapter._replace(updates={})}).adapters
 
-    def fit(name: str, row: np.ndarray, modulations: dict[str, np.ndarray]) -> Free:
-        table = model.params[name].get("user", {"embedding": [None]})["embedding"]
-
-        def objective(params: Params, free: Free, key: Key, data: dict[str, Array]) -> tuple[Array, float]:
-            blocks = {block: x[None] for block, x in free["modulations"].items()}
-            adapters = user_adapters.add_users(free["row"][None], blocks, len(model.users), len(table) - 1)
-            return adapter_loss(model, name, params, adapters, data, key), 0.0
+    def fit(name: str) -> weight_updates.Update:
+        def objective(params: Params, update: Free, key: Key, data: dict[str, Array]) -> tuple[Array, float]:
+            updated = weight_updates.add_update(params, update)
+            return adapter_loss(model, name, updated, of_person[name], data, key), 0.0
 
         fitted, held_out = (functools.partial(objective, data=part) for part in parts)
-        start = jax.tree.map(jnp.asarray, {"row": row, "modulations": modulations})
+        start = weight_updates.init_update(
+            model.params[name], c.finetune_rank, prng.purpose_key(c.seed, "init", f"enrol {name}")
+        )
         best = optimize_adapter(fitted, model.params[name], start, name, settings[name], held_out)
         return jax.tree.map(np.asarray, best)
 
-    prior, decoder = fit("prior", adapter.prior, {}), fit("decoder", adapter.decoder, adapter.modulations)
-    return adapter._replace(prior=prior["row"], decoder=decoder["row"], modulations=decoder["modulations"])
+    return adapter._replace(updates={name: fit(name) for name in ("prior", "decoder")})
 
 
 def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width"]:
@@ -192,7 +190,8 @@ def optimize_adapter(
     """Minimises loss plus penalty by Adam, from `free`; with `held_out` returns what was best by its loss, which is
     measured CHECKS times and at the start, always with the same noise.
     """
-    optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))
+    rate = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     @jax.jit
     def step(params: Params, free: Free, state: optax.OptState, key: Key) -> tuple[Free, optax.OptState, Array]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mdiff_jax import load
 from mdiff_jax.config import EnrollmentSettings, from_plain_dict, to_plain_dict
-from mdiff_jax.inference import people, sample_writer, user_adapters, user_windows
+from mdiff_jax.inference import people, sample_writer, sampling_jobs, user_adapters, user_windows
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import write_json
 from mdiff_jax.training import enrollment, losses
@@ -178,14 +178,16 @@ def test_fine_tuning_changes_its_user_and_nobody_else(workdirs, windows, tmp_pat
     after = load(tmp_path)
     plain, tuned = after.enrolled["PLAIN"], after.enrolled["TUNED"]
     np.testing.assert_array_equal(plain.person, tuned.person)
-    assert np.abs(tuned.prior).max() > 0 and not plain.prior.any()
-    assert np.abs(tuned.decoder).max() > 0 and max(np.abs(x).max() for x in tuned.modulations.values()) > 0
+    assert tuned.updates.keys() == {"prior", "decoder"} and not plain.updates
     users = ["walker_01", "walker_02", "PLAIN"]
     np.testing.assert_allclose(before.sample(users, 1), after.sample(users, 1), atol=1e-5)
-    renamed = after._replace(enrolled={"PLAIN": tuned, "TUNED": plain})
-    swapped = renamed.with_users(renamed.enrolled)
-    differences = np.abs(swapped.sample(["PLAIN"], 1) - after.sample(["PLAIN"], 1))
-    assert differences.max() > 1e-3
+    swapped = after.with_users({"PLAIN": tuned, "TUNED": plain})
+    assert np.abs(swapped.sample(["PLAIN"], 1) - after.sample(["PLAIN"], 1)).max() > 1e-3
+    together = after.sample(["walker_01", "TUNED", "PLAIN"], 2)
+    for i, user in enumerate(("walker_01", "TUNED", "PLAIN")):
+        np.testing.assert_allclose(together[2 * i : 2 * i + 2], after.sample([user], 2), atol=1e-5)
+    with pytest.raises(InputError, match="'TUNED' has weights of its own"):
+        sampling_jobs.interpolate(after, ("walker_01", "TUNED"), 3, 1, 0)
 
 
 def test_a_user_who_is_fitted_anyway_is_not_fine_tuned(root, windows):
