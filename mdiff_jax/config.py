@@ -214,6 +214,8 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "people": PeopleSettings()._asdict(),
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
+    "decoder.min_steps": 0,
+    "prior.min_steps": 0,
     "decoder.occupancy": False,
     "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
     "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
@@ -272,7 +274,7 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
         old, new = before.get(key), values.get(key)
         if old == new or key in FREE_KEYS or key.startswith(free):
             continue
-        if key.endswith(".epochs") and new > old:
+        if key.endswith((".epochs", ".min_steps")) and new > old:
             continue
         if key.endswith(".curriculum") and extends_curriculum(old, new):
             continue

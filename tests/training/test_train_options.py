@@ -15,7 +15,7 @@ from mdiff_jax.evaluation import summary
 from mdiff_jax.inference import loading, model, provenance
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import enrollment, train_loop, validation_loss
+from mdiff_jax.training import enrollment, stages, train_loop, validation_loss
 
 
 def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, monkeypatch):
@@ -89,6 +89,15 @@ def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
     assert np.isfinite(x).all() and np.abs(x[0] - x[1]).max() > 1e-4
 
 
+def test_few_windows_are_trained_on_for_the_least_number_of_steps():
+    config = get_config()
+    for least, expected in ((0, 6), (5, 6), (40, 40)):
+        config.decoder.update(epochs=3, min_steps=least)
+        assert stages.make_phases(config, "decoder", steps_per_epoch=2) == [stages.Phase(1000, expected)]
+    config.decoder.curriculum = ((10, 1),)
+    assert stages.make_phases(config, "decoder", steps_per_epoch=2) == [stages.Phase(10, 2)]
+
+
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     """A key that nothing reads is an option that does nothing."""
     config = get_config()
@@ -128,5 +137,5 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     for i, x in enumerate(loading.load(tmp_path).dataset.load(np.arange(5))):
         export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
     enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
-    with_references = {"enrollment.finetune_steps", "enrollment.finetune_learning_rate"}
+    with_references = {f"enrollment.finetune_{name}" for name in ("steps", "rank", "learning_rate")}
     assert keys - read - {"data.colormap", "data.path"} - with_references == set()
