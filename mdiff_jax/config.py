@@ -37,9 +37,10 @@ class EnrollmentSettings(NamedTuple):
     max_windows: int = 20
     steps: int = 400
     learning_rate: float = 0.1
-    finetune_steps: int = 140
-    finetune_learning_rate: float = 2e-3
-    finetune_rank: int = 16
+    update_steps: int = 70
+    update_learning_rate: float = 2e-3
+    update_rank: int = 16
+    update_batch_size: int = 16
     deviation_penalty: float = 1e-2
     prior_batch_size: int = 64
     decoder_batch_size: int = 8
@@ -217,15 +218,17 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "decoder.min_steps": 0,
     "prior.min_steps": 0,
     "decoder.occupancy": False,
-    "enrollment.finetune_steps": EnrollmentSettings().finetune_steps,
-    "enrollment.finetune_learning_rate": EnrollmentSettings().finetune_learning_rate,
-    "enrollment.finetune_rank": EnrollmentSettings().finetune_rank,
+    "enrollment.update_steps": EnrollmentSettings().update_steps,
+    "enrollment.update_learning_rate": EnrollmentSettings().update_learning_rate,
+    "enrollment.update_rank": EnrollmentSettings().update_rank,
+    "enrollment.update_batch_size": EnrollmentSettings().update_batch_size,
     "sample.calibration_windows": 0,
     "sample.noise_scale": 1.0,
     "sample.guide": "null",
     "summary.max_users": 64,
 }
 REMOVED = ("keep_every", "data.simulated_share", "data.simulated_until")  # without effect on a finished model
+REMOVED += ("enrollment.finetune_steps", "enrollment.finetune_learning_rate")  # of fine-tuning as it was
 
 
 def from_older_version(values: dict) -> dict:

@@ -7,8 +7,8 @@ the decoder it is such a mean and, for each block, what is added to scale and sh
 
 With `people.references` nothing is fitted: the windows' embeddings say who the person is (`inference.people`). Fine-
 tuning adds an update of low rank of all weights of both networks, which is that person's alone: what embeddings tell
-of a person that networks never saw is not enough. The last fifth of the windows is held out, and what these like best
-is kept, be it the start.
+of a person that networks never saw is not enough. Every fifth window is held out, and what these like best is kept, be
+it the start. Not the last fifth: where a walk changes, these would like no update at all.
 """
 
 import functools
@@ -38,7 +38,7 @@ from mdiff_jax.training.training_data import FIELDS
 
 Free = dict[str, Any]  # a tree of the arrays that are fitted
 Objective = Callable[[Params, Free, Key], tuple[Array, Array | float]]  # → (loss, penalty)
-HELD_OUT = 5  # one of so many windows
+HELD_OUT = 5  # one of so many windows in a row
 CHECKS, CHECK_BATCHES = 5, 4  # of held-out windows while an adapter is fitted, and batches of each
 PRIOR_STEPS = 3  # of the prior's fine-tuning for each of the decoder's; a step of its takes a seventh of the time
 
@@ -106,20 +106,21 @@ def finetune_adapter(
     data = {"spectrogram": windows, "frames": frames, "embedding": model.embed(windows, frames).astype(np.float32)}
     data = {field: jnp.asarray(x) for field, x in data.items()}
     data["person"] = jnp.broadcast_to(adapter.person, (len(windows), adapter.person.size))
-    cut = len(windows) - max(1, len(windows) // HELD_OUT)
-    parts = [{field: x[part] for field, x in data.items()} for part in (slice(cut), slice(cut, None))]
-    settings = FitSettings(c.finetune_steps, c.finetune_learning_rate, c.seed)
-    settings = {"prior": settings._replace(steps=PRIOR_STEPS * c.finetune_steps), "decoder": settings}
+    apart = np.arange(len(windows)) % HELD_OUT == HELD_OUT // 2
+    parts = [{field: x[part] for field, x in data.items()} for part in (~apart, apart)]
+    settings = FitSettings(c.update_steps, c.update_learning_rate, c.seed)
+    settings = {"prior": settings._replace(steps=PRIOR_STEPS * c.update_steps), "decoder": settings}
+    counts = {"prior": c.prior_batch_size, "decoder": c.update_batch_size}
     of_person = model.with_users({"": adapter._replace(updates={})}).adapters
 
     def fit(name: str) -> weight_updates.Update:
         def objective(params: Params, update: Free, key: Key, data: dict[str, Array]) -> tuple[Array, float]:
             updated = weight_updates.add_update(params, update)
-            return adapter_loss(model, name, updated, of_person[name], data, key), 0.0
+            return adapter_loss(model, name, updated, of_person[name], data, key, counts[name]), 0.0
 
         fitted, held_out = (functools.partial(objective, data=part) for part in parts)
         start = weight_updates.init_update(
-            model.params[name], c.finetune_rank, prng.purpose_key(c.seed, "init", f"enrol {name}")
+            model.params[name], c.update_rank, prng.purpose_key(c.seed, "init", f"enrol {name}")
         )
         best = optimize_adapter(fitted, model.params[name], start, name, settings[name], held_out)
         return jax.tree.map(np.asarray, best)
@@ -130,13 +131,14 @@ def finetune_adapter(
 def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width"]:
     """Fits the row of the prior's table."""
     params, c = model.params["prior"], model.config.enrollment
-    table = params["user"]["embedding"][: len(model.users)]
+    table, count = params["user"]["embedding"][: len(model.users)], c.prior_batch_size
 
     def row(free: Free) -> Array:
         return jax.nn.softmax(free["weights"]) @ table + table.std() * free["deviation"]
 
     def objective(params: Params, free: Free, key: Key) -> tuple[Array, Array]:
-        loss = adapter_loss(model, "prior", params, user_adapters.append_user_rows({}, row(free)[None]), data, key)
+        adapters = user_adapters.append_user_rows({}, row(free)[None])
+        loss = adapter_loss(model, "prior", params, adapters, data, key, count)
         return loss, c.deviation_penalty * jnp.mean(free["deviation"] ** 2)
 
     start = {"weights": jnp.zeros(len(table)), "deviation": jnp.zeros(table.shape[1])}
@@ -145,7 +147,7 @@ def fit_prior(model: Model, data: dict[str, Array]) -> Float[np.ndarray, " width
 
 def fit_decoder(model: Model, data: dict[str, Array]) -> tuple[Float[np.ndarray, " cond_width"], dict[str, np.ndarray]]:
     """Fits the row of the decoder's table, empty where it has none, and the modulations of its blocks."""
-    params, users = model.params["decoder"], len(model.users)
+    params, users, count = model.params["decoder"], len(model.users), model.config.enrollment.decoder_batch_size
     biases = {name: p["modulation"]["bias"] for name, p in params.items() if "modulation" in p}
     table = params["user"]["embedding"][:users] if "user" in params else jnp.zeros((users, 0))
 
@@ -155,7 +157,7 @@ def fit_decoder(model: Model, data: dict[str, Array]) -> tuple[Float[np.ndarray,
     def objective(params: Params, free: Free, key: Key) -> tuple[Array, float]:
         blocks = {name: x[None] for name, x in free["modulations"].items()}
         adapters = user_adapters.add_users(row(free)[None], blocks, users, users)
-        return adapter_loss(model, "decoder", params, adapters, data, key), 0.0
+        return adapter_loss(model, "decoder", params, adapters, data, key, count), 0.0
 
     start = {"weights": jnp.zeros(len(table)), "modulations": jax.tree.map(jnp.zeros_like, biases)}
     free = optimize_adapter(objective, params, start, "decoder", fit_settings(model))
@@ -168,10 +170,10 @@ def fit_settings(model: Model) -> FitSettings:
 
 
 def adapter_loss(
-    model: Model, name: str, params: Params, adapters: Adapters, data: dict[str, Array], key: Key
+    model: Model, name: str, params: Params, adapters: Adapters, data: dict[str, Array], key: Key, count: int
 ) -> Float[Array, ""]:
-    """The loss of a network with an adapter of one new user, on a batch of the windows as that user's."""
-    new, count = len(model.users), model.config.enrollment[f"{name}_batch_size"]
+    """The loss of a network with an adapter of one new user, on `count` of the windows, drawn anew, as that user's."""
+    new = len(model.users)
     which = jax.random.randint(jax.random.fold_in(key, 1), (count,), 0, len(data["embedding"]))
     batch = {field: data[field][which] for field in (*FIELDS[name], "person") if field in data}
     batch |= {"user": jnp.full(count, new), "example": jnp.arange(count)}
@@ -210,12 +212,17 @@ def optimize_adapter(
 
     key, state = prng.purpose_key(settings.seed, "train", f"enrol {name}"), optimizer.init(free)
     unseen = prng.purpose_key(settings.seed, "eval", f"enrol {name}")
+    shown: dict[str, str] = {}  # beside the progress
     best = (float(check(params, free, unseen)), free) if held_out else None
+    if held_out:
+        shown["held_out"] = f"{best[0]:.4f}"
     bar = tqdm(range(settings.steps), desc=f"enroll: {name}", unit="step", mininterval=1)
     for i in bar:
         free, state, loss = step(params, free, state, jax.random.fold_in(key, i))
         if i % 20 == 0:
-            bar.set_postfix(loss=f"{float(loss):.4f}", refresh=False)
+            shown["loss"] = f"{float(loss):.4f}"
         if held_out and (i + 1) % max(1, settings.steps // CHECKS) == 0:
-            best = min(best, (float(check(params, free, unseen)), free), key=lambda pair: pair[0])
+            best = min(best, (found := float(check(params, free, unseen)), free), key=lambda pair: pair[0])
+            shown["held_out"] = f"{found:.4f}"
+        bar.set_postfix(shown, refresh=False)
     return best[1] if held_out else free

@@ -56,7 +56,7 @@ def test_noise_levels_spread_over_the_batch_of_enrollment_whatever_that_of_train
     monkeypatch.setattr(losses.gaussian, "q_sample", lambda schedule, x0, t, noise: seen.append(t) or x0)
     model = trained._replace(config=config)
     data = {"embedding": jnp.zeros((5, config.encoder.embedding_dim))}
-    enrollment.adapter_loss(model, "prior", model.params["prior"], {}, data, jax.random.key(0))
+    enrollment.adapter_loss(model, "prior", model.params["prior"], {}, data, jax.random.key(0), 16)
     sixteenths = np.sort(16 * np.asarray(seen[0]) // config.prior.timesteps)
     np.testing.assert_array_equal(sixteenths, np.arange(16))
 
@@ -170,7 +170,7 @@ def test_what_held_out_windows_like_less_is_not_kept():
 def test_fine_tuning_changes_its_user_and_nobody_else(workdirs, windows, tmp_path, user_row):
     workdirs.make_workdir(tmp_path, people={"references": True, "user_row": user_row})
     config = json.loads((tmp_path / "config.json").read_text())
-    config["enrollment"] |= {"finetune_steps": 10, "finetune_learning_rate": 0.03}
+    config["enrollment"] |= {"update_steps": 10, "update_learning_rate": 0.03}
     write_json(tmp_path / "config.json", config)
     enrollment.enroll(tmp_path, "PLAIN", windows)
     before = load(tmp_path)
