@@ -5,7 +5,7 @@ python benchmarks/newcomer.py --workdir=runs/gait --output=runs/newcomers [--mod
 
 Users of --workdir are left out --leave_out at a time, and each is added from so many windows, one after the other in
 time: to the base model, which has seen no real person, and to a model trained with the configuration of --workdir on
-the other users, there with and without fine-tuning. Split, judges and real windows are those of --workdir. One table;
+the other users, both with and without fine-tuning. Split, judges and real windows are those of --workdir. One table;
 the reports lie in WORKDIR/reports. The same command resumes after an interruption.
 """
 
@@ -59,9 +59,9 @@ class Way(NamedTuple):
 
 
 def ways(models: list[str], given: list[int]) -> Iterator[Way]:
-    """Yields all of them; only a trained model is fine-tuned."""
+    """Yields all of them."""
     for model in models:
-        for finetune in (False, True)[: 1 + (model == "trained")]:
+        for finetune in (False, True):
             yield from (Way(model, count, finetune) for count in given)
 
 

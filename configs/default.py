@@ -194,7 +194,7 @@ def enrollment() -> dict:
         "steps": 400,  # of Adam, for the prior and for the decoder
         "learning_rate": 0.1,  # at its peak; cosine down to 0
         "update_steps": 70,  # of the decoder by --finetune, with people.references; the prior takes three times as many
-        "update_learning_rate": 2e-3,  # of both, at its peak
+        "update_learning_rate": 5e-3,  # of both, at its peak
         "update_rank": 16,  # of what is added to their kernels
         "update_batch_size": 16,  # noised windows a step
         "deviation_penalty": 0.01,  # on how far the prior's row leaves the mixtures of the trained users' rows

@@ -38,7 +38,7 @@ class EnrollmentSettings(NamedTuple):
     steps: int = 400
     learning_rate: float = 0.1
     update_steps: int = 70
-    update_learning_rate: float = 2e-3
+    update_learning_rate: float = 5e-3
     update_rank: int = 16
     update_batch_size: int = 16
     deviation_penalty: float = 1e-2

@@ -107,22 +107,25 @@ def finetune_adapter(
     data = {field: jnp.asarray(x) for field, x in data.items()}
     data["person"] = jnp.broadcast_to(adapter.person, (len(windows), adapter.person.size))
     apart = np.arange(len(windows)) % HELD_OUT == HELD_OUT // 2
-    parts = [{field: x[part] for field, x in data.items()} for part in (~apart, apart)]
+    parts = {
+        part: {field: x[rows] for field, x in data.items()} for part, rows in (("fitted", ~apart), ("held_out", apart))
+    }
     settings = FitSettings(c.update_steps, c.update_learning_rate, c.seed)
     settings = {"prior": settings._replace(steps=PRIOR_STEPS * c.update_steps), "decoder": settings}
     counts = {"prior": c.prior_batch_size, "decoder": c.update_batch_size}
     of_person = model.with_users({"": adapter._replace(updates={})}).adapters
 
     def fit(name: str) -> weight_updates.Update:
-        def objective(params: Params, update: Free, key: Key, data: dict[str, Array]) -> tuple[Array, float]:
-            updated = weight_updates.add_update(params, update)
-            return adapter_loss(model, name, updated, of_person[name], data, key, counts[name]), 0.0
+        def objective(constant: Params, update: Free, key: Key, part: str) -> tuple[Array, float]:
+            updated = weight_updates.add_update(constant["params"], update)
+            return adapter_loss(model, name, updated, of_person[name], constant[part], key, counts[name]), 0.0
 
-        fitted, held_out = (functools.partial(objective, data=part) for part in parts)
+        fitted, held_out = (functools.partial(objective, part=part) for part in parts)
         start = weight_updates.init_update(
             model.params[name], c.update_rank, prng.purpose_key(c.seed, "init", f"enrol {name}")
         )
-        best = optimize_adapter(fitted, model.params[name], start, name, settings[name], held_out)
+        constant = parts | {"params": model.params[name]}  # windows as arguments: the next person's program is the same
+        best = optimize_adapter(fitted, constant, start, name, settings[name], held_out)
         return jax.tree.map(np.asarray, best)
 
     return adapter._replace(updates={name: fit(name) for name in ("prior", "decoder")})
