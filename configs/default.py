@@ -49,13 +49,14 @@ def data() -> dict:
         "channels": "scalar",  # scalar: colored images are converted to one channel; rgb: kept as they are
         "colormap": "auto",  # of the images: auto (detect), or a name (jet, parula, viridis …)
         "native_frames": True,  # keep each window's own frames where images show them; image_size has room for the most
-        "stft": {  # files of complex slow-time samples to windows; files of power in dB use span_db only
+        "stft": {  # complex slow-time samples to windows; spectrograms of whole recordings by (hop_)frames, span_db
             "window_seconds": 0.05,  # Hann; Doppler step wavelength / (2 window_seconds), 0.04 m/s at 77 GHz
             "hop_seconds": 0.0375,  # between frames
             "frames": 56,  # of a window: 2.1 s, about four steps
             "hop_frames": 14,  # between windows, which share 1 - hop_frames / frames
             "span_db": 45.0,  # dynamic range below the strongest returns
             "zero_row": 0.8125,  # row of zero Doppler as a share of the height; the velocity axis wraps there
+            "array_axes": "auto",  # of finished spectrograms: auto, or told: then those longer than `frames` are cut
         },
         "fractions": (0.7, 0.1, 0.2),  # of each user's windows for training, validation, test
         "split_by": "auto",  # recording; block (of window indices); auto: recording if enough; random_that_leaks

@@ -213,6 +213,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "init_from": NO_MODEL,
     "keep_early": 0.0,
     "people": PeopleSettings()._asdict(),
+    "data.stft.array_axes": "auto",
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
     "decoder.min_steps": 0,

@@ -25,6 +25,7 @@ CHOICES |= {f"{name}.schedule": ("cosine", "linear") for name in STAGES[1:]} | {
     "remat": layers.REMAT,
     "data.kind": ("folder", "walkers"),
     "data.channels": ("scalar", "rgb"),
+    "data.stft.array_axes": ("auto", "frequency_time", "time_frequency"),
     "data.split_by": ("auto", "recording", "block", "random_that_leaks"),
     "decoder.prediction": gaussian.PREDICTIONS,
     "decoder.weighting": gaussian.WEIGHTINGS,

@@ -18,7 +18,7 @@ from mdiff_jax.config import (
     from_plain_dict,
     to_plain_dict,
 )
-from mdiff_jax.data import arrays, splits
+from mdiff_jax.data import arrays, long_spectrograms, splits
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.validation import check_value, validate
 
@@ -48,6 +48,8 @@ def test_a_working_directory_from_before_a_key_can_be_gone_on_with():
     now = to_plain_dict(config())
     before = {key: value for key, value in now.items() if key != "people"}
     before["decoder"] = {key: value for key, value in now["decoder"].items() if key != "occupancy"}
+    stft = {key: value for key, value in now["data"]["stft"].items() if key != "array_axes"}
+    before["data"] = now["data"] | {"stft": stft}
     assert from_plain_dict(before).to_dict() == config().to_dict()
     check_same_configuration(before, now, where="WORKDIR")
     now["people"]["references"] = True
@@ -139,6 +141,7 @@ def test_every_key_has_a_range_or_choices_and_a_default_inside():
     for key, value in flatten(config("default").to_dict()).items():
         check_value(key, value)
     assert validation.CHOICES["data.split_by"] == splits.SPLIT_RULES
+    assert validation.CHOICES["data.stft.array_axes"] == long_spectrograms.ARRAY_AXES
 
 
 def test_heads_divide_the_channels_of_their_level():

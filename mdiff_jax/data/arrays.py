@@ -2,6 +2,7 @@
 
 - `spectrogram`: model space, [-1, 1]; (F, T), or (N, F, T) with one entry per window
 - `db`: power in dB, same shapes; the top is the 99.7th percentile of the file, the floor `Stft.span_db` below it
+- either of them as one spectrogram of a whole recording: cut into windows as `Stft` says, like `iq`
 - `iq`: complex slow-time samples (S,) of one recording, with `prf` and `carrier` in Hz; cut into windows as `Stft` says
 
 Optional beside it: `velocity` (F,) in m/s (rows are reversed if it ascends), `user`, `recording`, `index` (N,). A
@@ -10,12 +11,13 @@ single array with another name is read as `iq` if complex and as `db` if its val
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.constants
 from jaxtyping import Float
 
+from mdiff_jax.data import long_spectrograms
 from mdiff_jax.data.array_files import load_arrays, refuse_unreadable
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import doppler
@@ -34,6 +36,7 @@ class Stft(NamedTuple):
     hop_frames: int = 14  # between windows
     span_db: float = doppler.SPAN_DB  # kept below the top
     zero_row: float = 0.8125  # row of zero Doppler, share of the height; the velocity axis wraps there
+    array_axes: str = "auto"  # of finished spectrograms: one of `long_spectrograms.ARRAY_AXES`
 
 
 class FileDescription(NamedTuple):
@@ -51,16 +54,19 @@ class FileWindows(NamedTuple):
     spectrograms: Float[np.ndarray, "windows freq time"]
     velocities: Float[np.ndarray, " freq"] | None  # of each row, m/s, the highest first
     seconds: float | None = None  # duration of a window
+    reading: str = ""  # what was made of the array, where it is not as it was found
 
 
 DEFAULT_STFT = Stft()
 
 
-def make_stft(values: dict[str, float]) -> Stft:
+def make_stft(values: dict[str, Any]) -> Stft:
     """Builds an `Stft` from the keys of data.stft; InputError for the first value out of range."""
     stft = Stft(**values)
+    if stft.array_axes not in (known := long_spectrograms.ARRAY_AXES):
+        raise InputError(f"data.stft.array_axes is '{stft.array_axes}': give one of {', '.join(known)}")
     least = Stft(window_seconds=1e-4, hop_seconds=1e-5, frames=8, hop_frames=1, span_db=1.0, zero_row=0.0)
-    for name, value, low in zip(Stft._fields, stft, least, strict=True):
+    for name, value, low in zip(Stft._fields[:-1], stft, least, strict=False):
         if not low <= value < (1 if name == "zero_row" else np.inf):
             raise InputError(f"data.stft.{name} is {value}: give at least {low}" + ", below 1" * (name == "zero_row"))
     return stft
@@ -97,8 +103,8 @@ def read_windows(path: Path, stft: Stft = DEFAULT_STFT) -> FileWindows:
 def _read_cached(path: Path, modified_ns: int, size: int, stft: Stft) -> FileWindows:
     arrays = load_arrays(path)
     kind, array = select_main_array(arrays, path)
-    array = np.squeeze(array) if kind == "iq" else array[None] if array.ndim == 2 else array
-    if array.ndim != (1 if kind == "iq" else 3):
+    array = np.squeeze(array) if kind == "iq" else array
+    if array.ndim not in ((1,) if kind == "iq" else (2, 3)):
         wanted = "(samples,), one range bin" if kind == "iq" else "(rows, frames) or (windows, rows, frames)"
         raise InputError(f"'{path}': '{kind}' has shape {array.shape}: give {wanted}")
     if not np.isfinite(array).all():
@@ -108,6 +114,18 @@ def _read_cached(path: Path, modified_ns: int, size: int, stft: Stft) -> FileWin
         return windows_from_iq(
             array, require_scalar(arrays, "prf", path), require_scalar(arrays, "carrier", path), stft, path
         )
+    return windows_from_spectrogram(kind, array, arrays, stft, path)
+
+
+def windows_from_spectrogram(
+    kind: str, array: np.ndarray, arrays: dict[str, np.ndarray], stft: Stft, path: Path
+) -> FileWindows:
+    """Converts finished spectrograms, real (F, T) or (N, F, T), to model space; cuts one of a whole recording."""
+    axis_lengths = (arrays[name].size if name in arrays else None for name in ("velocity", "time"))
+    time_first = long_spectrograms.is_time_first(array.shape, stft.array_axes, stft.frames, *axis_lengths)
+    array = array.swapaxes(-1, -2) if time_first else array
+    long = array.ndim == 2 and is_long(array.shape, stft)
+    array = array[None] if array.ndim == 2 else array
     if min(array.shape[1:]) < 8 or not len(array):
         raise InputError(f"'{path}' has windows of {array.shape[1]}x{array.shape[2]}: give at least 8 rows and frames")
     if kind == "spectrogram" and abs(array).max() > 1.001:
@@ -117,7 +135,23 @@ def _read_cached(path: Path, modified_ns: int, size: int, stft: Stft) -> FileWin
         array = np.stack([doppler.from_db(window, top, stft.span_db) for window in array])
     elif array.min() == array.max():
         raise InputError(f"'{path}' holds the one value {array.flat[0]:g}: record it again or remove it")
-    return order_rows(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
+    read = order_rows(array.astype(np.float32).clip(-1, 1), arrays.get("velocity"), path)
+    if not (long or time_first):
+        return read
+    first, then = ("time", "Doppler") if time_first else ("Doppler", "time")
+    reading = f"arrays of ({first}, {then})"
+    if long:
+        read = read._replace(spectrograms=long_spectrograms.cut(read.spectrograms[0], stft.frames, stft.hop_frames))
+        reading += f", one a recording, cut into windows of {stft.frames} frames, one every {stft.hop_frames}"
+    return read._replace(reading=reading)
+
+
+def is_long(shape: tuple[int, int], stft: Stft) -> bool:
+    """Whether a spectrogram (F, T) is cut: any longer than a window where its axes were told, else a far longer one."""
+    rows, length = shape
+    if stft.array_axes != "auto":
+        return length > stft.frames
+    return long_spectrograms.is_whole_recording(rows, length, stft.frames)
 
 
 def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) -> FileWindows:
@@ -130,11 +164,10 @@ def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
         db = doppler.to_db(doppler.stft(iq, size, hop, zero))
     long = doppler.from_db(db, find_top(db, path), stft.span_db)
-    starts = range(0, long.shape[1] - stft.frames + 1, stft.hop_frames)
     velocities = doppler.row_velocities(size, prf, scipy.constants.c / carrier, zero)
     if not np.ptp(velocities) < 1e6:
         raise InputError(f"'{path}' has rows over {np.ptp(velocities):.3g} m/s: give 'prf' and 'carrier' in Hz")
-    windows = np.stack([long[:, start : start + stft.frames] for start in starts])
+    windows = long_spectrograms.cut(long, stft.frames, stft.hop_frames)
     return FileWindows(windows, velocities, stft.frames * hop / prf)
 
 

@@ -79,7 +79,7 @@ def prepare_dataset(
     channels: str,
     colormap_name: str,
     native_frames: bool,
-    stft: dict[str, float],
+    stft: dict[str, Any],
     walkers: dict[str, Any],
     log: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
@@ -143,13 +143,18 @@ def walkers_source(
     return Source(options | {"walkers": known}, count, examples, None)
 
 
-def folder_source(options: dict[str, Any], root: Path, reading: ReadOptions, stft: dict[str, float]) -> Source:
+def folder_source(options: dict[str, Any], root: Path, reading: ReadOptions, stft: dict[str, Any]) -> Source:
     """The recordings in a folder or file."""
     items = sources.scan_windows(root, reading.stft)
     options = options | {"content": hash_contents(root, items)}
-    options |= {"stft": stft} if any(item.row >= 0 for item in items) else {}
+    options |= {"stft": known_stft(stft)} if any(item.row >= 0 for item in items) else {}
     examples = functools.partial(read_examples, root, items, reading)
     return Source(options, len(items), examples, sources.ignored_files(root, items))
+
+
+def known_stft(stft: dict[str, Any]) -> dict[str, Any]:
+    """What arrays are known to be read by, without a key that came later while it changes nothing."""
+    return {key: value for key, value in stft.items() if (key, value) != ("array_axes", "auto")}
 
 
 def fingerprint_options(options: dict[str, Any]) -> str:
@@ -157,12 +162,12 @@ def fingerprint_options(options: dict[str, Any]) -> str:
     return records.digest_json(options)[:16]
 
 
-def fingerprint_without_source(options: dict[str, Any], known: dict[str, Any], stft: dict[str, float]) -> str:
+def fingerprint_without_source(options: dict[str, Any], known: dict[str, Any], stft: dict[str, Any]) -> str:
     """What a data set is known by whose recordings are the prepared ones."""
     recorded = known.get("options")
     if recorded is None:  # of an earlier version
         return known["fingerprint"]
-    options = options | {"content": recorded["content"]} | ({"stft": stft} if "stft" in recorded else {})
+    options = options | {"content": recorded["content"]} | ({"stft": known_stft(stft)} if "stft" in recorded else {})
     return fingerprint_options(options)
 
 

@@ -43,6 +43,7 @@ class Axes(NamedTuple):
 
     velocities: np.ndarray | None  # m/s of each row of the file, the highest first
     seconds: float | None  # duration of a window
+    reading: str = ""  # what was made of the array, where it is not as it was found
 
 
 UNKNOWN_AXES = Axes(None, None)
@@ -58,7 +59,7 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
     name = find_colormap(paths, options)
     grid = find_grid(paths, options, name)
     native = options.native_frames and grid.is_native
-    size, first, common, counts = None, "", UNKNOWN_AXES, Counter()
+    size, first, common, counts, readings = None, "", UNKNOWN_AXES, Counter(), {}
     for item in tqdm(items, desc="reading", unit="window", mininterval=1):
         path = sources.file_path(root, item)
         if item.row >= 0:
@@ -75,6 +76,7 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
         check_size(path, window.shape[:2], first, size, options.expected_sizes)
         check_axes(path, axes, first, common)
         check_expected_velocities(path, axes, options)
+        readings |= {path: axes.reading} if axes.reading else {}
         if native:
             found = spectrogram.native_frames(window[..., 0])
             levels = read_native(path, image, window[..., 0], found, grid, name)
@@ -84,7 +86,10 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
         else:
             window, frames = spectrogram.resize(window, options.image_size) * 2 - 1, options.image_size[1]
         metadata = {"colormap": name, "original_size": list(size), "native": native}
-        metadata |= {"file_format": grid.file_format.to_json(), "notes": describe_reading(options, grid, counts)}
+        metadata |= {
+            "file_format": grid.file_format.to_json(),
+            "notes": describe_reading(options, grid, counts) + describe_arrays(readings),
+        }
         metadata |= spectrogram.describe_velocity_axis(common.velocities, options.image_size[0])
         yield Example(item, window, frames, metadata)
 
@@ -145,6 +150,11 @@ def describe_reading(options: ReadOptions, grid: native_grid.Survey, counts: Cou
     return notes
 
 
+def describe_arrays(readings: dict[Path, str]) -> list[str]:
+    """Lines about array files whose arrays were turned or cut."""
+    return [f"{reading}: {count} files" for reading, count in Counter(readings.values()).items()]
+
+
 def describe_reduced(count: int, columns: int) -> list[str]:
     """The line about windows with more frames than columns, if there are any."""
     return [f"windows of more than {columns} frames, reduced to {columns} by area mean: {count}"] if count else []
@@ -155,7 +165,7 @@ def read_array_window(path: Path, row: int, options: ReadOptions) -> tuple[np.nd
     if options.channels != "scalar":
         raise InputError(f"'{path}' is an array, not a colored image: give data.channels='scalar'")
     read = arrays.read_windows(path, options.stft)
-    return (read.spectrograms[row][..., None] + 1) / 2, Axes(read.velocities, read.seconds)
+    return (read.spectrograms[row][..., None] + 1) / 2, Axes(read.velocities, read.seconds, read.reading)
 
 
 def check_axes(path: Path, axes: Axes, first: str, common: Axes) -> None:
@@ -207,5 +217,5 @@ def check_size(
     if size != first_size:
         raise InputError(
             f"'{path}' is {size[1]}x{size[0]}, '{first}' is {first_size[1]}x{first_size[0]}: one size is needed, since "
-            "rows and columns are velocities and times"
+            "rows and columns are velocities and times (of arrays of whole recordings, give data.stft.array_axes)"
         )

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mdiff_jax.data import colormap, images, native_grid, sources, splits
+from mdiff_jax.data import arrays, colormap, images, native_grid, sources, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 
@@ -41,12 +41,12 @@ class InspectedData(NamedTuple):
         return self.windows[rows][..., None]
 
 
-def inspect(root: Path) -> tuple[Report, InspectedData]:
+def inspect(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> tuple[Report, InspectedData]:
     """Reads the data set at `root` and measures it; InputError for anything that cannot be used."""
-    items = sources.scan_windows(root)
+    items = sources.scan_windows(root, stft)
     ignored = sources.ignored_files(root, items)
     chosen = limit_windows(items)
-    windows, common = read_windows(root, chosen)
+    windows, common = read_windows(root, chosen, stft)
     data = describe_windows(chosen, windows)
     report: Report = {"path": str(root), "windows": len(items), "windows_measured": len(chosen), "ignored": ignored}
     report |= {"users": {user: user_statistics(items, user) for user in data.users}}
@@ -68,10 +68,10 @@ def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSourc
     return chosen
 
 
-def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndarray, Report]:
-    """Reads windows (n, F, T) at `COMPARISON_SIZE`; returns them with colormap, its residual, and sizes."""
+def read_windows(root: Path, items: list[sources.WindowSource], stft: arrays.Stft) -> tuple[np.ndarray, Report]:
+    """Reads windows (n, F, T) at `COMPARISON_SIZE`; returns them with colormap, its residual, sizes and notes."""
     windows: list[np.ndarray] = []
-    for example in read_examples(root, items, ReadOptions(COMPARISON_SIZE)):
+    for example in read_examples(root, items, ReadOptions(COMPARISON_SIZE, stft=stft)):
         windows.append(example.window[..., 0])
         common = example.metadata
     paths = [sources.file_path(root, item) for item in items if item.row < 0]
@@ -80,7 +80,7 @@ def read_windows(root: Path, items: list[sources.WindowSource]) -> tuple[np.ndar
     report = {"colormap": common["colormap"] if paths else None, "original_size": common["original_size"]}
     report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}
     report |= native_grid.describe_files(paths, common["colormap"])
-    return np.stack(windows), report | {"zero_doppler": common["zero_doppler"]}
+    return np.stack(windows), report | {name: common[name] for name in ("zero_doppler", "notes")}
 
 
 def describe_windows(items: list[sources.WindowSource], windows: np.ndarray) -> InspectedData:
@@ -194,7 +194,7 @@ def format_report(report: Report) -> str:
     lines = [f"{report['path']}: {report['windows']} windows of {len(report['users'])} users"]
     if report["windows_measured"] < report["windows"]:
         lines += [f"  measured on the first {report['windows_measured']}, equally many of each user"]
-    lines += [report["ignored"]] if report["ignored"] else []
+    lines += [*([report["ignored"]] if report["ignored"] else []), *report["notes"]]
     for user, u in report["users"].items():
         lines += [f"  {user:16s} windows: {u['windows']:6d}, recordings: {u['walks']:4d}, longest: {u['longest_walk']}"]
     height, width = report["original_size"]

@@ -50,7 +50,7 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     t = np.arange(40000) / prf
     iq = np.exp(4j * np.pi * 2.0 * t * carrier / scipy.constants.c)
     save(tmp_path / "x.npz", iq=iq.astype(np.complex64), prf=np.array(prf), carrier=np.array(carrier))
-    windows, velocities, seconds = arrays.read_windows(tmp_path / "x.npz")
+    windows, velocities, seconds, _ = arrays.read_windows(tmp_path / "x.npz")
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
     assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16 and seconds == 56 * 0.0375
     np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
