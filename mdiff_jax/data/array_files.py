@@ -1,4 +1,4 @@
-"""Decoding of array files, .npy, .npz, .mat and .h5, that nobody vouches for.
+"""Decoding of array files, .npy, .npz, .mat, .h5 and captures of a DCA1000 (.bin), that nobody vouches for.
 
 Nothing is unpickled, no other file is read, and what the arrays take is known before memory is taken for them.
 """
@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mdiff_jax.data import dca1000
 from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import NPY_HEADERS
 
-SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
+SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5", dca1000.SUFFIX)
 MAX_BYTES = 4 * 2**30  # of all arrays of a file, decoded
 MAX_COMPRESSION = 100  # times that they may be larger than on disk …
 SMALL_BYTES = 2**28  # … where they are larger than this
@@ -33,8 +34,18 @@ DECODER_BYTES = 2**29  # that the process for these may take, besides three time
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Loads all arrays of a file by name; the last file is cached. InputError for a file that cannot be read."""
     with refuse_unreadable(path):
-        stat = path.stat()
-        return _load_cached(path, stat.st_mtime_ns, stat.st_size)
+        return _load_cached(path, signature(path))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Returns the files that the arrays of a file are read from: itself, and where it has one its description."""
+    beside = dca1000.description_file(path)
+    return [path, beside] if path.suffix.lower() == dca1000.SUFFIX and beside.exists() else [path]
+
+
+def signature(path: Path) -> tuple[tuple[int, int], ...]:
+    """What a file that was read is known by while it has not changed."""
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in map(Path.stat, files_of(path)))
 
 
 @contextlib.contextmanager
@@ -50,11 +61,14 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_cached(path: Path, modified_ns: int, size: int) -> dict[str, np.ndarray]:
+def _load_cached(path: Path, known_by: tuple) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"'{path}' is no regular file: give a file of arrays")
-    check_size(size, path)
+    check_size(path.stat().st_size, path)
     suffix = path.suffix.lower()
+    if suffix == dca1000.SUFFIX:
+        check_size(2 * path.stat().st_size, path)  # complex64 of pairs of int16
+        return dca1000.load_capture(path)
     if suffix == ".npy":
         with path.open("rb") as file:
             check_size(claimed_size(file), path)

@@ -3,7 +3,8 @@
 - `spectrogram`: model space, [-1, 1]; (F, T), or (N, F, T) with one entry per window
 - `db`: power in dB, same shapes; the top is the 99.7th percentile of the file, the floor `Stft.span_db` below it
 - either of them as one spectrogram of a whole recording: cut into windows as `Stft` says, like `iq`
-- `iq`: complex slow-time samples (S,) of one recording, with `prf` and `carrier` in Hz; cut into windows as `Stft` says
+- `iq`: complex slow-time samples (S,) of one recording, or (range bins or receivers, S), `prf` and `carrier` in Hz;
+  cut into windows as `Stft` says
 
 Optional beside it: `velocity` (F,) in m/s (rows are reversed if it ascends), `user`, `recording`, `index` (N,). A
 single array with another name is read as `iq` if complex and as `db` if its values span more than 3.
@@ -15,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.constants
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
 from mdiff_jax.data import long_spectrograms
-from mdiff_jax.data.array_files import load_arrays, refuse_unreadable
+from mdiff_jax.data.array_files import load_arrays, refuse_unreadable, signature
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import doppler
 
@@ -95,17 +96,17 @@ def parse_index(text: str, path: Path) -> int:
 def read_windows(path: Path, stft: Stft = DEFAULT_STFT) -> FileWindows:
     """Reads the windows of a file; the last file read is cached. InputError for any file that does not hold windows."""
     with refuse_unreadable(path):
-        stat = path.stat()
-        return _read_cached(path, stat.st_mtime_ns, stat.st_size, stft)
+        return _read_cached(path, signature(path), stft)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_cached(path: Path, modified_ns: int, size: int, stft: Stft) -> FileWindows:
+def _read_cached(path: Path, known_by: tuple, stft: Stft) -> FileWindows:
     arrays = load_arrays(path)
     kind, array = select_main_array(arrays, path)
     array = np.squeeze(array) if kind == "iq" else array
-    if array.ndim not in ((1,) if kind == "iq" else (2, 3)):
-        wanted = "(samples,), one range bin" if kind == "iq" else "(rows, frames) or (windows, rows, frames)"
+    array = array[None] if kind == "iq" and array.ndim == 1 else array
+    if array.ndim != 2 and (kind == "iq" or array.ndim != 3):
+        wanted = "(samples,) or (range bins, samples)" if kind == "iq" else "(rows, frames) or (windows, rows, frames)"
         raise InputError(f"'{path}': '{kind}' has shape {array.shape}: give {wanted}")
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
@@ -154,21 +155,27 @@ def is_long(shape: tuple[int, int], stft: Stft) -> bool:
     return long_spectrograms.is_whole_recording(rows, length, stft.frames)
 
 
-def windows_from_iq(iq: np.ndarray, prf: float, carrier: float, stft: Stft, path: Path) -> FileWindows:
-    """Cuts slow-time samples into windows of `frames` frames, one every `hop_frames`; the top is that of them all."""
-    size, hop = round(stft.window_seconds * prf), round(stft.hop_seconds * prf)
-    frames = (len(iq) - size) // hop + 1 if len(iq) >= size > 1 <= hop else 0
+def windows_from_iq(
+    iq: Complex[np.ndarray, "bins samples"], prf: float, carrier: float, stft: Stft, path: Path
+) -> FileWindows:
+    """Cuts slow-time samples into windows of `frames` frames, one every `hop_frames`; the top is that of them all.
+    The power of several range bins or receivers is averaged.
+    """
+    size, hop, samples = round(stft.window_seconds * prf), round(stft.hop_seconds * prf), iq.shape[1]
+    frames = (samples - size) // hop + 1 if samples >= size > 1 <= hop else 0
     if frames < stft.frames:
-        raise InputError(f"'{path}' has {len(iq)} samples at {prf:g} Hz, {frames} frames: give at least {stft.frames}")
+        raise InputError(f"'{path}' has {samples} samples at {prf:g} Hz, {frames} frames: give at least {stft.frames}")
     zero = int(size * stft.zero_row)
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
-        db = doppler.to_db(doppler.stft(iq, size, hop, zero))
+        amplitudes = (np.abs(doppler.stft(row, size, hop, zero)) for row in iq)
+        db = doppler.to_db(functools.reduce(np.hypot, amplitudes) / len(iq) ** 0.5)  # not np.sqrt: float32 stays
     long = doppler.from_db(db, find_top(db, path), stft.span_db)
     velocities = doppler.row_velocities(size, prf, scipy.constants.c / carrier, zero)
     if not np.ptp(velocities) < 1e6:
         raise InputError(f"'{path}' has rows over {np.ptp(velocities):.3g} m/s: give 'prf' and 'carrier' in Hz")
     windows = long_spectrograms.cut(long, stft.frames, stft.hop_frames)
-    return FileWindows(windows, velocities, stft.frames * hop / prf)
+    reading = "I/Q of several range bins or receivers, their power averaged" if len(iq) > 1 else ""
+    return FileWindows(windows, velocities, stft.frames * hop / prf, reading)
 
 
 def find_top(db: np.ndarray, path: Path) -> float:

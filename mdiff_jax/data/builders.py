@@ -190,7 +190,7 @@ def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:
     for item in items:
         fields = ", ".join(f"{name}={value!r}" for name, value in item._asdict().items())
         digest.update(f"Item({fields})".encode())  # the text that data sets prepared before are known by
-    for path in dict.fromkeys(sources.file_path(root, item) for item in items):
+    for path in dict.fromkeys(path for item in items for path in sources.files_of(root, item)):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

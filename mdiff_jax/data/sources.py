@@ -67,13 +67,18 @@ def ignored_files(root: Path, items: list[WindowSource]) -> str | None:
     if not root.is_dir():
         return None
     used = {root / "metadata.json"} if (root / "images").is_dir() else set()
-    return describe_ignored(root, used.union(file_path(root, item) for item in items))
+    return describe_ignored(root, used.union(*(files_of(root, item) for item in items)))
 
 
 def file_path(root: Path, item: WindowSource) -> Path:
     """Path of the file that holds a window."""
     base = root if root.is_dir() else root.parent
     return base / (item.file.rpartition("#")[0] if item.row >= 0 else item.file)
+
+
+def files_of(root: Path, item: WindowSource) -> list[Path]:
+    """Paths of the files that a window is read from: its own, and of a capture its description."""
+    return array_files.files_of(file_path(root, item))
 
 
 # ----------------------------------------------------------------------------- layouts
@@ -92,6 +97,8 @@ def scan_user(root: Path, folder: Path, stft: arrays.Stft = arrays.DEFAULT_STFT)
     files: list[Path] = []
     for path in list_visible(folder):
         files += list_visible(path) if check_file(root, path).is_dir() else [path]
+    descriptions = {beside for p in files for beside in array_files.files_of(p)[1:] if check_file(root, beside)}
+    files = [p for p in files if p not in descriptions]
     image_files = [p for p in files if p.suffix.lower() in images.SUFFIXES]
     for path in files:
         if path.is_dir() or path.suffix.lower() not in images.SUFFIXES + array_files.SUFFIXES:

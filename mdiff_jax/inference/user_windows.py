@@ -36,7 +36,8 @@ def read_user_windows(model: Model, path: Path, user: str | None, options: ReadO
     than the recordings.
     """
     root, items = scan_path(model, path.resolve())
-    if path.is_dir() and (ignored := describe_ignored(path.resolve(), [sources.file_path(root, i) for i in items])):
+    used = [file for item in items for file in sources.files_of(root, item)]
+    if path.is_dir() and (ignored := describe_ignored(path.resolve(), used)):
         tqdm.write(ignored, file=sys.stderr)
     if user is not None:
         items = [item._replace(user=user) for item in items]

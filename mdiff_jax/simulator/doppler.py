@@ -5,7 +5,7 @@ Rows are Doppler, row 0 the highest velocity (towards the radar is positive); co
 """
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Num
 from scipy.signal import get_window
 
 from mdiff_jax.runtime.array_types import Window
@@ -53,8 +53,8 @@ def row_velocities(window: int, prf: float, wavelength: float, rows_above_zero: 
     return (rows_above_zero - np.arange(window)) * wavelength * prf / (2 * window)
 
 
-def to_db(spectrum: Complex[np.ndarray, "freq time"]) -> Float[np.ndarray, "freq time"]:
-    """Converts to power in dB relative to 1; silence is -200."""
+def to_db(spectrum: Num[np.ndarray, "freq time"]) -> Float[np.ndarray, "freq time"]:
+    """Converts a spectrum, or its amplitudes, to power in dB relative to 1; silence is -200."""
     return 20 * np.log10(np.abs(spectrum) + 1e-10)
 
 

@@ -12,6 +12,7 @@ from recordings import DB, arrays_of, check_damaged, refused, save
 
 from mdiff_jax.data import arrays, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.simulator import doppler
 
 
 def save_mat73(path: Path, array: np.ndarray) -> None:
@@ -54,6 +55,23 @@ def test_samples_of_a_target_land_on_its_velocity(tmp_path):
     assert np.abs(velocities[windows.mean((0, 2)).argmax()] - 2.0) <= abs(velocities[1] - velocities[0])
     assert windows.shape[1:] == (200, arrays.DEFAULT_STFT.frames) and len(windows) == 16 and seconds == 56 * 0.0375
     np.testing.assert_array_equal(windows[1][:, :42], windows[0][:, 14:])
+
+
+def test_the_power_of_several_range_bins_is_averaged(tmp_path):
+    """Of one it stays as it is, bit for bit: what was prepared from it does not change."""
+    rng, rates = np.random.default_rng(0), {"prf": np.array(1000.0), "carrier": np.array(77e9)}
+    iq = rng.standard_normal((2, 4000, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    save(tmp_path / "two.npz", iq=iq, **rates)
+    save(tmp_path / "one.npz", iq=iq[:1], **rates)
+    spectra = np.stack([doppler.stft(row, 50, 38, int(50 * arrays.DEFAULT_STFT.zero_row)) for row in iq])
+    for name, whole in (("one", spectra[0]), ("two", np.sqrt((abs(spectra) ** 2).mean(0)))):
+        db = doppler.to_db(whole)
+        shown = doppler.from_db(db, float(np.percentile(db, 99.7)))[:, :56]
+        [window, *_] = arrays.read_windows(tmp_path / f"{name}.npz").spectrograms
+        np.testing.assert_allclose(window, shown, atol=0 if name == "one" else 1e-5)
+    save(tmp_path / "turned.npz", iq=iq.T, **rates)
+    with pytest.raises(InputError, match=r"turned\.npz"):
+        arrays.read_windows(tmp_path / "turned.npz")
 
 
 def npz_bomb() -> bytes:
