@@ -9,11 +9,11 @@ from PIL import Image
 from mdiff_jax.data import colormap
 from mdiff_jax.runtime.errors import InputError, one_line
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 4096 * 4096  # of one image: checked before it is decoded
 MAX_FILE_BYTES = 2**28  # of an image file, which is hashed before it is decoded
 MIN_SIDE = 8  # rows and columns
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # that are decoded; some of Pillow's others start programs
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # that are decoded; some of Pillow's others start programs
 ImageArray = UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns"]
 
 

@@ -221,7 +221,7 @@ def format_native_grid(report: Report) -> list[str]:
     """Formats how files are written, and the native grid, as lines of text."""
     if not (found := report["file_format"]):
         return []
-    written = f"JPEG, colors {found['subsampling']}" if found["suffix"] == "jpg" else "lossless"
+    written = f"JPEG, colors {found['subsampling']}" if found["suffix"] == "jpg" else "not as JPEG"
     if not report["native_frames"]:
         return [f"files: {written}; no blocks of equal columns that show the time frames before stretching"]
     edges, rows = "soft" if found["soft_edges"] else "sharp", "" if found["row_blocks"] else "not "

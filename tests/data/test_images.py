@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from recordings import GRAY, JET, RNG, check_damaged, png, refused, two_users
+from recordings import GRAY, JET, RNG, check_damaged, png, read_all, refused, two_users
 
 from mdiff_jax.data import colormap, images
 
@@ -27,6 +27,20 @@ def test_gray_of_8_and_16_bits(tmp_path, bits):
     assert np.abs(images.read_image(tmp_path / "x.png") - GRAY).max() <= 0.5 / (2**bits - 1) + 1e-6
 
 
+def test_webp_is_read_like_png(tmp_path):
+    JET.save(tmp_path / "x.png")
+    JET.save(tmp_path / "x.webp", lossless=True)
+    JET.save(tmp_path / "lossy.webp", quality=90)
+    exact, same, near = (images.read_image(tmp_path / name) for name in ("x.png", "x.webp", "lossy.webp"))
+    np.testing.assert_array_equal(same, exact)
+    assert np.abs(colormap.to_scalar(near, "jet") - GRAY).mean() < 0.03
+    root = two_users(tmp_path / "in")
+    for path in root.rglob("*.png"):
+        JET.save(path.with_suffix(".webp"), lossless=True)
+        path.unlink()
+    assert len(read_all(root)) == 6
+
+
 def bomb() -> bytes:
     """A PNG of a hundred bytes that claims 60000 x 60000 pixels."""
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
@@ -40,16 +54,22 @@ def animated() -> bytes:
     return file.getvalue()
 
 
-def see_through() -> bytes:
+def animated_webp() -> bytes:
+    file = io.BytesIO()
+    JET.save(file, "WEBP", save_all=True, append_images=[JET.transpose(Image.Transpose.FLIP_TOP_BOTTOM)])
+    return file.getvalue()
+
+
+def see_through(name: str = "PNG") -> bytes:
     image = JET.convert("RGBA")
     image.putalpha(128)
-    return png(image)
+    return in_format(name, image)
 
 
-def in_format(name: str) -> bytes:
+def in_format(name: str, image: Image.Image = JET) -> bytes:
     """An image of a format that Pillow reads, by a file name of another."""
     file = io.BytesIO()
-    JET.save(file, name)
+    image.save(file, name)
     return file.getvalue()
 
 
@@ -65,6 +85,9 @@ BAD_IMAGES = {
     "bomb": bomb(),
     "tiny": png(Image.new("RGB", (1, 1))),
     "animated": animated(),
+    "animated WebP": animated_webp(),
+    "cut WebP": in_format("WEBP")[:150],
+    "transparent WebP": see_through("WEBP"),
     "transparent": see_through(),
     "other size": png(JET.resize((25, 32))),
     "gray": png(JET.convert("L")),
@@ -80,7 +103,7 @@ def test_a_bad_image_is_refused_by_name(tmp_path, kind):
     refused(tmp_path, "walk2.png")
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 def test_damaged_images_are_refused_by_name_or_read(tmp_path, suffix):
     JET.save(tmp_path / f"good.{suffix}")
     check_damaged(tmp_path / f"good.{suffix}", images.read_image, 25)

@@ -24,7 +24,7 @@ def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, monkeypatc
     assert (tmp_path / "r.png").stat().st_size > 10_000
     said = inspect.format_report(report)
     assert "4 or more indices apart are disjoint" in said
-    assert "files: lossless; rows are repeated, frames are blocks of columns with sharp edges" in said
+    assert "files: not as JPEG; rows are repeated, frames are blocks of columns with sharp edges" in said
     assert "--config.data.image_size='(32, 16)'" in said
 
 
