@@ -36,32 +36,47 @@ def check_size(size: int, limit: int) -> None:
         raise Refusal(f"claims {claim}: give at most {limit / 2**30:.3g} GiB in a file of this size")
 
 
+def may_hold_windows(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether an array is of numbers along two axes at least, or of complex ones."""
+    return is_numeric(dtype) and (dtype.kind == "c" or bool(dtype.names) or sum(n > 1 for n in shape) > 1)
+
+
 def decode_matlab(path: str, limit: int) -> dict[str, np.ndarray]:
-    """Reads .mat up to v7; structures and sparse arrays are left out."""
+    """Reads .mat up to v7, structures where no windows are beside them; sparse arrays and cells are left out."""
     import scipy.io
 
     check_size(sum(16 * math.prod(map(int, shape)) for _, shape, _ in scipy.io.whosmat(path)), limit)
-    arrays = {k: v for k, v in scipy.io.loadmat(path).items() if isinstance(v, np.ndarray)}
+    found = {k: v for k, v in scipy.io.loadmat(path).items() if isinstance(v, np.ndarray)}
+    arrays = {k: v for k, v in found.items() if not v.dtype.names}
+    beside = any(may_hold_windows(v.shape, v.dtype) for v in arrays.values())
+    for k, structure in ((k, v) for k, v in found.items() if v.dtype.names and not beside):
+        for i, element in enumerate(structure.ravel(), 1):
+            fields = {field: element[field] for field in structure.dtype.names}
+            name = f"{k}({i})" if structure.size > 1 else k
+            arrays |= {f"{name}/{field}": v for field, v in fields.items() if isinstance(v, np.ndarray)}
     for k, v in arrays.items():
         if v.dtype.kind in "OU":  # cells of text, and text
             texts = [str(np.ravel(x)[0]) if np.size(x) else "" for x in v.ravel()]
             arrays[k] = np.array(texts, object)
-    return {k: v for k, v in arrays.items() if v.dtype.kind in "biufcO"}
+    arrays = {k: v for k, v in arrays.items() if v.dtype.kind in "biufcO"}
+    check_size(sum(v.nbytes for v in arrays.values()), limit)  # of structures that is known only now
+    return arrays
 
 
 # ----------------------------------------------------------------------------- HDF5
 
 
 def decode_hdf5(path: str, limit: int) -> dict[str, np.ndarray]:
-    """Reads .h5 and .mat v7.3: numbers and text at the root; groups and other types are left out.
+    """Reads .h5 and .mat v7.3: numbers and text at the root, or where no windows are there, in groups of it, which
+    structures are too; other types are left out.
 
     Refuses links, and arrays whose numbers lie in other files.
     """
     with h5py.File(path, "r") as file:
-        for name in file:
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise Refusal(f"'{name}' is a link: save the array itself in the file")
-        arrays = {k: d for k, d in file.items() if isinstance(d, h5py.Dataset) and d.shape is not None}
+        arrays = list_arrays(file)
+        if not any(may_hold_windows(d.shape, d.dtype) for d in arrays.values()):
+            groups = {k: g for k, g in file.items() if isinstance(g, h5py.Group) and k[0] != "#"}
+            arrays |= {f"{name}/{k}": d for name, group in groups.items() for k, d in list_arrays(group).items()}
         check_stored_here(arrays.values())
         cells = {k: d for k, d in arrays.items() if h5py.check_ref_dtype(d.dtype) is h5py.Reference}
         texts = {k: d for k, d in arrays.items() if h5py.check_string_dtype(d.dtype) and d.ndim <= 1}
@@ -76,8 +91,27 @@ def decode_hdf5(path: str, limit: int) -> dict[str, np.ndarray]:
             counted += map(decoded_size, found)
         check_size(sum(counted), limit)
         loaded = {k: decode_numbers(d) for k, d in numbers.items()}
-        loaded |= {k: np.array([decode_text(d) for d in found], object) for k, found in targets.items()}
+        for k, found in targets.items():
+            if is_structure_field(k, cells[k]):
+                group, _, field = k.rpartition("/")
+                numeric = {i: d for i, d in enumerate(found, 1) if is_numeric(d.dtype)}
+                loaded |= {f"{group}({i})/{field}": decode_numbers(d) for i, d in numeric.items()}
+            else:
+                loaded[k] = np.array([decode_text(d) for d in found], object)
         return loaded | {k: read_texts(d, limit) for k, d in texts.items()}
+
+
+def list_arrays(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Returns the arrays of a group by name; refuses links."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise Refusal(f"'{name}' is a link: save the array itself in the file")
+    return {k: d for k, d in group.items() if isinstance(d, h5py.Dataset) and d.shape is not None}
+
+
+def is_structure_field(name: str, dataset: h5py.Dataset) -> bool:
+    """Whether references are to a field of each element of a structure, as MATLAB writes it, and not to cells."""
+    return "/" in name and "MATLAB_class" not in dataset.attrs
 
 
 def check_stored_here(datasets: Iterable[h5py.Dataset]) -> None:

@@ -19,13 +19,13 @@ import scipy.constants
 from jaxtyping import Complex, Float
 
 from mdiff_jax.data import long_spectrograms
+from mdiff_jax.data.array_contents import require_scalar, select_main_array, split_recordings, to_strings
 from mdiff_jax.data.array_files import load_arrays, refuse_unreadable, signature
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.simulator import doppler
 
 MAX_INDEX = 10**9  # of a window in time, and more than any
 TOP_PERCENTILE = 99.7  # of the values of a file in dB
-METADATA_ARRAYS = ("velocity", "time", "user", "recording", "index", "prf", "carrier")
 
 
 class Stft(NamedTuple):
@@ -52,7 +52,7 @@ class FileDescription(NamedTuple):
 class FileWindows(NamedTuple):
     """Spectrograms of one file in model space, [-1, 1], and their axes where known."""
 
-    spectrograms: Float[np.ndarray, "windows freq time"]
+    spectrograms: Float[np.ndarray, "windows freq time"] | list[Float[np.ndarray, "freq time"]]
     velocities: Float[np.ndarray, " freq"] | None  # of each row, m/s, the highest first
     seconds: float | None = None  # duration of a window
     reading: str = ""  # what was made of the array, where it is not as it was found
@@ -75,15 +75,34 @@ def make_stft(values: dict[str, Any]) -> Stft:
 
 def describe_file(path: Path, stft: Stft) -> FileDescription:
     """Counts the windows of a file and reads their metadata; InputError where it does not match their number."""
-    count = len(read_windows(path, stft).spectrograms)
     with refuse_unreadable(path):
-        arrays = load_arrays(path)
-        columns = {name: to_strings(arrays[name]) for name in ("user", "recording", "index") if name in arrays}
-    for name, column in columns.items():
-        if len(column) != count:
-            raise InputError(f"'{path}' has {count} windows but {len(column)} entries in '{name}': give one each")
+        counts = {name: len(read.spectrograms) for name, read in _read_recordings(path, signature(path), stft).items()}
+        parts = split_recordings(load_arrays(path))
+        columns: dict[str, list[str]] = {}
+        for key in ("user", "recording", "index"):
+            named = {name: to_strings(part[key]) for name, part in parts.items() if key in part}
+            if key == "recording" and len(parts) > 1:
+                named = {name: [f"{path.stem}/{name}"] for name in parts} | named
+            for name, column in named.items():
+                column = column * counts[name] if len(column) == 1 and name and key != "index" else column
+                if len(column) != counts[name]:
+                    raise InputError(
+                        f"'{place(path, name)}' has {counts[name]} windows but {len(column)} entries in '{key}': "
+                        "give one each"
+                    )
+                columns.setdefault(key, []).extend(column)
+            if named and len(named) < len(parts):
+                lacking = next(name for name in parts if name not in named)
+                raise InputError(f"'{place(path, lacking)}' has no '{key}', '{next(iter(named))}' has: give it in each")
     index = [parse_index(text, path) for text in columns["index"]] if "index" in columns else None
-    return FileDescription(count, columns.get("user"), columns.get("recording"), index)
+    if index is None and len(parts) > 1:
+        index = [i for count in counts.values() for i in range(count)]
+    return FileDescription(sum(counts.values()), columns.get("user"), columns.get("recording"), index)
+
+
+def place(path: Path, recording: str) -> Path:
+    """What messages name: the file, and of several recordings in it the one."""
+    return path / recording
 
 
 def parse_index(text: str, path: Path) -> int:
@@ -101,7 +120,25 @@ def read_windows(path: Path, stft: Stft = DEFAULT_STFT) -> FileWindows:
 
 @functools.lru_cache(maxsize=1)
 def _read_cached(path: Path, known_by: tuple, stft: Stft) -> FileWindows:
-    arrays = load_arrays(path)
+    (first, read), *others = _read_recordings(path, known_by, stft).items()
+    if not others:
+        return read
+    for name, other in others:
+        if not np.array_equal(read.velocities, other.velocities) or read.seconds != other.seconds:
+            raise InputError(f"'{path}': '{name}' has other axes than '{first}': resample them to the same")
+    windows = [window for recording in (read, *(r for _, r in others)) for window in recording.spectrograms]
+    return read._replace(spectrograms=windows)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_recordings(path: Path, known_by: tuple, stft: Stft) -> dict[str, FileWindows]:
+    """The windows of each recording of a file by its name, which is empty where there is one."""
+    parts = split_recordings(load_arrays(path))
+    return {name: read_recording(part, stft, place(path, name)) for name, part in parts.items()}
+
+
+def read_recording(arrays: dict[str, np.ndarray], stft: Stft, path: Path) -> FileWindows:
+    """Makes windows of the arrays of one recording; `path` is named in messages."""
     kind, array = select_main_array(arrays, path)
     array = np.squeeze(array) if kind == "iq" else array
     array = array[None] if kind == "iq" and array.ndim == 1 else array
@@ -195,51 +232,3 @@ def order_rows(array: np.ndarray, velocity: np.ndarray | None, path: Path) -> Fi
     if len(velocity) != array.shape[1] or abs(steps.sum()) != len(steps) or not np.ptp(velocity) < 1e6:
         raise InputError(f"'{path}': 'velocity' must rise or fall over {array.shape[1]} rows, in m/s: correct it")
     return FileWindows(array, velocity) if steps[0] < 0 else FileWindows(array[:, ::-1].copy(), velocity[::-1].copy())
-
-
-def select_main_array(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
-    """Returns the kind ('spectrogram', 'db' or 'iq') of the array that holds the windows, and the array."""
-    named = [k for k in ("spectrogram", "db", "iq") if k in arrays]
-    others = [k for k, v in arrays.items() if k not in METADATA_ARRAYS and v.size > 1 and v.dtype.kind in "fiucV"]
-    chosen = named or others
-    if len(chosen) != 1:
-        raise InputError(
-            f"'{path}' must hold one array of windows, found {', '.join(chosen[:4]) or 'none'}: "
-            "name one 'spectrogram', 'db' or 'iq'"
-        )
-    array = arrays[chosen[0]]
-    if array.dtype.kind not in "fiuc" or not array.size:
-        raise InputError(
-            f"'{path}': '{chosen[0]}' holds {array.dtype} {array.shape}, which is empty or not numeric: save numbers"
-        )
-    if named and (named[0] == "iq") == (array.dtype.kind == "c"):
-        return named[0], array
-    if named:
-        raise InputError(
-            f"'{path}': '{named[0]}' is {array.dtype}: save 'iq' as complex numbers, the others as real ones"
-        )
-    if array.dtype.kind == "c":
-        return "iq", array
-    finite = array[np.isfinite(array)]
-    if not finite.size or finite.max() - finite.min() <= 3:
-        raise InputError(
-            f"'{path}': is '{chosen[0]}' in dB? Its values span less than 3: name it 'db' or 'spectrogram'"
-        )
-    return "db", array
-
-
-def require_scalar(arrays: dict[str, np.ndarray], name: str, path: Path) -> float:
-    """Returns a positive number that the file must state; InputError where it does not."""
-    array = arrays.get(name, np.array(np.nan))
-    value = array.astype(float).ravel() if array.dtype.kind in "iuf" else np.zeros(0)
-    if value.size != 1 or not 0 < value[0] < np.inf:
-        raise InputError(f"'{path}' holds I/Q samples and must state '{name}' in Hz: add it")
-    return float(value[0])
-
-
-def to_strings(array: np.ndarray) -> list[str]:
-    """Converts names or numbers to text; whole numbers have no decimal point."""
-    values = [
-        x.decode() if isinstance(x, bytes) else np.asarray(x).ravel()[0] if np.size(x) else "" for x in array.ravel()
-    ]
-    return [str(int(x)) if isinstance(x, (float, np.floating)) and x == int(x) else str(x).rstrip() for x in values]
