@@ -14,7 +14,7 @@ from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.validation import RANGES
 
-PATH = flags.DEFINE_string("path", None, "Folder or file of recordings. Required.")
+PATH = flags.DEFINE_string("path", None, "Folder or file of recordings, or a folder of one person's files. Required.")
 JSON = flags.DEFINE_string("json", None, "File for the report (.json).")
 FIGURES = flags.DEFINE_string("figures", None, "File for a page of figures (.png, .pdf).")
 CURVE = flags.DEFINE_bool("curve", True, "Also the learning curve: would more windows, walks or augmentation help?")

@@ -41,14 +41,16 @@ class InspectedData(NamedTuple):
         return self.windows[rows][..., None]
 
 
-def inspect(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> tuple[Report, InspectedData]:
-    """Reads the data set at `root` and measures it; InputError for anything that cannot be used."""
-    items = sources.scan_windows(root, stft)
-    ignored = sources.ignored_files(root, items)
+def inspect(path: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> tuple[Report, InspectedData]:
+    """Reads the data set at `path`, or the windows of one person there, and measures them; InputError for anything that
+    cannot be used.
+    """
+    root, items = sources.scan_people_or_one(path, stft)
+    ignored = sources.ignored_files(root, items, path if root == path else path.resolve())
     chosen = limit_windows(items)
     windows, common = read_windows(root, chosen, stft)
     data = describe_windows(chosen, windows)
-    report: Report = {"path": str(root), "windows": len(items), "windows_measured": len(chosen), "ignored": ignored}
+    report: Report = {"path": str(path), "windows": len(items), "windows_measured": len(chosen), "ignored": ignored}
     report |= {"users": {user: user_statistics(items, user) for user in data.users}}
     sizes = [u["windows"] for u in report["users"].values()]
     report |= {"imbalance": round(max(sizes) / min(sizes), 2)} | common
@@ -191,7 +193,8 @@ def propose_split(data: InspectedData, overlap: Report | None) -> Report:
 
 def format_report(report: Report) -> str:
     """Formats a report as text of several lines."""
-    lines = [f"{report['path']}: {report['windows']} windows of {len(report['users'])} users"]
+    users = "one user" if len(report["users"]) == 1 else f"{len(report['users'])} users"
+    lines = [f"{report['path']}: {report['windows']} windows of {users}"]
     if report["windows_measured"] < report["windows"]:
         lines += [f"  measured on the first {report['windows_measured']}, equally many of each user"]
     lines += [*([report["ignored"]] if report["ignored"] else []), *report["notes"]]

@@ -36,7 +36,7 @@ class WindowSource(NamedTuple):
     row: int = -1  # in its array file; -1 where the file is one image
 
 
-def scan_windows(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> list[WindowSource]:
+def scan_windows(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT, min_users: int = 2) -> list[WindowSource]:
     """Lists all windows of `root`, users and indices in natural order; InputError for anything that cannot be used."""
     if not root.exists():
         raise InputError(f"data.path '{root}' does not exist: give a folder that holds a folder per user")
@@ -49,8 +49,23 @@ def scan_windows(root: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> list[Wi
         else:
             items = scan_folders(root, stft)
         check_recordings(items, root)
-        check_users(items, root)
+        check_users(items, root, min_users)
     return items
+
+
+def scan_people_or_one(path: Path, stft: arrays.Stft) -> tuple[Path, list[WindowSource]]:
+    """As `scan_windows`, of one user or more, or of the files in one user's folder; with the folder that the names of
+    files are relative to.
+    """
+    if not path.is_dir() or (path / "metadata.json").exists() or user_folders(path) or not list_visible(path):
+        return path, scan_windows(path, stft, min_users=1)
+    root, folder = path.resolve().parent, path.resolve()
+    with refuse_os_errors(folder):
+        items = scan_user(root, folder, stft)
+        check_recordings(items, root)
+    check_user_names([folder.name], root)
+    check_window_count(folder.name, len(items))
+    return root, items
 
 
 @contextlib.contextmanager
@@ -62,12 +77,12 @@ def refuse_os_errors(root: Path) -> Iterator[None]:
         raise InputError(f"'{error.filename or root}' cannot be read ({error.strerror}): see to it") from None
 
 
-def ignored_files(root: Path, items: list[WindowSource]) -> str | None:
-    """Counts what a scan of the folder `root` left out, in one line; None where it left out nothing."""
+def ignored_files(root: Path, items: list[WindowSource], folder: Path | None = None) -> str | None:
+    """Counts what a scan left out of `folder`, or of `root` all, in one line; None where it left out nothing."""
     if not root.is_dir():
         return None
     used = {root / "metadata.json"} if (root / "images").is_dir() else set()
-    return describe_ignored(root, used.union(*(files_of(root, item) for item in items)))
+    return describe_ignored(folder or root, used.union(*(files_of(root, item) for item in items)))
 
 
 def file_path(root: Path, item: WindowSource) -> Path:
@@ -88,7 +103,7 @@ def scan_folders(root: Path, stft: arrays.Stft) -> list[WindowSource]:
     """Scans a folder per user; files beside the folders are left out."""
     folders = user_folders(root)
     if not folders:
-        raise InputError(f"data.path '{root}' holds no folders: give one per user, with the images of that user")
+        raise InputError(f"data.path '{root}' holds no folders: give one per user, with the windows of that user")
     return [item for folder in folders for item in scan_user(root, folder, stft)]
 
 
@@ -236,7 +251,7 @@ def name_recordings(numbered: Sequence[tuple[str, int]]) -> list[str]:
     return names
 
 
-def check_users(items: list[WindowSource], root: Path) -> None:
+def check_users(items: list[WindowSource], root: Path, min_users: int) -> None:
     """InputError for a name that cannot be a user's, too few users, or a user with too few windows."""
     counts = Counter(item.user for item in items)
     listed = root.is_file() or (root / "metadata.json").exists()
@@ -244,10 +259,15 @@ def check_users(items: list[WindowSource], root: Path) -> None:
     listing = root / "metadata.json"
     check_user_names(users, listing if listing.is_file() else root)
     for user in users:
-        if counts[user] < MIN_WINDOWS:
-            raise InputError(f"user '{user}' has too few windows ({counts[user]}): give at least {MIN_WINDOWS}")
-    if len(counts) < 2:
-        raise InputError(f"data.path '{root}' holds too few users ({len(counts)}): give at least 2")
+        check_window_count(user, counts[user])
+    if len(counts) < min_users:
+        raise InputError(f"data.path '{root}' holds too few users ({len(counts)}): give at least {min_users}")
+
+
+def check_window_count(user: str, count: int) -> None:
+    """InputError for too few windows of a user."""
+    if count < MIN_WINDOWS:
+        raise InputError(f"user '{user}' has too few windows ({count}): give at least {MIN_WINDOWS}")
 
 
 def user_folders(root: Path) -> list[Path]:

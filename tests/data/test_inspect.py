@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from recordings import DB, save
 
 from mdiff_jax.data import inspect, sources
 from mdiff_jax.runtime.errors import InputError
@@ -46,3 +48,28 @@ def test_inspect_counts_what_it_leaves_out(folder, tmp_path):
     (tmp_path / "in" / "stray.png").write_text("")
     report, _ = inspect.inspect(tmp_path / "in")
     assert "1 beside the windows, such as 'stray.png'" in inspect.format_report(report)
+
+
+def test_inspect_looks_at_a_folder_of_one_person(folder, tmp_path, monkeypatch):
+    """Of images and of arrays, by a relative path too; what lies beside it is not counted."""
+    monkeypatch.setattr(inspect, "FRACTIONS", (0.5, 0.25, 0.25))
+    both, _ = inspect.inspect(folder)
+    report, data = inspect.inspect(folder / "ID_0")
+    said = inspect.format_report(report)
+    assert said.startswith(f"{folder / 'ID_0'}: 20 windows of one user\n") and report["ignored"] is None
+    assert report["users"] == {"ID_0": both["users"]["ID_0"]} and data.users == ("ID_0",)
+    assert report["overlap"]["hop"] == 0.25 and report["split"]["leaking"] == 0
+    monkeypatch.chdir(folder / "ID_0")
+    assert inspect.inspect(Path("."))[0]["users"] == report["users"]
+    (tmp_path / "one").mkdir()
+    save(tmp_path / "one" / "walk.npz", db=DB)
+    report, _ = inspect.inspect(tmp_path / "one")
+    assert report["windows"] == 5 and "image" not in inspect.format_report(report)
+
+
+def test_inspect_refuses_a_person_without_windows(tmp_path):
+    with pytest.raises(InputError, match="holds no folders: give one per user, with the windows of that user"):
+        inspect.inspect(tmp_path)
+    save(tmp_path / "walk.npz", db=DB[0])
+    with pytest.raises(InputError, match=r"too few windows \(1\)"):
+        inspect.inspect(tmp_path)
