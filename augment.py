@@ -31,7 +31,8 @@ def main() -> None:
         Path(WORKDIR.value), Path(OUTPUT.value), SHARE.value, SEEDS.value, RECIPE.value
     )
     print(
-        f"{page}\nwritten to {OUTPUT.value}: a folder for each user, labels.csv, provenance.json, {augmented_set.PAGE}"
+        f"{page}\nwritten to {OUTPUT.value}: a folder for each user, labels.csv, metadata.jsonl, provenance.json, "
+        f"{augmented_set.PAGE}"
     )
 
 

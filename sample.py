@@ -68,6 +68,7 @@ FILTER = flags.DEFINE_list("filter", [], "Keep samples that pass: physics, novel
 OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder of the samples; by default WORKDIR/samples/SETTINGS.")
 FORMAT = flags.DEFINE_string("format", None, "Format of the images: png or jpg; that of the recordings if not given.")
 NPZ = flags.DEFINE_bool("npz", False, "Also write samples.npz: scalar windows, users, axes.")
+MAT = flags.DEFINE_bool("mat", False, "Also write samples.npz and samples.mat (MATLAB v5), with axes and units.")
 TFDS = flags.DEFINE_bool("tfds", False, "Also write samples.npz and, beside the folder, the data set FOLDER_tfds.")
 
 TRAINING = "training"  # value of --like that is no path
@@ -137,7 +138,7 @@ def draw_samples() -> None:
 
     # ------------------------------------------------------------------- sample
     count, seed = model.config.sample.num_samples_per_user, SEED.value
-    options = sample_writer.SaveOptions(FORMAT.value, NPZ.value, TFDS.value, FILTER.value)
+    options = sample_writer.SaveOptions(FORMAT.value, NPZ.value, TFDS.value, FILTER.value, MAT.value)
     parent = Path("samples") if BASE.value else Workdir(WORKDIR.value).samples
     folder = provenance.default_folder(model, parent, seed, folder_suffix())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder

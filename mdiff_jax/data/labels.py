@@ -1,7 +1,11 @@
-"""labels.csv beside a folder of windows: how much each belongs to whom, how much it counts, what it was made from."""
+"""labels.csv beside a folder of windows: how much each belongs to whom, how much it counts, what it was made from.
+
+metadata.jsonl says the same to Hugging Face `datasets`, which reads the folder as an `imagefolder`.
+"""
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -12,7 +16,8 @@ from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.user_names import find_fault
 from mdiff_jax.runtime.workdir import atomic_write
 
-FILE = "labels.csv"
+FILE, METADATA_FILE = "labels.csv", "metadata.jsonl"
+RECORDED = "recorded"  # source of a window that is no generated one
 COLUMNS = ("file", "user", "weight", "soft_label", "source")
 TOLERANCE = 1e-3  # of the sum of a soft label's shares
 
@@ -36,8 +41,20 @@ def write_labels(folder: Path, labels: Iterable[Label]) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for label in labels:
-            shares = join_list(f"{user}:{share:g}" for user, share in label.soft_label.items())
+            shares = format_shares(label.soft_label)
             writer.writerow([label.file, label.user, f"{label.weight:g}", shares, join_list(label.source)])
+
+
+def write_metadata(folder: Path, labels: Iterable[Label]) -> None:
+    """Writes FOLDER/metadata.jsonl, whole or not at all: a line a window with `file_name`, `user`, `split` (always
+    train: generated windows and their sources are of no other part), `generated`, and the rest of its label.
+    """
+    with atomic_write(folder / METADATA_FILE) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for label in labels:
+            row = {"file_name": label.file, "user": label.user, "split": "train"}
+            row |= {"generated": list(label.source) != [RECORDED], "weight": label.weight}
+            row |= {"soft_label": format_shares(label.soft_label), "source": list(label.source)}
+            file.write(json.dumps(row) + "\n")
 
 
 def read_labels(folder: Path) -> list[Label]:
@@ -88,6 +105,11 @@ def parse_positive(text: str, what: str) -> float:
     if not 0 < number < np.inf:
         raise InputError(f"{what} is {text!r}: give a number above 0")
     return number
+
+
+def format_shares(soft_label: Mapping[str, float]) -> str:
+    """Returns a soft label as text."""
+    return join_list(f"{user}:{share:g}" for user, share in soft_label.items())
 
 
 def join_list(items: Iterable[str]) -> str:

@@ -51,7 +51,8 @@ The test part has {walks} walks.
 
 ## How to use it
 
-`labels.csv` names each file, its user, its weight, its label (shares of users that add up to 1) and its source.
+`labels.csv` names each file, its user, its weight, its label (shares of users that add up to 1) and its source;
+`metadata.jsonl` says the same to Hugging Face `datasets`: `load_dataset("imagefolder", data_dir="…")`.
 Recorded windows of the validation and test part are not in this folder: test on these, never on generated windows or on
 windows of walks that are trained on.
 {classical}"""
@@ -101,6 +102,7 @@ def write_augmented_set(root: Path, output: Path, share: float, seeds: int, reci
             wanted = (count_wanted(experiment, share) + i) // len(chosen)
             written += copy_generated(model, samples[name], name, wanted, folder)
         labels.write_labels(folder, written)
+        labels.write_metadata(folder, written)
         record = {"version": VERSION, "workdir": root.name, "recipe": choice.recipe, "share": share, "seeds": seeds}
         record |= {"classical": choice.classical, "data_fingerprint": model.dataset.fingerprint}
         write_json(folder / "provenance.json", record)
@@ -158,7 +160,7 @@ def copy_recorded(model: Model, folder: Path) -> list[Label]:
         export.write_images(model.dataset, rows, folder, suffix)
         names = [f"{export.file_name(model.dataset, int(row))}.{suffix}" for row in rows]
     users = [model.users[model.dataset.user_ids[row]] for row in model.dataset.rows(files)]
-    return [Label(name, user, 1.0, {user: 1.0}, ["recorded"]) for name, user in zip(names, users, strict=True)]
+    return [Label(name, user, 1.0, {user: 1.0}, [labels.RECORDED]) for name, user in zip(names, users, strict=True)]
 
 
 def copy_generated(model: Model, samples: Path, recipe: str, wanted: np.ndarray, folder: Path) -> list[Label]:

@@ -15,7 +15,8 @@ from mdiff_jax.runtime.workdir import read_json, refuse_damage, write_json
 Settings = dict[str, Any]  # JSON values; samples of one folder have all of them in common
 Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': names of tasks; 'enrolled': user → digest
 
-FILES = ("provenance.json", "grid.png", "samples.npz", labels.FILE)  # of a folder of plain samples, beside the images
+# of a folder of plain samples, beside the images
+FILES = ("provenance.json", "grid.png", "samples.npz", "samples.mat", labels.FILE, labels.METADATA_FILE)
 JOB_KINDS = ("interpolate", "across_walks", "like", "seconds", "filter")  # the first of these settings names a job
 MAX_SUFFIX_BYTES = 120  # of the name of a folder, which may have 255
 KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
@@ -95,12 +96,19 @@ def job_kind(record: dict[str, Any]) -> str:
 
 
 def make_labels(record: Record) -> list[labels.Label]:
-    """Returns the labels of the files whose tasks say more than whose they are."""
+    """Returns the labels of all files; one whose task says no more than whose it is belongs to that user alone."""
     return [
-        labels.Label(file, about["user"], 1.0, about["soft_label"], about["source"])
+        labels.Label(file, about["user"], 1.0, about.get("soft_label", {about["user"]: 1.0}), about.get("source", ()))
         for file, about in record["files"].items()
-        if "soft_label" in about
     ]
+
+
+def write_labels(folder: Path, record: Record) -> None:
+    """Writes metadata.jsonl, and labels.csv where tasks say more of their files than whose they are."""
+    lines = make_labels(record)
+    labels.write_metadata(folder, lines)
+    if any("soft_label" in about for about in record["files"].values()):
+        labels.write_labels(folder, lines)
 
 
 def write_provenance(folder: Path, settings: Settings, record: Record, *, complete: bool) -> None:

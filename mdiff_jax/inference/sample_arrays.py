@@ -1,5 +1,5 @@
 """Scalar windows beside the images of a folder of samples: single files until all are there, then samples.npz, and
-from that a prepared data set.
+from that samples.mat and a prepared data set.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 
 from mdiff_jax.data import builders, sources, spectrogram
 from mdiff_jax.data.examples import Example
@@ -18,6 +19,8 @@ from mdiff_jax.inference.provenance import Record, Settings
 from mdiff_jax.inference.sampling_jobs import SamplingJob
 from mdiff_jax.runtime.errors import InputError, one_line
 from mdiff_jax.runtime.workdir import atomic_write
+
+MAT_BYTES = 2**31  # that one array takes in a MATLAB v5 file, below
 
 
 def tfds_folder(folder: Path) -> Path:
@@ -81,6 +84,21 @@ def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
     with atomic_write(folder / "samples.npz") as temporary:
         np.savez_compressed(temporary, **columns)
     shutil.rmtree(folder / ".windows")
+
+
+def write_mat(folder: Path) -> None:
+    """Writes samples.npz as samples.mat (MATLAB v5, which data.path takes too): spectrogram (n, Doppler, time), text as
+    cells, and what the axes are. InputError for more than such a file holds.
+    """
+    with np.load(folder / "samples.npz", allow_pickle=False) as file:
+        values = {name: file[name] for name in file.files}
+    if (size := values["spectrogram"].nbytes) >= MAT_BYTES:
+        raise InputError(f"--mat: {size / 2**30:.3g} GiB of windows, and MATLAB v5 holds below 2: use samples.npz")
+    values |= {name: x.astype(object) for name, x in values.items() if x.dtype.kind == "U"}
+    values |= {"axes": "window, Doppler (highest velocity first), time", "spectrogram_unit": "-1 floor to 1 top, in dB"}
+    values |= {f"{name}_unit": unit for name, unit in (("velocity", "m/s"), ("time", "s")) if name in values}
+    with atomic_write(folder / "samples.mat") as temporary:
+        scipy.io.savemat(temporary, values, appendmat=False, do_compression=True, oned_as="column")
 
 
 def write_tfds(folder: Path, job: SamplingJob, settings: Settings) -> None:

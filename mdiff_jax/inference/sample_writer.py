@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from mdiff_jax.data import export, images, labels, render, sources
+from mdiff_jax.data import export, images, render, sources
 from mdiff_jax.inference import rejection, sample_arrays, sampling_jobs
 from mdiff_jax.inference.drawn_windows import DrawnWindows, to_image_axes
 from mdiff_jax.inference.model import Model
@@ -19,8 +19,8 @@ from mdiff_jax.inference.provenance import (
     Settings,
     adapter_digests,
     describe_settings,
-    make_labels,
     read_provenance,
+    write_labels,
     write_provenance,
 )
 from mdiff_jax.inference.sampling_jobs import SampleTask, SamplingJob
@@ -37,11 +37,12 @@ class SaveOptions(NamedTuple):
     npz: bool = False  # samples.npz: scalar windows
     tfds: bool = False  # FOLDER_tfds, and samples.npz
     filters: Sequence[str] = ()  # names of `rejection.make_filter`
+    mat: bool = False  # samples.mat, and samples.npz
 
     @property
     def keeps_arrays(self) -> bool:
         """Whether scalar windows are kept, not only images."""
-        return self.npz or self.tfds
+        return self.npz or self.tfds or self.mat
 
 
 DEFAULT_OPTIONS = SaveOptions()
@@ -190,11 +191,12 @@ def write_windows(job: SamplingJob, target: SampleFolder, samples: Sequence[tupl
 def finish_folder(
     job: SamplingJob, target: SampleFolder, settings: Settings, record: Record, finished: Sequence[SampleTask]
 ) -> None:
-    """Writes what is made of all samples together: labels, arrays, data set, sheet."""
-    if lines := make_labels(record):
-        labels.write_labels(target.path, lines)
+    """Writes what is made of all samples together: metadata.jsonl, labels, arrays, data set, sheet."""
+    write_labels(target.path, record)
     if target.options.keeps_arrays:
         sample_arrays.pack_arrays(target.path, job, record)
+    if target.options.mat:
+        sample_arrays.write_mat(target.path)
     if target.options.tfds:
         sample_arrays.write_tfds(target.path, job, settings)
     write_sheet(target.path / job.sheet, job, [(task, target.image(task)) for task in finished])
@@ -205,7 +207,7 @@ def check_options(model: Model, options: SaveOptions) -> None:
     if options.image_format not in (None, *export.FORMATS):
         raise InputError(f"format '{options.image_format}' is not known: give one of {', '.join(export.FORMATS)}")
     if options.keeps_arrays and model.config.data.channels == "rgb":
-        raise InputError("this model samples RGB windows, which are not scalar: remove --npz and --tfds")
+        raise InputError("this model samples RGB windows, which are not scalar: remove --npz, --tfds and --mat")
 
 
 def sample_tasks(

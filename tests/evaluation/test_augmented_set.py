@@ -1,5 +1,7 @@
 """An augmented data set: chosen by validation alone, nothing of the unseen parts in it, every file labelled."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,9 @@ def test_every_file_has_a_label_and_none_is_of_an_unseen_part(writable_root, tra
     for label in of_kind["from_others"]:
         assert len(label.soft_label) == 2 and label.soft_label[label.user] > 0.5 and len(label.source) == 2
     assert {x.file.split("/")[0] for x in written} == set(trained.users)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
+    told = {row["file_name"]: row["generated"] for row in rows}
+    assert told == {x.file: x.source[0] != "recorded" for x in written}
     assert (tmp_path / "out" / augmented_set.PAGE).read_text() == page and f"{train} recorded windows" in page
     with pytest.raises(InputError, match="exists"):
         augmented_set.write_augmented_set(writable_root, tmp_path / "out", 1.0, 1, NAMES)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
 from mdiff_jax import load
-from mdiff_jax.data import builders, export, render, sources
+from mdiff_jax.data import arrays, builders, export, render, sources
 from mdiff_jax.inference import provenance, rejection, sample_arrays, sample_writer
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import atomic_write
@@ -28,22 +29,63 @@ def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
     output = sample_writer.SaveOptions("png", tfds=True)
     files = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s", output)
     with np.load(tmp_path / "s" / "samples.npz", allow_pickle=False) as npz:
-        arrays = {name: npz[name] for name in npz.files}
-    assert arrays["user"].tolist() == ["walker_01"] * 2 + ["walker_02"] * 2 and arrays["sample_id"].tolist() == [
+        written = {name: npz[name] for name in npz.files}
+    assert written["user"].tolist() == ["walker_01"] * 2 + ["walker_02"] * 2 and written["sample_id"].tolist() == [
         0,
         1,
         0,
         1,
     ]
-    np.testing.assert_array_equal(arrays["spectrogram"], trained.sample(trained.users, 2, 0))
-    assert arrays["velocity"].shape == (16,) and arrays["time"][-1] < trained.dataset.metadata["window_seconds"]
+    np.testing.assert_array_equal(written["spectrogram"], trained.sample(trained.users, 2, 0))
+    assert written["velocity"].shape == (16,) and written["time"][-1] < trained.dataset.metadata["window_seconds"]
     prepared = builders.open_prepared(tmp_path / "s_tfds")
-    np.testing.assert_allclose(prepared.load(np.arange(4))[..., 0], arrays["spectrogram"], atol=1e-4)
+    np.testing.assert_allclose(prepared.load(np.arange(4))[..., 0], written["spectrogram"], atol=1e-4)
     assert prepared.users == trained.users
     drawn = np.asarray(Image.open(files[3]))[8::16, 8::16]
-    np.testing.assert_array_equal(drawn, trained.to_image(arrays["spectrogram"][3]))
+    np.testing.assert_array_equal(drawn, trained.to_image(written["spectrogram"][3]))
     assert {i.user for i in sources.scan_windows(tmp_path / "s")} == set(trained.users)
     assert not (tmp_path / "s" / ".windows").exists()
+
+
+def test_matlab_gets_the_same_windows_with_their_axes(trained, tmp_path):
+    """And the file is a data set: read again, it holds the windows that were drawn."""
+    sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s", sample_writer.SaveOptions(mat=True))
+    mat = scipy.io.loadmat(tmp_path / "s" / "samples.mat", squeeze_me=True)
+    with np.load(tmp_path / "s" / "samples.npz", allow_pickle=False) as npz:
+        for name in npz.files:
+            assert mat[name].tolist() == npz[name].tolist(), name
+        np.testing.assert_array_equal(
+            arrays.read_windows(tmp_path / "s" / "samples.mat").spectrograms, npz["spectrogram"]
+        )
+    assert mat["axes"].startswith("window, Doppler") and (mat["velocity_unit"], mat["time_unit"]) == ("m/s", "s")
+    assert [i.user for i in sources.scan_windows(tmp_path / "s" / "samples.mat")] == [
+        user for user in trained.users for _ in range(2)
+    ]
+
+
+def test_more_than_matlab_v5_holds_is_refused_and_nothing_is_lost(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_arrays, "MAT_BYTES", 100)
+    with pytest.raises(InputError, match=r"MATLAB v5 holds below 2: use samples\.npz"):
+        sample_writer.write_samples(trained, ["walker_01"], 1, 0, tmp_path, sample_writer.SaveOptions(mat=True))
+    assert (tmp_path / "samples.npz").is_file() and not (tmp_path / "samples.mat").exists()
+
+
+def test_metadata_names_each_image_and_its_user(trained, tmp_path):
+    """As Hugging Face `datasets` reads a folder of images: a line for each, and no other file named."""
+    files = sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metadata.jsonl").read_text().splitlines()]
+    assert [tmp_path / line["file_name"] for line in lines] == files
+    for line in lines:
+        user = line["file_name"].partition("/")[0]
+        assert line == {
+            "file_name": line["file_name"],
+            "user": user,
+            "split": "train",
+            "generated": True,
+            "weight": 1.0,
+            "soft_label": f"{user}:1",
+            "source": [],
+        }
 
 
 def test_two_processes_write_what_one_writes(root, tmp_path):
@@ -69,7 +111,7 @@ def test_two_processes_write_what_one_writes(root, tmp_path):
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in ("one", "two")
     )
-    assert one.keys() == two.keys() and len(one) == 6 + 3
+    assert one.keys() == two.keys() and len(one) == 6 + 4
     assert [path.name for path in one if one[path] != two[path]] in ([], ["samples.npz"])
     with np.load(tmp_path / "one" / "samples.npz") as a, np.load(tmp_path / "two" / "samples.npz") as b:
         np.testing.assert_array_equal(a["name"], b["name"])
