@@ -1,8 +1,9 @@
-"""Exports a trained model without its recordings: configuration, weights and a card, in a folder to pass on.
+"""Exports a trained model without its recordings: configuration, weights and a card, in a folder or file to pass on.
 
 python export.py --workdir=runs/gait --output=gait_model [--nousers]
+python export.py --workdir=runs/gait --weights=gait.safetensors
 
-sample.py and enroll.py take the folder as --workdir, train.py as --config.init_from.
+sample.py and enroll.py take the folder as --workdir, train.py as --config.init_from; `mdiff_jax.load` takes both.
 """
 
 from pathlib import Path
@@ -15,23 +16,29 @@ from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py. Required.")
-OUTPUT = flags.DEFINE_string("output", None, "New folder for the model. Required.")
+OUTPUT = flags.DEFINE_string("output", None, "New folder for the model; this or --weights, or both.")
+WEIGHTS = flags.DEFINE_string("weights", None, "New .safetensors for all in one file; its model card as .md beside it.")
 USERS = flags.DEFINE_bool("users", True, "--nousers leaves users out: the model knows people by given windows alone.")
 ABOUT = flags.DEFINE_string("about", "", "What the model is and how it was made, for its card.")
 
 cli.require_paths(WORKDIR, OUTPUT, folders=True)
+cli.require_paths(WEIGHTS)
 
 
 def main() -> None:
-    for flag in (WORKDIR, OUTPUT):
-        if flag.value is None:
-            raise InputError(f"--{flag.name} is missing: give --workdir=DIR --output=NEW_FOLDER")
-    folder = Path(OUTPUT.value)
+    if WORKDIR.value is None or (OUTPUT.value is None and WEIGHTS.value is None):
+        missing = "workdir" if WORKDIR.value is None else "output"
+        raise InputError(f"--{missing} is missing: give --workdir=DIR --output=NEW_FOLDER, or --weights=NEW_FILE")
     model = load(WORKDIR.value)
-    exported.export_model(model if USERS.value else exported.without_users(model), folder, ABOUT.value)
-    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-    users = "its users are named in card.json" if USERS.value else "it knows nobody by name"
-    print(f"the model is in {folder}, {size:.1f} MB; {users}, recordings are not there")
+    model = model if USERS.value else exported.without_users(model)
+    users = "its users are named in its card" if USERS.value else "it knows nobody by name"
+    for flag, export in ((OUTPUT, exported.export_model), (WEIGHTS, exported.export_file)):
+        if flag.value is not None:
+            place = Path(flag.value)
+            export(model, place, ABOUT.value)
+            files = place.iterdir() if place.is_dir() else [place]
+            size = sum(file.stat().st_size for file in files) / 1e6
+            print(f"the model is in {place}, {size:.1f} MB; {users}, recordings are not there")
 
 
 if __name__ == "__main__":

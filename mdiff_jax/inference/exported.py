@@ -1,11 +1,14 @@
-"""A trained model without its recordings, as files to pass on: config.json, weights.safetensors, card.json.
+"""A trained model without its recordings, as files to pass on: config.json, weights.safetensors, card.json, README.md.
 
 The folder stands for a working directory wherever windows are drawn or people enrolled. Its card says what the weights
-are, how they were made, and what the recordings were like: axes, colors, how their files were written.
+are, how they were made, and what the recordings were like: axes, colors, how their files were written. One file of
+weights can hold the two others in its header, and is loaded like the folder.
 """
 
 import datetime
 import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +20,28 @@ from safetensors.numpy import save
 
 from mdiff_jax.config import STAGES, Params, constant_shapes, parameter_shapes, spectrogram_shape, to_plain_dict
 from mdiff_jax.data import builders, records, splits
+from mdiff_jax.inference import model_card
 from mdiff_jax.inference.level_map import LevelMap
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.weight_updates import name_leaf, name_leaves
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.version import VERSION
-from mdiff_jax.runtime.workdir import Workdir, atomic_folder, read_json, refuse_damage, write_json
+from mdiff_jax.runtime.workdir import (
+    Workdir,
+    atomic_folder,
+    atomic_write,
+    read_json,
+    refuse_damage,
+    write_json,
+    write_text,
+)
 from mdiff_jax.validation import EARLY
 
 CARD_TYPES = {"users": list, "metadata": dict, "fingerprint": str, "steps": list, "sha256": str}
 HEADER_BYTES = 2**22  # of weights.safetensors, at most: names and shapes
 REMEDY = "export the model again"
+SUFFIX = ".safetensors"
 
 
 def export_model(model: Model, folder: Path, about: str = "") -> None:
@@ -38,28 +51,63 @@ def export_model(model: Model, folder: Path, about: str = "") -> None:
     """
     if folder.exists():
         raise InputError(f"'{folder}' exists: give a new folder")
-    weights, tree = {}, shipped(model)
-    for name, value in name_leaves(tree).items():
-        if not (np.abs(value) < np.finfo(np.float16).max).all():
-            raise InputError(f"{name} has values beyond float16, or that are none: train the stage anew")
-        weights[name] = np.asarray(value, np.float16)
+    weights, card = to_float16(model), describe_model(model, about)
     with atomic_folder(folder) as temporary:
         target = Workdir(temporary)
         target.weights.write_bytes(save(weights))
         write_json(target.config, to_plain_dict(model.config))
-        card = {
-            "about": about,
-            "date": datetime.date.today().isoformat(),
-            "version": VERSION,
-            "users": list(model.users),
-            "parameters": {name: sum(x.size for x in jax.tree.leaves(tree[name])) for name in STAGES},
-            "steps": [model.prior_step, model.step],
-            "fingerprint": model.dataset.fingerprint,
-            "metadata": model.dataset.metadata,
-            "levels": model.levels.to_json() if model.levels else None,
-            "sha256": hash_file(target.weights),
-        }
-        write_json(target.card, card)
+        write_json(target.card, card | {"sha256": hash_file(target.weights)})
+        write_text(temporary / "README.md", model_card.format_card(card, spectrogram_size(model), folder.name))
+
+
+def export_file(model: Model, path: Path, about: str = "") -> None:
+    """Writes the model as one .safetensors, with configuration and card as JSON in its header, and beside it its model
+    card as .md; as `export_model` otherwise.
+    """
+    if path.suffix != SUFFIX:
+        raise InputError(f"'{path}' does not end in {SUFFIX}: give a file that does")
+    page = path.with_suffix(".md")
+    for target in (path, page):
+        if target.exists():
+            raise InputError(f"'{target}' exists: give a new file")
+    weights, card = to_float16(model), describe_model(model, about)
+    card["sha256"] = hash_tensors(save(weights))
+    config = to_plain_dict(model.config)
+    with atomic_write(path) as temporary:
+        header = {"format": "np", "config": json.dumps(config), "card": json.dumps(card)}
+        temporary.write_bytes(save(weights, header))
+    write_text(page, model_card.format_card(card, spectrogram_size(model), path.name))
+
+
+def to_float16(model: Model) -> dict[str, np.ndarray]:
+    """Returns what is shipped by name; InputError for weights beyond float16."""
+    weights = {}
+    for name, value in name_leaves(shipped(model)).items():
+        if not (np.abs(value) < np.finfo(np.float16).max).all():
+            raise InputError(f"{name} has values beyond float16, or that are none: train the stage anew")
+        weights[name] = np.asarray(value, np.float16)
+    return weights
+
+
+def describe_model(model: Model, about: str) -> dict[str, Any]:
+    """Returns card.json without the checksum."""
+    tree = shipped(model)
+    return {
+        "about": about,
+        "date": datetime.date.today().isoformat(),
+        "version": VERSION,
+        "users": list(model.users),
+        "parameters": {name: sum(x.size for x in jax.tree.leaves(tree[name])) for name in STAGES},
+        "steps": [model.prior_step, model.step],
+        "fingerprint": model.dataset.fingerprint,
+        "metadata": model.dataset.metadata,
+        "levels": model.levels.to_json() if model.levels else None,
+    }
+
+
+def spectrogram_size(model: Model) -> tuple[int, int]:
+    """Returns rows and frames of a window."""
+    return tuple(spectrogram_shape(model.config)[:2])
 
 
 def without_users(model: Model) -> Model:
@@ -83,20 +131,46 @@ def without_users(model: Model) -> Model:
 def read_exported(workdir: Workdir, config: ConfigDict) -> Model:
     """The model of a folder of `export_model`, without users enrolled since. InputError for files that are damaged."""
     card = read_json(workdir.card, REMEDY)
-    with refuse_damage(workdir.card, REMEDY):
+    return build_model(card, workdir.card, workdir.weights, hash_file, config)
+
+
+def read_header(path: Path) -> dict[str, dict]:
+    """Returns 'config' and 'card' of a file of `export_file`; InputError for any other file."""
+    with refuse_damage(path, REMEDY):
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > HEADER_BYTES:
+                raise ValueError("it has no header of a model")
+        with safe_open(path, framework="np") as opened:
+            header = opened.metadata() or {}
+        values = {key: json.loads(header.get(key, "null")) for key in ("config", "card")}
+        if not all(isinstance(value, dict) for value in values.values()):
+            raise ValueError("it is no model: its header has no 'config' and 'card'")
+        return values
+
+
+def read_exported_file(path: Path, config: ConfigDict) -> Model:
+    """The model of a file of `export_file`."""
+    return build_model(read_header(path)["card"], path, path, lambda file: hash_tensors(file.read_bytes()), config)
+
+
+def build_model(
+    card: dict[str, Any], card_path: Path, weights: Path, digest: Callable[[Path], str], config: ConfigDict
+) -> Model:
+    """The model of a card and weights with this digest."""
+    with refuse_damage(card_path, REMEDY):
         for key, kind in CARD_TYPES.items():
             if not isinstance(card.get(key), kind):
                 raise ValueError(f"'{key}' is missing, or of another type")
         users, (prior_step, step) = tuple(card["users"]), map(int, card["steps"])
         records.check_metadata(card["metadata"], config.data.image_size)
         levels = LevelMap.from_json(card["levels"]) if card.get("levels") else None
-    check_user_names(users, workdir.card)
+    check_user_names(users, card_path)
     shapes: Params = {name: parameter_shapes(config, name, len(users)) for name in STAGES}
     del shapes["encoder"]["classifier"]
     shapes["constants"] = constant_shapes(config, len(users))
     if config.sample.guide == EARLY:
         shapes["weaker"] = {name: shapes[name] for name in ("prior", "decoder")}
-    tree = read_weights(workdir.weights, shapes, card["sha256"])
+    tree = read_weights(weights, shapes, card["sha256"], digest)
     return Model(
         config,
         users=users,
@@ -120,14 +194,14 @@ def shipped(model: Model) -> Params:
     return params | {"constants": model.constants} | ({"weaker": dict(model.weaker)} if model.weaker else {})
 
 
-def read_weights(path: Path, shapes: Params, sha256: str) -> Params:
+def read_weights(path: Path, shapes: Params, sha256: str, digest: Callable[[Path], str]) -> Params:
     """Arrays of these shapes as float32; InputError for a file that holds others, or is not as it was written."""
     expected = name_leaves(shapes)
     with refuse_damage(path, REMEDY):
         most = HEADER_BYTES + 4 * sum(int(np.prod(x.shape)) for x in expected.values())
         if (found := path.stat().st_size) > most:
             raise ValueError(f"it has {found} bytes, more than {most}")
-        if hash_file(path) != sha256:
+        if digest(path) != sha256:
             raise ValueError("it has changed since it was written")
         with safe_open(path, framework="np") as file:
             names = set(file.keys())
@@ -146,3 +220,8 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tensors(data: bytes) -> str:
+    """SHA-256 of what follows the header of a .safetensors."""
+    return hashlib.sha256(memoryview(data)[8 + int.from_bytes(data[:8], "little") :]).hexdigest()

@@ -32,23 +32,25 @@ META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": in
 
 
 def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
-    """The model in a working directory whose stages are all finished, or in a folder of `exported.export_model`;
-    nothing else is needed to sample.
+    """The model in a working directory whose stages are all finished, in a folder of `exported.export_model`, or in a
+    file of `exported.export_file`; nothing else is needed to sample.
 
     `settings` go over its configuration, {"decoder.sample_timesteps": 16}. Raises InputError that names the stage that
     is missing.
     """
-    workdir = Workdir(root)
-    values = workdir.read_config()
+    workdir, in_one_file = Workdir(root), Path(root).is_file()
+    values = exported.read_header(Path(root))["config"] if in_one_file else workdir.read_config()
     try:
         config = from_plain_dict(values)
     except InputError as error:
-        raise InputError(f"{workdir.config}: {error}") from None
+        raise InputError(f"{root if in_one_file else workdir.config}: {error}") from None
     config.update_from_flattened_dict(chosen_settings.read_chosen(workdir.chosen, to_plain_dict(config)))
     for key, value in (settings or {}).items():
         check_value(key, value)
         config.update_from_flattened_dict({key: value})
     validate(config)
+    if in_one_file:
+        return exported.read_exported_file(Path(root), config)
     read = exported.read_exported if workdir.weights.exists() else read_trained
     model = add_enrolled(read(workdir, config), workdir)
     return model if config.sample.calibration_windows else model._replace(levels=None)

@@ -6,9 +6,10 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import load_file, save_file
 
-from mdiff_jax.inference import exported, sample_writer
+from mdiff_jax.inference import exported, model_card, sample_writer
 from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
 
@@ -52,6 +53,79 @@ def test_the_card_says_what_the_weights_are(model, folder):
     assert card["sha256"] == exported.hash_file(folder / "weights.safetensors")
     assert card["metadata"]["original_size"] == model.dataset.metadata["original_size"]
     assert not any("classifier" in name for name in load_file(folder / "weights.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory):
+    target = tmp_path_factory.mktemp("exported") / "model.safetensors"
+    exported.export_file(model, target, "for a test")
+    return target
+
+
+def test_one_file_is_loaded_like_the_folder(folder, file):
+    one, other = load(folder), load(file)
+    assert one.config.to_dict() == other.config.to_dict() and one.users == other.users
+    assert one.dataset.metadata == other.dataset.metadata and (one.step, one.prior_step) == (
+        other.step,
+        other.prior_step,
+    )
+    for here, there in zip(
+        jax.tree.leaves(exported.shipped(one)), jax.tree.leaves(exported.shipped(other)), strict=True
+    ):
+        np.testing.assert_array_equal(here, there)
+    assert load(file, {"decoder.sample_timesteps": 2}).config.decoder.sample_timesteps == 2
+
+
+def other_header(**values):
+    def damage(path):
+        weights, header = load_file(path), exported.read_header(path)
+        header = {key: json.dumps(value) for key, value in header.items()} | values
+        save_file(weights, path, header)
+
+    return damage
+
+
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "a changed weight": lambda path: path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + bytes(2**23)),
+    "empty": lambda path: path.write_bytes(b""),
+    "no safetensors": lambda path: path.write_bytes(b"\xff" * 1000),
+    "plain weights": lambda path: save_file(load_file(path), path),
+    "no JSON": other_header(config="{"),
+    "a list": other_header(card="[]"),
+    "deep": other_header(config="[" * 100_000),
+    "no key of a configuration": other_header(config="{}"),
+    "no card": other_header(card="{}"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_refused_by_name(file, tmp_path, kind):
+    path = shutil.copy(file, tmp_path / "x.safetensors")
+    DAMAGE[kind](path)
+    with pytest.raises(InputError, match=r"x\.safetensors") as refused:
+        load(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_model_card_is_one_that_hubs_read(model, folder, file):
+    for page, name in ((folder / "README.md", folder.name), (file.with_suffix(".md"), file.name)):
+        _, head, body = page.read_text().split("---\n", 2)
+        assert yaml.safe_load(head)["library_name"] == "mdiff_jax"
+        assert "for a test" in body and f"load('{name}')" in body and model.users[0].replace("_", r"\_") in body
+
+
+def test_a_name_in_the_card_is_no_markup():
+    assert model_card.plain("a|b<script>\n# x") == r"a\|b\<script\> \# x"
+
+
+def test_what_exists_or_is_no_safetensors_is_not_written_to(model, file, tmp_path):
+    with pytest.raises(InputError, match="exists: give a new file"):
+        exported.export_file(model, file)
+    with pytest.raises(InputError, match=r"does not end in \.safetensors"):
+        exported.export_file(model, tmp_path / "model.bin")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_exists_is_not_written_to(model, folder):
