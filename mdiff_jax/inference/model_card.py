@@ -31,8 +31,10 @@ recordings it was trained on, and what these people agreed to, its publisher has
 
     from mdiff_jax import load
     model = load({name})
-    windows = model.sample(users={example}, n=4, seed=0)  # (4, F, T) in [-1, 1]
+    {use}
 """
+USE = "windows = model.sample(users={users}, n=4, seed=0)  # (4, F, T) in [-1, 1]"
+USE_OF_NOBODY = "# it knows nobody: enroll.py --workdir=FOLDER makes people known by 5 windows or more"
 
 
 def format_card(card: Mapping[str, Any], image_size: tuple[int, int], name: str) -> str:
@@ -50,7 +52,7 @@ def format_card(card: Mapping[str, Any], image_size: tuple[int, int], name: str)
         date=card["date"],
         version=card["version"],
         name=repr(name),
-        example=repr(users[:1]),
+        use=USE.format(users=users[:1]) if users else USE_OF_NOBODY,
     )
 
 

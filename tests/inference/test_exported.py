@@ -116,6 +116,11 @@ def test_the_model_card_is_one_that_hubs_read(model, folder, file):
         assert "for a test" in body and f"load('{name}')" in body and model.users[0].replace("_", r"\_") in body
 
 
+def test_the_card_of_a_model_without_users_names_none(model):
+    page = model_card.format_card(exported.describe_model(exported.without_users(model), ""), (16, 16), "x")
+    assert not any(user.replace("_", r"\_") in page or user in page for user in model.users) and "knows nobody" in page
+
+
 def test_a_name_in_the_card_is_no_markup():
     assert model_card.plain("a|b<script>\n# x") == r"a\|b\<script\> \# x"
 
