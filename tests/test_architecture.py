@@ -102,6 +102,7 @@ def test_no_import_runs_in_a_circle() -> None:
         ("absl", ("runtime.cli",)),
         ("orbax", ("runtime.checkpointing",)),
         ("flax", ("models.", "config", "metrics.cnn_classifier", "training.train_state")),
+        ("jinja2", ("evaluation.html_report",)),
         ("matplotlib", ("data.render", "data.colormap", "data.inspect", "evaluation.plots")),
     ],
 )

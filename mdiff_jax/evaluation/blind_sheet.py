@@ -21,11 +21,9 @@ Picture = UInt8[np.ndarray, "rows columns 3"]
 Pictures = list[tuple[dict[str, str], Picture]]  # what the key says of each, and its colors
 
 
-def write_blind_sheet(
-    folder: Path, model: Model, samples: Path, test: MeasuredSet, generated: MeasuredSet
-) -> list[str]:
-    """Writes as many recorded as generated windows of the same users, as their files hold them, in random order to
-    blind.png, and which is which to blind_key.json. Returns these names; none where no recordings can be read.
+def read_blind_pictures(model: Model, samples: Path, test: MeasuredSet, generated: MeasuredSet) -> Pictures:
+    """Returns as many recorded as generated windows of the same users, as their files hold them, in random order; none
+    where no recordings can be read.
     """
     common = np.intersect1d(test.window_set.users, generated.window_set.users)
     try:
@@ -38,7 +36,15 @@ def write_blind_sheet(
     scanned = sample_folders.scan_samples(model, samples)
     pictures = recorded + read_pictures(model, "generated", samples, scanned, choose(generated, common))
     order = np.random.default_rng(0).permutation(len(pictures))
-    pictures = [pictures[i] for i in order]
+    return [pictures[i] for i in order]
+
+
+def write_blind_sheet(folder: Path, pictures: Pictures) -> list[str]:
+    """Writes pictures, numbered, to blind.png, and what each is to blind_key.json; returns these names. Without
+    pictures nothing is written.
+    """
+    if not pictures:
+        return []
     with atomic_write(folder / SHEET) as path:
         draw_sheet([picture for _, picture in pictures]).save(path, format="png")
     write_json(folder / KEY, {str(number): about for number, (about, _) in enumerate(pictures, 1)})

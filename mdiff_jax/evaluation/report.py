@@ -1,12 +1,14 @@
 """Formats figures as Markdown: the verdict first, then tables, then how they were obtained."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mdiff_jax.evaluation.fidelity_measures import TOLD_APART
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.comparison import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS, Figure
 
+JUDGED = "Can they be judged?"
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
 INTERVAL_NOTE = (
     "In brackets: 5 to 95 %, for shares by resampling whole walks or generated windows, for distances over ways to "
@@ -23,8 +25,15 @@ LEFT_OUT = "–"
 MAX_TABLE_ROWS = 12  # of a table with details; longer ones leave them to report.json
 
 
+class Answer(NamedTuple):
+    """One sentence of a verdict, or a few, and the question that it answers."""
+
+    question: str
+    text: str
+
+
 def format_markdown(
-    verdict: Sequence[str],
+    verdict: Sequence[Answer],
     figures: Sequence[Figure],
     users: Mapping[str, Sequence[Figure]],
     points: Sequence[AugmentationPoint],
@@ -37,7 +46,7 @@ def format_markdown(
     """
     lines = ["# Can these windows be trusted?", ""]
     lines += [f"- **{warning}**" for warning in warnings]
-    lines += [f"- {sentence}" for sentence in verdict]
+    lines += [f"- {' '.join(answer)}" for answer in verdict]
     for question in dict.fromkeys(f.question for f in figures):
         lines += format_table(question, [f for f in figures if f.question == question])
         if question == USEFULNESS and points:
@@ -52,27 +61,34 @@ def format_markdown(
 # ----------------------------------------------------------------------------- verdict
 
 
-def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint], verdict_judge: str) -> list[str]:
-    """Returns a sentence on the judges' accuracy, then one per question; `verdict_judge` is the judge whose verdict
+def state_verdict(figures: Sequence[Figure], points: Sequence[AugmentationPoint], verdict_judge: str) -> list[Answer]:
+    """Returns an answer on the judges' accuracy, then one per question; `verdict_judge` is the judge whose verdict
     counts.
     """
     accuracies = [f for f in figures if f.metric == "accuracy"]
+    told = [f for f in figures if f.metric == TOLD_APART]
     return [
-        judges_sentence(accuracies),
-        identity_sentence(accuracies, verdict_judge),
-        physics_sentence(figures),
-        novelty_sentence(figures),
-        usefulness_sentence(figures, points),
-        fidelity_sentence(
-            [f for f in figures if f.metric == TOLD_APART], find_figure(figures, "kernel distance", verdict_judge)
-        ),
+        Answer(JUDGED, judges_sentence(accuracies)),
+        Answer(IDENTITY, identity_sentence(accuracies, verdict_judge)),
+        Answer(PHYSICS, physics_sentence(figures)),
+        Answer(NOVELTY, novelty_sentence(figures)),
+        Answer(USEFULNESS, usefulness_sentence(figures, points)),
+        Answer(FIDELITY, fidelity_sentence(told, find_figure(figures, "kernel distance", verdict_judge))),
     ]
+
+
+def warn_of_leak(share: float | None) -> list[str]:
+    """Returns a sentence on the share of test windows that share pixels with a training window; none where none do."""
+    if share is None:
+        return ["Whether test windows overlap training windows is unknown: the order in time is"]
+    leak = "of the test windows share pixels with a training window: figures are too high"
+    return [f"THE SPLIT LEAKS: {share:.0%} {leak}"] if share else []
 
 
 def judges_sentence(accuracies: Sequence[Figure]) -> str:
     """States each judge's accuracy on real unseen windows."""
     scores = ", the ".join(f"{f.judge} identifies {f.real:.0%} ({format_note(f)})" for f in accuracies)
-    return f"Can they be judged? Of real unseen windows the {scores}."
+    return f"Of real unseen windows the {scores}."
 
 
 def identity_sentence(accuracies: Sequence[Figure], verdict_judge: str) -> str:
@@ -80,18 +96,18 @@ def identity_sentence(accuracies: Sequence[Figure], verdict_judge: str) -> str:
     reliable = {f.judge: f for f in accuracies if f.reliable}
     if not reliable:
         best = max(f.real for f in accuracies)
-        return f"{IDENTITY} Undecided: the judges are too weak, the best identifies {best:.0%} of real unseen windows."
+        return f"Undecided: the judges are too weak, the best identifies {best:.0%} of real unseen windows."
     f = reliable.get(verdict_judge, next(iter(reliable.values())))
     if f.generated is None:
-        return f"{IDENTITY} Not judged: there are no windows of users whom the judges know."
+        return "Not judged: there are no windows of users whom the judges know."
     others = "" if len(reliable) == len(accuracies) else " (the other judge is too weak)"
-    return f"{IDENTITY} {compare_shares(f)}: the {f.judge} identifies {format_shares(f)}{others}."
+    return f"{compare_shares(f)}: the {f.judge} identifies {format_shares(f)}{others}."
 
 
 def physics_sentence(figures: Sequence[Figure]) -> str:
     f, way = find_figure(figures, "plausible"), find_figure(figures, "forward in time")
     backwards = "" if way.generated is None or way.generated > 0.5 else ", but time runs backwards"
-    return f"{PHYSICS} {compare_shares(f)}: {format_shares(f)} are plausible{backwards}."
+    return f"{compare_shares(f)}: {format_shares(f)} are plausible{backwards}."
 
 
 def novelty_sentence(figures: Sequence[Figure]) -> str:
@@ -103,10 +119,10 @@ def novelty_sentence(figures: Sequence[Figure]) -> str:
     if None not in (spread.generated, spread.real):
         varied = f"variety within a user is {spread.generated / max(spread.real, 1e-9):.0%} of that of real ones"
     if f.real is None:
-        return f"{NOVELTY} Undecided: {f.generated:.1%} are suspected copies, real windows are too few; {varied}."
+        return f"Undecided: {f.generated:.1%} are suspected copies, real windows are too few; {varied}."
     answer = "Yes" if f.generated <= f.real_range[1] else "Not all"
     return (
-        f"{NOVELTY} {answer}: {f.generated:.1%} are suspected copies, whole or in part, against {f.real:.1%} of real "
+        f"{answer}: {f.generated:.1%} are suspected copies, whole or in part, against {f.real:.1%} of real "
         f"unseen windows; {varied}."
     )
 
@@ -117,9 +133,9 @@ def usefulness_sentence(figures: Sequence[Figure], points: Sequence[Augmentation
         return curve_sentence(points)
     trained = find_figure(figures, "train on generated, test on real")
     if trained.generated is None:
-        return f"{USEFULNESS} Not measured: there are no generated windows of some users."
+        return "Not measured: there are no generated windows of some users."
     return (
-        f"{USEFULNESS} Not measured (give --augmentation=linear); a judge trained on generated windows alone "
+        f"Not measured (give --augmentation=linear); a judge trained on generated windows alone "
         f"identifies {trained.generated:.0%} of real ones, one trained on as many real windows {trained.real:.0%}."
     )
 
@@ -128,7 +144,7 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     """Compares generated windows, nothing added and the best classical augmentation, at the largest budget."""
     budgets = [p.budget for p in points if p.source == "generated"]  # in order, all real windows last
     if not budgets:
-        return f"{USEFULNESS} Undecided: there are too few generated windows, sample more with sample.py."
+        return "Undecided: there are too few generated windows, sample more with sample.py."
     largest = [p for p in points if p.budget == budgets[-1]]
     best = max((p for p in largest if p.source == "generated"), key=lambda p: p.accuracy)
     none = next(p for p in largest if p.source == "real")
@@ -136,7 +152,7 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     answer = "Yes" if best.low > max(none.high, rival.high) else "Not shown"
     added = f"with {best.share:.0%} generated windows added to {best.budget or 'all'} real windows of a user"
     return (
-        f"{USEFULNESS} {answer}: {added}, a judge identifies {best.accuracy:.1%} of unseen windows; "
+        f"{answer}: {added}, a judge identifies {best.accuracy:.1%} of unseen windows; "
         f"with nothing added {none.accuracy:.1%}, with {rival.source} {rival.accuracy:.1%}."
     )
 
@@ -164,7 +180,7 @@ def fidelity_sentence(told: Sequence[Figure], distance: Figure) -> str:
             f"{further} real ones from each other: {distance.name} {distance.generated:.3f}, between real ones "
             f"{low:.3f} to {high:.3f}."
         )
-    return " ".join([FIDELITY, *sentences])
+    return " ".join(sentences)
 
 
 def find_figure(figures: Sequence[Figure], metric: str, judge: str | None = None) -> Figure:

@@ -1,7 +1,8 @@
-"""Plots the figures of a report from measured windows."""
+"""Collects what the figures of a report show of measured windows, and plots it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,23 +18,49 @@ NUM_PAIRS = 8  # of a generated window and the training window most like it
 WINDOWS_PER_USER = 5  # on the sheet, real and generated each
 
 
-def plot_report_figures(
-    folder: Path,
+class Pair(NamedTuple):
+    """A generated window and the training window most like it, rolled in time to where it is most like it."""
+
+    user: str
+    ncc: float
+    generated: np.ndarray  # (F, T, 3) uint8
+    training: np.ndarray
+
+
+class Spectra(NamedTuple):
+    """Ratios to recorded windows, of each kind by band, and how often each row is not empty."""
+
+    ratios: dict[str, tuple[Sequence[str], tuple[np.ndarray, np.ndarray]]]
+    generated_occupancy: np.ndarray
+    real_occupancy: np.ndarray
+
+
+class Pictures(NamedTuple):
+    """What the figures of a report show; of users some, if there are many."""
+
+    judged: Sequence[str]  # users whom the judges know
+    confusion: dict[str, np.ndarray]
+    envelopes: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]  # user → envelope → of generated and of real windows
+    pairs: list[Pair]
+    sheet: dict[str, tuple[np.ndarray, np.ndarray]]  # user → real and generated images (n, F, T, 3) uint8
+    zero_doppler: float  # place of zero velocity, as a share of the height from the top
+    num_users: int  # who have generated windows
+    spectra: Spectra | None  # None where there are too few windows
+    points: Sequence[AugmentationPoint]
+
+
+def collect_pictures(
     users: Sequence[str],
     colormap: str,
     reference: Reference,
     test: MeasuredSet,
     generated: MeasuredSet,
     points: Sequence[AugmentationPoint],
-) -> list[str]:
-    """Writes confusion.png, envelopes.png, closest.png, sheet.png, spectra.png where there are windows enough and, with
-    points, curves.png; returns their names.
+) -> Pictures:
+    """Returns what is shown of measured windows; `users` are the names of all users, `points` the augmentation curve or
+    empty.
     """
-    names = ["confusion.png", "envelopes.png", "closest.png", "sheet.png"]
-    # ------------------------------------------------------------------- identity
-    plots.plot_confusion(folder / "confusion.png", confusion_tables(test, generated), users[: reference.num_users])
-
-    # ------------------------------------------------------------------- kinematics
+    # ------------------------------------------------------------------- kinematics and appearance
     zero, present = reference.zero_doppler, np.unique(generated.window_set.users).tolist()
     sets = (test.window_set, reference.originals, generated.window_set)
     shown = {}
@@ -44,33 +71,58 @@ def plot_report_figures(
     for user, pair in shown.items():
         real, sampled = (aligned_envelopes(windows, zero) for windows in pair)
         envelopes[user] = {name: (sampled[name], real[name]) for name in sampled}
-    plots.plot_envelopes(folder / "envelopes.png", envelopes, len(present))
 
-    # ------------------------------------------------------------------- similarity and appearance
+    # ------------------------------------------------------------------- similarity
     closest = np.argsort(-generated.similarity)[:NUM_PAIRS]
     copies = generated.window_set.windows[closest]
     originals = memorization.align_in_time(copies, reference.originals.windows[generated.nearest[closest]])
-    titles = [f"{users[generated.window_set.users[i]]}, NCC {generated.similarity[i]:.3f}" for i in closest]
-    plots.plot_pairs(folder / "closest.png", to_images(copies, colormap), to_images(originals, colormap), titles)
-    rows = {
-        user: tuple(to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap) for windows in pair)
-        for user, pair in shown.items()
-    }
-    render.plot_grid(folder / "sheet.png", rows, zero, every=len(present))
+    names = [users[generated.window_set.users[i]] for i in closest]
+    similarity = generated.similarity[closest].tolist()
+    pairs = zip(names, similarity, to_images(copies, colormap), to_images(originals, colormap), strict=True)
 
     # ------------------------------------------------------------------- files
-    known = generated.pick(generated.window_set.users < reference.num_users)
+    known, measured = generated.pick(generated.window_set.users < reference.num_users), None
     if test.files and smallest_draw(test, known):
         ratios = {kind: spectra.compare_bands(kind, test, known) for kind in spectra.RATIOS}
-        occupancy = [s.files[spectra.OCCUPANCY].mean(0) for s in (known, test)]
-        plots.plot_spectra(folder / "spectra.png", ratios, *occupancy)
-        names.append("spectra.png")
+        measured = Spectra(ratios, *(s.files[spectra.OCCUPANCY].mean(0) for s in (known, test)))
+    return Pictures(
+        judged=users[: reference.num_users],
+        confusion=confusion_tables(test, generated),
+        envelopes=envelopes,
+        pairs=[Pair(*fields) for fields in pairs],
+        sheet=make_sheet(shown, colormap),
+        zero_doppler=zero,
+        num_users=len(present),
+        spectra=measured,
+        points=points,
+    )
 
-    # ------------------------------------------------------------------- usefulness
-    if points:
-        plots.plot_curves(folder / "curves.png", curve_panels(points))
+
+def plot_report_figures(folder: Path, p: Pictures) -> list[str]:
+    """Writes confusion.png, envelopes.png, closest.png, sheet.png, spectra.png where there are windows enough and, with
+    points, curves.png; returns their names.
+    """
+    names = ["confusion.png", "envelopes.png", "closest.png", "sheet.png"]
+    plots.plot_confusion(folder / "confusion.png", p.confusion, p.judged)
+    plots.plot_envelopes(folder / "envelopes.png", p.envelopes, p.num_users)
+    copies, originals = (np.stack([pair[k] for pair in p.pairs]) for k in (2, 3))
+    plots.plot_pairs(folder / "closest.png", copies, originals, [f"{x.user}, NCC {x.ncc:.3f}" for x in p.pairs])
+    render.plot_grid(folder / "sheet.png", p.sheet, p.zero_doppler, every=p.num_users)
+    if p.spectra:
+        plots.plot_spectra(folder / "spectra.png", *p.spectra)
+        names.append("spectra.png")
+    if p.points:
+        plots.plot_curves(folder / "curves.png", curve_panels(p.points))
         names.append("curves.png")
     return names
+
+
+def make_sheet(users: Mapping[str, tuple[Windows, Windows]], colormap: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns images of some of the real and of the generated windows of each user, (n, F, T, 3) uint8."""
+    return {
+        user: tuple(to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap) for windows in pair)
+        for user, pair in users.items()
+    }
 
 
 def confusion_tables(test: MeasuredSet, generated: MeasuredSet) -> dict[str, np.ndarray]:

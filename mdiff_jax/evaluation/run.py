@@ -1,4 +1,4 @@
-"""Judges a folder of samples: reads it, measures it, writes report.md, report.json and figures."""
+"""Judges a folder of samples: reads it, measures it, writes report.html, report.md, report.json and figures."""
 
 import functools
 import os
@@ -11,7 +11,9 @@ import sklearn
 from mdiff_jax.data.files import describe_ignored
 from mdiff_jax.evaluation import (
     blind_sheet,
+    charts,
     file_windows,
+    html_report,
     measures,
     report,
     report_figures,
@@ -76,24 +78,46 @@ def judge_samples(
     verdict = report.state_verdict(figures, points, reference.verdict_judge)
     warnings = [*collect_warnings(model, test), *warn_of_samples(model, folder, samples_read)]
     colormap = model.dataset.metadata["colormap"] or "gray"
-    plots = report_figures.plot_report_figures(target, names, colormap, reference, test, generated, points)
-    plots += blind_sheet.write_blind_sheet(target, model, folder, test, generated)
+    pictures = report_figures.collect_pictures(names, colormap, reference, test, generated, points)
+    blind = blind_sheet.read_blind_pictures(model, folder, test, generated)
+    plots = report_figures.plot_report_figures(target, pictures) + blind_sheet.write_blind_sheet(target, blind)
     text = report.format_markdown(verdict, figures, users, points, about, warnings, plots)
     write_text(target / "report.md", text)
     contents = {
         "about": about,
         "warnings": warnings,
-        "verdict": verdict,
+        "verdict": [" ".join(answer) for answer in verdict],
         "figures": [{"name": f.name} | f._asdict() | {"note": report.format_note(f)} for f in figures],
         "users": {user: [{"name": f.metric} | f._asdict() for f in of_user] for user, of_user in users.items()},
-        "confusion": {
-            title: table.tolist() for title, table in report_figures.confusion_tables(test, generated).items()
-        },
+        "confusion": {title: table.tolist() for title, table in pictures.confusion.items()},
         "augmentation": [p._asdict() for p in points],
         "suspected_copies": list_suspected_copies(reference, test, generated),
+        "checkpoint_steps": [model.prior_step, model.step],
     }
     write_json(target / "report.json", contents)
-    return f"{text}\nwritten to {target}: report.md, report.json, {', '.join(plots)}"
+    page = html_report.Page(
+        title="Can these windows be trusted?",
+        verdict=verdict,
+        warnings=warnings,
+        figures=figures,
+        sheet=pictures.sheet,
+        zero_doppler=pictures.zero_doppler,
+        num_users=pictures.num_users,
+        users=users,
+        judged=pictures.judged,
+        confusion=pictures.confusion,
+        envelopes=charts.envelope_panels(pictures.envelopes),
+        pairs=pictures.pairs,
+        copies=contents["suspected_copies"],
+        points=points,
+        augmentation=charts.augmentation_panels(points),
+        spectra=charts.spectra_panels(pictures.spectra) if pictures.spectra else (),
+        blind=blind,
+        training=charts.training_panels(html_report.read_training(workdir)),
+        tables={"Method": about} | html_report.describe_origin(model, folder),
+    )
+    html_report.write_page(target / html_report.FILE, page)
+    return f"{text}\nwritten to {target}: {html_report.FILE}, report.md, report.json, {', '.join(plots)}"
 
 
 def report_folder(workdir: Workdir, model: Model, folder: Path, samples: WindowSet) -> Path:
@@ -143,12 +167,7 @@ def load_truth(model: Model) -> SimulatorTruth | None:
 
 def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
     """Returns a sentence for everything that makes the figures less trustworthy."""
-    share, warnings = sample_folders.leaking_share(model), []
-    if share is None:
-        warnings.append("Whether test windows overlap training windows is unknown: the order in time is")
-    elif share:
-        leak = "of the test windows share pixels with a training window: figures are too high"
-        warnings.append(f"THE SPLIT LEAKS: {share:.0%} {leak}")
+    warnings = report.warn_of_leak(sample_folders.leaking_share(model))
     if comparison.halves_overlap(test):
         halves = "Halves of the unseen windows share pixels, so real ones seem nearer to each other: record more"
         warnings.append(halves)

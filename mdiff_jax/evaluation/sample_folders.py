@@ -37,14 +37,9 @@ def is_own(model: Model, folder: Path, files: np.ndarray) -> bool:
     )
 
 
-def read_windows(model: Model, folder: Path) -> tuple[Windows, np.ndarray]:
-    """Reads images as anybody would who has only the files: (N, F, T) in [-1, 1], and users' indices."""
-    return read_sample_set(model, folder)[:2]
-
-
 def read_sample_set(model: Model, folder: Path) -> WindowSet:
-    """Reads images as `read_windows` does, with the files' names; users enrolled since training follow the trained
-    ones. InputError where the folder holds anything but single windows of the model's users.
+    """Reads images as anybody would who has only the files, with their names; users enrolled since training follow the
+    trained ones. InputError where the folder holds anything but single windows of the model's users.
     """
     items, users = scan_samples(model, folder), (*model.users, *model.enrolled)
     windows, frames = read_grid(model, folder, items)
@@ -99,26 +94,21 @@ def known_frames(model: Model, frames: np.ndarray) -> np.ndarray | None:
 # ----------------------------------------------------------------------------- real windows
 
 
-def real_windows(model: Model, name: str, users: np.ndarray | None = None) -> tuple[Windows, np.ndarray]:
-    """Returns real windows of a split as one channel (N, F, T), as judges see them, and users' indices; those of some
-    `users` (indices), or of all.
-    """
-    rows = model.dataset.rows(model.split[name])
-    rows = rows if users is None else rows[np.isin(model.dataset.user_ids[rows], users)]
-    return load_comparison_windows(model.dataset, rows), model.dataset.user_ids[rows]
-
-
-def real_window_set(model: Model, name: str) -> WindowSet:
-    """Returns the same windows with their recordings, indices, files, and the configured gap; InputError if there are
-    none.
+def real_window_set(model: Model, name: str, users: np.ndarray | None = None) -> WindowSet:
+    """Returns real windows of a split as one channel, as judges see them, with users' indices, recordings, indices,
+    files, and the configured gap; those of some `users` (indices), or of all. InputError if the split has none.
     """
     if not model.split[name]:
         raise InputError(f"the split has no {name} windows: they are needed, give a share in data.fractions")
-    rows = model.dataset.rows(model.split[name])
-    recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
     files = np.array(model.split[name])
+    rows = model.dataset.rows(files.tolist())
+    if users is not None:
+        mine = np.isin(model.dataset.user_ids[rows], users)
+        rows, files = rows[mine], files[mine]
+    recordings, indices = np.array(model.dataset.recordings)[rows], model.dataset.indices[rows]
     frames = known_frames(model, model.dataset.frames[rows])
-    return WindowSet(*real_windows(model, name), recordings, indices, files, model.config.data.gap, frames)
+    windows = load_comparison_windows(model.dataset, rows)
+    return WindowSet(windows, model.dataset.user_ids[rows], recordings, indices, files, model.config.data.gap, frames)
 
 
 def enrolled_window_set(model: Model) -> WindowSet | None:

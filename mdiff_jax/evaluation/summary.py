@@ -1,32 +1,29 @@
-"""End of training: levels are calibrated, and a summary made: samples of each user, a sheet beside real windows, and a
-first figure of identity.
-"""
+"""Summary at the end of training: samples of each user, a sheet beside real windows, and a first figure of identity."""
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from mdiff_jax.data import render
-from mdiff_jax.evaluation import sample_folders
-from mdiff_jax.inference import level_map
+from mdiff_jax.evaluation import charts, html_report, report, report_figures, sample_folders
+from mdiff_jax.evaluation.calibration import calibrate_levels
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.provenance import default_folder
 from mdiff_jax.inference.sample_writer import write_samples
-from mdiff_jax.metrics import identity
+from mdiff_jax.metrics import bootstrap, identity, kinematics
+from mdiff_jax.metrics.comparison import IDENTITY, Figure
+from mdiff_jax.metrics.reference import LINEAR_JUDGE, WindowSet
 from mdiff_jax.runtime import parallel
-from mdiff_jax.runtime.workdir import Workdir, write_json
-
-CALIBRATION_SEED = 2**31 - 1  # of the windows that levels are calibrated on; no user's samples
-RECORDED_WINDOWS, WINDOW_PIXELS = 384, 2**14  # that levels are calibrated to, and levels of each, at most
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir, read_json, write_json
 
 
 def summarize_run(root: str | Path) -> str:
-    """Samples each user into the working directory, writes grid.png and summary.json, returns the summary.
+    """Samples each user into the working directory, writes grid.png, summary.json and report.html, returns the summary.
 
     Of more than `summary.max_users` users so many, from first to last, stand for all. Several processes sample
     together; the first does the rest, the others return ''.
@@ -48,68 +45,79 @@ def summarize_run(root: str | Path) -> str:
     shutil.copyfile(folder / "grid.png", workdir.root / "grid.png")
 
     # ------------------------------------------------------------------- identity
-    generated, users = sample_folders.read_windows(model, folder)
-    train, train_users = sample_folders.real_windows(model, "train", shown)
-    test, test_users = sample_folders.real_windows(model, "test", shown)
-    users, train_users, test_users = (np.searchsorted(shown, x) for x in (users, train_users, test_users))
-    judge = identity.fit_linear(train, train_users, seed=0)
+    generated = sample_folders.read_sample_set(model, folder)
+    train, test = (sample_folders.real_window_set(model, name, shown) for name in ("train", "test"))
+    judge = identity.fit_linear(train.windows, np.searchsorted(shown, train.users), seed=0)
+    accuracy = measure_accuracy(judge, generated, test, shown)
     figures = {
-        "identity_real_test": identity.score_identity(judge, test, test_users)["accuracy"],
-        "identity_generated": identity.score_identity(judge, generated, users)["accuracy"],
+        "identity_real_test": accuracy.real,
+        "identity_generated": accuracy.generated,
         "chance": 1.0 / len(names),
         "leaking_test_windows": sample_folders.leaking_share(model),
-        "windows_train": len(train),
-        "windows_test": len(test),
-        "windows_generated": len(generated),
+        "windows_train": len(train.windows),
+        "windows_test": len(test.windows),
+        "windows_generated": len(generated.windows),
         "seconds_per_image": seconds,
         "decoder_sample_timesteps": model.config.decoder.sample_timesteps,
     }
     write_json(workdir.root / "summary.json", figures)
+    if not is_evaluated(workdir, model):
+        write_first_page(workdir, model, folder, accuracy, generated, test)
     return format_summary(figures, names, root, workdir, folder)
 
 
-def calibrate_levels(model: Model, shown: Int[np.ndarray, " users"], workdir: Workdir) -> Model:
-    """Returns the model with its level map, which is fitted and written where there is none for its checkpoints: to as
-    many drawn windows of each of these users, and to some of their training windows.
-    """
-    c, steps = model.config.sample, (model.prior_step, model.step)
-    if model.levels or not c.calibration_windows or model.config.data.channels == "rgb":
-        return model
-    users = [model.users[i] for i in shown]
-    requests, drawn = model.requests(users, range(-(-c.calibration_windows // len(users)))), []
-    with tqdm(total=len(requests), desc="level calibration", unit="window", disable=not parallel.is_first()) as bar:
-        for chunk, windows in model.run(requests, CALIBRATION_SEED):
-            drawn += own_pixels(*windows)
-            bar.update(len(chunk))
-    rows = model.dataset.rows(model.split["train"])
-    each = max(1, RECORDED_WINDOWS // len(users))
-    rows = [render.spread_windows(rows[model.dataset.user_ids[rows] == u], each) for u in shown]
-    recorded = [x for of in rows for x in own_pixels(model.dataset.load(of), model.dataset.frames[of])]
-    weights = np.concatenate([np.full(len(of), 1 / len(of)) for of in rows])
-    levels = level_map.fit_level_map(
-        np.concatenate(drawn), np.concatenate(recorded), np.repeat(weights, [len(x) for x in recorded])
+def measure_accuracy(judge: identity.Judge, generated: WindowSet, test: WindowSet, shown: np.ndarray) -> Figure:
+    """Returns the accuracy of a judge who knows the users `shown`, in this order, on generated and on real windows."""
+    sets = (generated, test)
+    correct = [judge.probabilities(s.windows).argmax(1) == np.searchsorted(shown, s.users) for s in sets]
+    ranges = [bootstrap.bootstrap_interval(c, s.independent_groups(), 0) for c, s in zip(correct, sets, strict=True)]
+    means, note = [float(c.mean()) for c in correct], f"chance {1 / len(shown):.2f}"
+    reliable = not identity.is_too_weak(means[1], len(shown))
+    return Figure(IDENTITY, "accuracy", *means, note, *ranges, LINEAR_JUDGE, reliable)
+
+
+def is_evaluated(workdir: Workdir, model: Model) -> bool:
+    """Returns whether the working directory holds the report of an evaluation of these checkpoints, which says more."""
+    with contextlib.suppress(InputError):  # a damaged report is none
+        steps = read_json(workdir.root / "report.json", "").get("checkpoint_steps")
+        return steps == [model.prior_step, model.step] and (workdir.root / html_report.FILE).is_file()
+    return False
+
+
+def write_first_page(
+    workdir: Workdir, model: Model, folder: Path, accuracy: Figure, generated: WindowSet, test: WindowSet
+) -> None:
+    """Writes report.html with what is known at the end of training."""
+    users = np.unique(generated.users).tolist()
+    windows = {
+        model.users[user]: tuple(s.windows[s.users == user] for s in (test, generated))
+        for user in render.spread_rows(users)
+    }
+    colormap, zero = (model.dataset.metadata[name] for name in ("colormap", "zero_doppler"))
+    page = html_report.Page(
+        title="A first look at the samples",
+        verdict=[
+            report.Answer(report.JUDGED, report.judges_sentence([accuracy])),
+            report.Answer(IDENTITY, report.identity_sentence([accuracy], LINEAR_JUDGE)),
+            report.Answer("Are they possible, are they new?", f"Ask python evaluate.py --workdir={workdir.root}"),
+        ],
+        warnings=report.warn_of_leak(sample_folders.leaking_share(model)),
+        figures=[accuracy],
+        sheet=report_figures.make_sheet(windows, colormap or "gray"),
+        zero_doppler=kinematics.ZERO_DOPPLER if zero is None else zero,
+        num_users=len(model.users),
+        training=charts.training_panels(html_report.read_training(workdir)),
+        tables=html_report.describe_origin(model, folder),
     )
-    if parallel.is_first():
-        level_map.write_level_map(workdir.levels, levels, steps)
-    return model._replace(levels=levels)
-
-
-def own_pixels(windows: np.ndarray, frames: Int[np.ndarray, " n"]) -> list[Float[np.ndarray, " pixels"]]:
-    """Returns levels of each window's own frames, so many that all windows together stay small."""
-    every = 1 + windows[0].size // WINDOW_PIXELS
-    return [x[:, :n].ravel()[::every] for x, n in zip(windows, frames, strict=True)]
+    html_report.write_page(workdir.root / html_report.FILE, page)
 
 
 def format_summary(
     figures: dict[str, float], users: tuple[str, ...], root: str | Path, workdir: Workdir, folder: Path
 ) -> str:
     """Returns the lines that training ends with."""
-    f, leak = figures, ""
-    if f["leaking_test_windows"]:
-        share = f"{f['leaking_test_windows']:.0%}"
-        leak = (
-            f"\nTHE SPLIT LEAKS: {share} of the test windows share pixels with a training window: figures are too high"
-        )
+    f = figures
+    leak = "".join(f"\n{warning}" for warning in report.warn_of_leak(f["leaking_test_windows"] or 0.0))
     return f"""
 Is it that person? A linear classifier that shares nothing with the model, trained on {f["windows_train"]} real windows,
 identifies the right one of {len(users)} users (chance {f["chance"]:.1%}) for
@@ -117,6 +125,7 @@ identifies the right one of {len(users)} users (chance {f["chance"]:.1%}) for
     {f["identity_generated"]:6.1%} of {f["windows_generated"]} generated windows{leak}
 {f["seconds_per_image"]:.2f} s an image ({f["decoder_sample_timesteps"]} steps, compilation included)
 
+report       {workdir.root / html_report.FILE}
 picture      {workdir.root / "grid.png"}
 samples      {folder}
 figures      {workdir.root / "summary.json"}

@@ -5,12 +5,13 @@ Several processes train one model; only the first of them writes.
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -116,6 +117,12 @@ def open_metrics_file(path: Path, start: int) -> TextIO:
     with atomic_write(path) as temporary:
         temporary.write_text("".join(line + "\n" for line in lines if parse_step(line) <= start))
     return path.open("a")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of metrics.jsonl, but for those that were cut short; none where there is no file."""
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines if math.isfinite(parse_step(line))]
 
 
 def parse_step(line: str) -> float:

@@ -13,7 +13,7 @@ from mdiff_jax.evaluation import blind_sheet
 
 def test_key_says_where_each_picture_is_from(native, tmp_path):
     folder, test = Path(native.config.data.path), measured(native)
-    names = blind_sheet.write_blind_sheet(tmp_path, native, folder, test, test)
+    names = blind_sheet.write_blind_sheet(tmp_path, blind_sheet.read_blind_pictures(native, folder, test, test))
     assert names == ["blind.png", "blind_key.json"]
     key = json.loads((tmp_path / "blind_key.json").read_text())
     kinds = [key[str(i + 1)]["kind"] for i in range(len(key))]
@@ -31,5 +31,6 @@ def test_no_sheet_without_recordings(native, tmp_path):
     config = native.config.copy_and_resolve_references()
     config.data.path = str(tmp_path / "gone")
     test = measured(native)
-    assert blind_sheet.write_blind_sheet(tmp_path, native._replace(config=config), tmp_path, test, test) == []
+    pictures = blind_sheet.read_blind_pictures(native._replace(config=config), tmp_path, test, test)
+    assert blind_sheet.write_blind_sheet(tmp_path, pictures) == []
     assert not list(tmp_path.iterdir())

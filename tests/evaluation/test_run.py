@@ -1,6 +1,7 @@
 """Laws of an evaluation of a folder of samples as a whole."""
 
 import functools
+import html
 import json
 import re
 
@@ -9,19 +10,11 @@ import pytest
 
 from mdiff_jax import load
 from mdiff_jax.data import export, splits
-from mdiff_jax.evaluation import measures, run, sample_folders
+from mdiff_jax.evaluation import run, sample_folders
 from mdiff_jax.inference import sample_writer
-from mdiff_jax.metrics import augmentation_utility, cnn_classifier, reference
+from mdiff_jax.metrics import augmentation_utility, reference
 
 UNSEEN = [(1,), (2,), (1, 1), (5,), (4, 1), (6,), (6, 6), (4, 4, 4)]  # of each user, the windows of each walk
-
-
-@pytest.fixture
-def quick_judge(monkeypatch):
-    """Convolutional judges that learn next to nothing."""
-    monkeypatch.setattr(measures, "SHORT_TRAINING", 2)
-    monkeypatch.setattr(cnn_classifier, "choose_training_steps", lambda windows: 2)
-    monkeypatch.setattr(cnn_classifier, "WIDTHS", (8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +94,18 @@ def test_samples_are_judged(trained, writable_root, quick_judge, monkeypatch):
     assert {p["source"] for p in found["augmentation"]} >= {"real", "mixup"}
     for name in re.findall(r"\((\w+\.png)\)", text):
         assert (writable_root / name).is_file()
+    page = (writable_root / "report.html").read_text()
+    for figure in found["figures"] + [figure for of_user in found["users"].values() for figure in of_user]:
+        values = (
+            figure["generated"],
+            figure["real"],
+            *(figure["generated_range"] or ()),
+            *(figure["real_range"] or ()),
+        )
+        assert html.escape(figure["name"]) in page
+        assert all(value is None or f"{value:.3f}" in page for value in values), figure["name"]
+    assert all(html.escape(text) in page for text in found["about"].values()) and "checkpoint_step" in page
+    assert all(html.escape(sentence.partition("? ")[2]) in page for sentence in found["verdict"])
     leaking = trained._replace(split=trained.split | {"test": trained.split["train"]})
     judges = reference.make_reference(sample_folders.real_window_set(trained, "train"), None, convolutional=False)
     test = judges.measure(sample_folders.real_window_set(leaking, "test"), overlaps=False)

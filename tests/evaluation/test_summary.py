@@ -1,8 +1,8 @@
 """Laws of the summary that training ends with."""
 
 import json
+import re
 
-import numpy as np
 import pytest
 
 from mdiff_jax.evaluation import sample_folders, summary
@@ -15,6 +15,22 @@ def test_the_summary_measures_and_says_where_everything_is(writable_root):
     figures = json.loads((writable_root / "summary.json").read_text())
     assert f"{figures['identity_real_test']:.1%}" in out and "sample.py" in out
     assert (writable_root / "grid.png").is_file()
+    page, path = (writable_root / "report.html").read_text(), writable_root / "report.html"
+    assert f"{figures['identity_generated']:.3f}" in page and "walker_01" in page and str(path) in out
+    [accuracy] = re.findall(r"<small>([\d.]+) to ([\d.]+)</small>", page.partition('class="number real"')[2])[:1]
+    assert float(accuracy[0]) <= figures["identity_real_test"] <= float(accuracy[1])
+
+
+def test_the_page_of_an_evaluation_stays_while_it_is_of_this_model(trained, writable_root):
+    """Training that goes on from there, or a report that is damaged, makes the page of the summary right again."""
+    path, workdir = writable_root / "report.html", Workdir(writable_root)
+    assert not summary.is_evaluated(workdir, trained)
+    path.write_text("of an evaluation")
+    for steps, kept in (([3, 3], True), ([3, 2], False), (None, False)):
+        (writable_root / "report.json").write_text(json.dumps({"checkpoint_steps": steps}))
+        assert summary.is_evaluated(workdir, trained) == kept
+    (writable_root / "report.json").write_text("{")
+    assert not summary.is_evaluated(workdir, trained)
 
 
 def test_some_users_stand_for_many(workdirs, tmp_path, monkeypatch):
@@ -40,19 +56,3 @@ def test_a_leaking_split_is_marked(root, trained):
         marked = figures | {"leaking_test_windows": share}
         text = summary.format_summary(marked, trained.users, root, Workdir(root), root / "samples")
         assert ("THE SPLIT LEAKS: 25%" in text) == said
-
-
-def test_levels_are_calibrated_once_on_windows_of_all_users(workdirs, tmp_path, monkeypatch):
-    """Levels of windows drawn afterwards are distributed as those of training windows; a second call draws nothing."""
-    workdirs.make_workdir(tmp_path)
-    model = loading.load(tmp_path, {"sample.calibration_windows": 60, "sample.batch_size": 8})
-    workdir, shown = Workdir(tmp_path), np.arange(len(model.users))
-    calibrated = summary.calibrate_levels(model, shown, workdir)
-    recorded, _ = model.windows("train")
-    shares = np.linspace(0.1, 0.9, 9)
-    drawn = [m.sample(model.users, 20, seed=5) for m in (model, calibrated)]
-    before, after, target = (np.quantile(x[x > -1], shares) for x in (*drawn, recorded))
-    assert np.abs(after - target).mean() < 0.2 * np.abs(before - target).mean()
-    monkeypatch.setattr(loading.Model, "run", None)
-    again = summary.calibrate_levels(loading.load(tmp_path, {"sample.calibration_windows": 60}), shown, workdir)
-    assert again.levels.to_json() == calibrated.levels.to_json()
