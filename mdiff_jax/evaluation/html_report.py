@@ -31,8 +31,9 @@ FILE = "report.html"
 IMAGE_BYTES = 2_500_000  # of all images as text; half of what the page may have
 MOST_USERS, MOST_COPIES = 500, 200  # in tables; longer ones leave the rest to report.json
 ENCODINGS = ((None, 100), (None, 85), (256, 80), (128, 70), (64, 60))  # longest side and quality; 100: lossless
-TABLE_SIZE, MAX_CELL = 320, 26  # of a confusion table and of a cell, in units of the drawing
-Image8 = UInt8[np.ndarray, "rows columns 3"]
+TABLE_SIZE, MAX_CELL, MAX_LABEL = 320, 26, 16  # of a confusion table, of a cell, and the letters of a name beside it
+TABLE_COLOR, MAX_TABLE_PIXELS = (70, 140, 220), 512  # of a table of many users, in the light and in the dark
+Image8 = UInt8[np.ndarray, "rows columns channels"]
 
 
 class Page(NamedTuple):
@@ -144,21 +145,31 @@ def interval_marks(figure: Figure) -> list[dict[str, Any]]:
 
 def draw_confusion(title: str, table: np.ndarray, users: Sequence[str]) -> dict[str, Any]:
     """Returns a confusion table as shares of its rows: 'cells' that are not empty, with what they say on hovering; of
-    more than MAX_NAMES users 'shades' in their place, the cells of each tenth as one path, and the names of some.
+    more than MAX_NAMES users an 'image' in their place, and the names of some.
     """
     cell, counts = min(MAX_CELL, TABLE_SIZE / len(table)), table.sum(1)
-    cells, shades = [], {}
-    for i, j in np.argwhere(table).tolist():
-        share, x, y = float(table[i, j] / counts[i]), round(cell * j, 2), round(cell * i, 2)
-        if len(table) <= MAX_NAMES:
-            text = f"{users[i]} named {users[j]}: {table[i, j]} of {counts[i]}"
-            cells.append({"x": x, "y": y, "share": round(share, 3), "text": text})
-        else:
-            tenth = np.ceil(10 * share) / 10
-            shades[tenth] = shades.get(tenth, "") + f"M{x} {y}h{cell:.2f}v{cell:.2f}h-{cell:.2f}"
-    names = [(round(cell * (i + 0.5), 2), users[i]) for i in render.spread_rows(range(len(table)), MAX_NAMES)]
-    size = round(cell * len(table), 2)
-    return {"title": title, "size": size, "cell": round(cell, 2), "cells": cells, "shades": shades, "names": names}
+    shares, large = table / np.maximum(counts, 1)[:, None], len(table) > MAX_NAMES
+    cells = [
+        {
+            "x": round(cell * j, 2),
+            "y": round(cell * i, 2),
+            "share": round(float(shares[i, j]), 3),
+            "text": f"{users[i]} named {users[j]}: {table[i, j]} of {counts[i]}",
+        }
+        for i, j in ([] if large else np.argwhere(table).tolist())
+    ]
+    colors = np.concatenate([np.full((*table.shape, 3), TABLE_COLOR), 255 * shares[..., None]], 2).astype(np.uint8)
+    some = render.spread_rows(range(len(table)), MAX_NAMES)
+    names = [user if len(user) <= MAX_LABEL else f"{user[: MAX_LABEL - 1]}…" for user in (users[i] for i in some)]
+    return {
+        "title": title,
+        "size": round(cell * len(table), 2),
+        "margin": 8 + 6 * max(map(len, names)),
+        "cell": round(cell, 2),
+        "cells": cells,
+        "image": encode_image(colors, MAX_TABLE_PIXELS, 100) if large else "",
+        "names": [(round(cell * (i + 0.5), 2), name) for i, name in zip(some, names, strict=True)],
+    }
 
 
 # ----------------------------------------------------------------------------- images
@@ -193,5 +204,5 @@ def encode_image(image: Image8, longest: int | None, quality: int) -> str:
     picture, file = Image.fromarray(np.ascontiguousarray(image)), io.BytesIO()
     if longest is not None:
         picture.thumbnail((longest, longest))
-    picture.save(file, "webp", quality=quality, lossless=quality == 100)
+    picture.save(file, "webp", quality=min(quality, 80), lossless=quality == 100)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -11,7 +11,7 @@ from mdiff_jax.metrics.comparison import FIDELITY, IDENTITY, NOVELTY, PHYSICS, U
 JUDGED = "Can they be judged?"
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
 INTERVAL_NOTE = (
-    "In brackets: 5 to 95 %, for shares by resampling whole walks or generated windows, for distances over ways to "
+    "5 to 95 %, for shares by resampling whole walks or generated windows, for distances over ways to "
     "halve the unseen windows."
 )
 PLOT_FILES = {
@@ -55,7 +55,7 @@ def format_markdown(
             lines += ["", f"![{question}]({name})"] if name in plots else []
     lines += format_user_table(users)
     lines += ["", "## Method", "", *(f"- {name}: {value}" for name, value in about.items())]
-    return "\n".join(lines) + f"\n\n{INTERVAL_NOTE}\n"
+    return "\n".join(lines) + f"\n\nIn brackets: {INTERVAL_NOTE}\n"
 
 
 # ----------------------------------------------------------------------------- verdict

@@ -21,7 +21,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 from tqdm import tqdm
 
-from mdiff_jax.runtime.workdir import Workdir, atomic_write
+from mdiff_jax.runtime.workdir import Workdir, atomic_write, refuse_damage
 
 
 class RunLog:
@@ -121,7 +121,8 @@ def open_metrics_file(path: Path, start: int) -> TextIO:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Returns the lines of metrics.jsonl, but for those that were cut short; none where there is no file."""
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    with refuse_damage(path, "allow reading it, or remove it"):
+        lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     return [json.loads(line) for line in lines if math.isfinite(parse_step(line))]
 
 

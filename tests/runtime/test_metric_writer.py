@@ -11,7 +11,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from mdiff_jax.runtime.errors import InputError, explain_disk_errors
-from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter, open_metrics_file
+from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter, open_metrics_file, read_metrics
 from mdiff_jax.runtime.workdir import Workdir
 
 
@@ -96,3 +96,10 @@ def test_tensorboard_reads_what_is_written(tmp_path):
     assert events[0].file_version and events[1].session_log.status and events[1].step == 4
     assert [(e.step, e.summary.value[0].tag) for e in events[2:]] == [(4, "loss"), (4, "sheet")]
     assert events[2].summary.value[0].simple_value == 0.5
+
+
+def test_whole_lines_are_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(path) == []
+    path.write_text('{"step": 1, "loss": 0.5}\n{"loss": 1}\nnot JSON\n[3]\n{"step": 2, "loss": NaN}\n{"step": 3, "lo')
+    assert [row["step"] for row in read_metrics(path)] == [1, 2]
