@@ -136,7 +136,7 @@ def interval_marks(figure: Figure) -> list[dict[str, Any]]:
         if value is not None
     ]
     ends = [0.0, *(x for _, value, limits in values for x in (value, *limits))]
-    place = charts.make_scale(charts.spread_ends(np.array(ends)), (3.0, 97.0))
+    place = charts.make_scale((min(ends), max(ends) if any(ends) else 1.0), (3.0, 97.0))
     return [
         {"kind": kind} | dict(zip(("value", "low", "high"), place(np.array([value, *limits])).round(2), strict=True))
         for kind, value, limits in values

@@ -133,6 +133,8 @@ def test_marks_lie_where_the_values_are():
     [alone] = html_report.interval_marks(figure._replace(generated=None, generated_range=None))
     assert alone["kind"] == "real"
     assert html_report.interval_marks(figure._replace(generated=None, real=None)) == []
+    zeros = html_report.interval_marks(figure._replace(generated=0.0, generated_range=(0.0, 0.0), real=0.0))
+    assert {mark["value"] for mark in zeros} == {3.0}, "0 lies where 0 lies"
     negative, _ = html_report.interval_marks(figure._replace(generated=-1.0, generated_range=None))
     assert negative["value"] == pytest.approx(3)
 
