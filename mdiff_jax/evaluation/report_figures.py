@@ -117,8 +117,10 @@ def plot_report_figures(folder: Path, p: Pictures) -> list[str]:
     return names
 
 
-def make_sheet(users: Mapping[str, tuple[Windows, Windows]], colormap: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Returns images of some of the real and of the generated windows of each user, (n, F, T, 3) uint8."""
+def make_sheet(
+    users: Mapping[str, tuple[np.ndarray, np.ndarray]], colormap: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns images (n, F, T, 3) uint8 of some of the real and of the generated windows (N, F, T) of each user."""
     return {
         user: tuple(to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap) for windows in pair)
         for user, pair in users.items()

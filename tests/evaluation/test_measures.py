@@ -122,7 +122,7 @@ def test_windows_of_some_users_only_can_be_judged(sets, judged):
     f = judged(ALL, x, users)
     assert f["train on generated, test on real"].generated is None and 0 <= f[ACCURACY].generated <= 1
     sentences = report.state_verdict(list(f.values()), (), reference.LINEAR_JUDGE)
-    assert len(sentences) == 6 and "some users" in sentences[4]
+    assert len(sentences) == 6 and "some users" in sentences[4].text
 
 
 def test_judges_are_trained_on_generated_windows_alone(sets, monkeypatch):
