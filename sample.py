@@ -33,7 +33,8 @@ COUNT = flags.DEFINE_integer("num_samples_per_user", None, "Samples of each user
 SEED = flags.DEFINE_integer("seed", 0, "Random seed: image i of a user depends on the seed and i alone.")
 
 # --- sampling; without a flag, the value of the working directory
-STEPS = flags.DEFINE_integer("sample_timesteps", None, "Number of sampling steps, of prior and decoder alike.")
+STEPS = flags.DEFINE_integer("sample_timesteps", None, "Sampling steps: of the student, else of prior and decoder.")
+TEACHER = flags.DEFINE_bool("teacher", False, "Draw by the decoder itself, even where its student is finished.")
 COND_SCALE = flags.DEFINE_float("cond_scale", None, "Guidance scale of the decoder; 1: no guidance.")
 PRIOR_COND_SCALE = flags.DEFINE_float("prior_cond_scale", None, "Guidance scale of the prior; 1: no guidance.")
 GUIDE = flags.DEFINE_string("guide", None, "What guidance leads away from: null (no condition), early (checkpoints).")
@@ -75,8 +76,6 @@ TRAINING = "training"  # value of --like that is no path
 
 KEYS = {  # that flags change in the configuration of the working directory
     "sample.num_samples_per_user": COUNT,
-    "prior.sample_timesteps": STEPS,
-    "decoder.sample_timesteps": STEPS,
     "sample.cond_scale": COND_SCALE,
     "sample.prior_cond_scale": PRIOR_COND_SCALE,
     "sample.guide": GUIDE,
@@ -90,8 +89,9 @@ KEYS = {  # that flags change in the configuration of the working directory
     "precision": PRECISION,
 }
 
-for key in RANGES.keys() & (KEYS.keys() - {"prior.sample_timesteps"}):
+for key in RANGES.keys() & KEYS.keys():
     cli.limit(RANGES[key], KEYS[key])
+cli.limit(RANGES["decoder.sample_timesteps"], STEPS)
 cli.limit(ranges.SEED, SEED)
 cli.limit(ranges.PROCESSES, PROCESSES)
 cli.limit(ranges.PROCESS, PROCESS)
@@ -135,6 +135,10 @@ def check_flags() -> None:
 def draw_samples() -> None:
     """Draws and writes what the flags ask for."""
     model = load_base(LIKE.value, settings()) if BASE.value else load(WORKDIR.value, settings())
+    if reason := needs_teacher():
+        model = model.with_teacher(reason)
+    if STEPS.value is not None:
+        model = model.with_steps(STEPS.value)
 
     # ------------------------------------------------------------------- sample
     count, seed = model.config.sample.num_samples_per_user, SEED.value
@@ -149,6 +153,8 @@ def draw_samples() -> None:
     if not parallel.is_first():
         return
     print(f"{len(files)} images in {folder}; sheet {folder / job.sheet}")
+    if model.drawn_by:
+        print(model.drawn_by)
     if FILTER.value:
         share = provenance.read_share_rejected(folder)
         print(f"{share:.1%} of the generated samples were rejected by --filter={','.join(FILTER.value)}")
@@ -157,10 +163,18 @@ def draw_samples() -> None:
 def settings() -> dict[str, Any]:
     """Returns the keys that the given flags change, with their values."""
     given = {key: flag.value for key, flag in KEYS.items() if flag.value is not None}
+    given |= {"sample.teacher": True} if TEACHER.value else {}
     if GUIDANCE_INTERVAL.value is not None:  # empty: guidance everywhere
         interval = cli.parse_numbers(GUIDANCE_INTERVAL, RANGES["sample.guidance_interval"])
         given["sample.guidance_interval"] = tuple(interval)
     return given
+
+
+def needs_teacher() -> str:
+    """Returns why the decoder's student cannot draw what the flags ask for; '' where it can."""
+    if LIKE.value is not None or ACROSS.value:
+        return sampling_jobs.FROM_WINDOWS
+    return sampling_jobs.OVERLAPPING if SECONDS.value is not None else ""
 
 
 def counts_by_user() -> bool:

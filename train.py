@@ -1,4 +1,4 @@
-"""Trains encoder, prior and decoder in order, then samples windows and prints a short evaluation.
+"""Trains encoder, prior, decoder and perhaps its student in order, then samples windows and prints an evaluation.
 
 python train.py --config=configs/quickstart.py --workdir=runs/quickstart [--config.key=value …]
 
@@ -37,7 +37,7 @@ def main() -> None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
     with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         train_loop.train(CONFIG.value, WORKDIR.value)
-        if CONFIG.value.stage in ("all", "decoder") and not CONFIG.value.dry_run:
+        if CONFIG.value.stage in ("all", "decoder", "distill") and not CONFIG.value.dry_run:
             text = summary.summarize_run(WORKDIR.value)
             if parallel.is_first():
                 print(text, flush=True)

@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
             "remat": "none",  # what the backward pass recomputes to save memory: none, blocks, full (levels too)
             "attention": "einsum",  # einsum, or cudnn on a GPU of capability 8.0 with float16 or bfloat16
             "init_from": "none",  # what stages start from: base (shipped), none, or a working directory or export
-            "stage": "all",  # all, or one of encoder, prior, decoder (those before it must be finished)
+            "stage": "all",  # all, or one of encoder, prior, decoder, distill (those before it must be finished)
             "log_every": 20,  # steps between lines of metrics.jsonl
             "dry_run": False,  # print size, cost and memory of each stage, then stop
             "checkpoint_every": 500,  # steps between checkpoints, each with a validation loss; the last step has one
@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
             "encoder": encoder(),
             "prior": prior(),
             "decoder": decoder(),
+            "distill": distill(),
             "people": people(),
             "sample": sample(),
             "enrollment": enrollment(),
@@ -146,6 +147,20 @@ def decoder() -> dict:
     }
 
 
+def distill() -> dict:
+    """Of the decoder's student, which draws in a few steps."""
+    return {
+        "curriculum": (),  # phases of (segments, epochs), ((8, 8), (4, 16)): 8 steps to draw, at last 4; (): no student
+        "teacher_timesteps": 64,  # sampling steps of the teacher, the decoder; a multiple of the segments of each phase
+        "sample_timesteps": 0,  # sampling steps of the student; 0: as many as the last phase has segments
+        "scales": (1.0, 3.0),  # guidance scales to learn, from – to; sample.cond_scale among them
+        "huber": 0.00054,  # error below which the loss is quadratic, in units of the model (Song and Dhariwal 2024)
+        "batch_size": 16,  # over all devices
+        "accumulate": 1,  # parts into which a device's share of a batch is divided to save memory
+        "optimizer": optimizer(learning_rate=2e-4, weight_decay=0.0),
+    }
+
+
 def optimizer(learning_rate: float, weight_decay: float) -> dict:
     """AdamW."""
     return {
@@ -183,6 +198,7 @@ def sample() -> dict:
         "noise_scale": 1.0,  # of the decoder: more than 1 leaves more noise at each step, for more fine structure
         "calibration_windows": 96,  # drawn after training, to map levels to those of recorded windows; 0: no such map
         "batch_size": 32,  # samples per batch, over all devices
+        "teacher": False,  # draw by the decoder itself, in its own steps, where a student is finished too
         "ema_decay": 0.999,  # of the average to sample with, one of ema_decays; the first time also the encoder's
         "checkpoint": "best",  # of prior and decoder: best (lowest validation loss) or latest
     }

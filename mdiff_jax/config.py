@@ -21,7 +21,7 @@ from mdiff_jax.models.unet import UNet
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.array_types import Key
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.validation import NO_MODEL, STAGES, check_values, flatten
+from mdiff_jax.validation import DISTILL, NO_MODEL, STAGES, check_values, flatten
 
 MAX_PARAMETERS = 2 * 10**9  # of a network: 8 GB, and four times as much to train it
 MAX_BATCH_VALUES = 4 * 10**9
@@ -87,7 +87,8 @@ def build_prior(config: ConfigDict, num_users: int) -> PriorTransformer:
     )
 
 
-def build_decoder(config: ConfigDict, num_users: int) -> UNet:
+def build_decoder(config: ConfigDict, num_users: int, student: bool = False) -> UNet:
+    """The decoder, or a student of it, which takes a guidance scale."""
     c = config.decoder
     return UNet(
         channels=tuple(c.channels),
@@ -100,6 +101,7 @@ def build_decoder(config: ConfigDict, num_users: int) -> UNet:
         native_frames=config.data.native_frames,
         fine_channels=c.fine_channels,
         occupancy=c.occupancy,
+        guidance_input=student,
         attention_implementation=config.attention,
         remat=config.remat,
         dtype=PRECISIONS[config.precision],
@@ -130,7 +132,7 @@ def person_size(config: ConfigDict) -> int:
 
 
 def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> Params:
-    """Fresh parameters of the named one of `STAGES`."""
+    """Fresh parameters of the named one of `STAGES`, or of DISTILL."""
     z, one = jnp.zeros((1, condition_size(config))), jnp.zeros(1)
     x, frames = jnp.zeros((1, *spectrogram_shape(config))), jnp.full(1, config.data.image_size[1])
     if name == "encoder":
@@ -141,7 +143,9 @@ def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> 
     user, person = one.astype(int), [jnp.zeros((1, person_size(config)))] if config.people.references else []
     if name == "prior":
         return build_prior(config, num_users).init(key, z, one, user, one > 0, None, *person)["params"]
-    return build_decoder(config, num_users).init(key, x, one, z, user, one > 0, frames, *person)["params"]
+    told = {"scale": one} if name == DISTILL else {}
+    network = build_decoder(config, num_users, student=name == DISTILL)
+    return network.init(key, x, one, z, user, one > 0, frames, *person, **told)["params"]
 
 
 def parameter_shapes(config: ConfigDict, name: str, num_users: int) -> Params:
@@ -185,7 +189,7 @@ def check_size(config: ConfigDict) -> None:
             raise InputError(
                 f"{name} has {count:.2g} parameters: give at most {MAX_PARAMETERS:.2g}, by smaller widths in {name}"
             )
-    for name in ("encoder", "decoder", "sample"):
+    for name in ("encoder", "decoder", DISTILL, "sample"):
         if config[name].batch_size * values > MAX_BATCH_VALUES:
             raise InputError(
                 f"{name}.batch_size is {config[name].batch_size}: a batch of windows of this data.image_size has "
@@ -207,6 +211,9 @@ def from_plain_dict(values: Any) -> ConfigDict:
     return ConfigDict(lists_to_tuples(values)).lock()
 
 
+NO_STUDENT = {"curriculum": [], "teacher_timesteps": 64, "sample_timesteps": 0, "scales": [1.0, 3.0], "huber": 0.00054}
+NO_STUDENT |= {"batch_size": 16, "accumulate": 1, "optimizer": {"learning_rate": 2e-4, "schedule": "cosine"}}
+NO_STUDENT["optimizer"] |= {"warmup_steps": 100, "weight_decay": 0.0, "clip_norm": 1.0, "b2": 0.99}
 ADDED_LATER = {  # keys that older versions did not have, and what these did
     "enrollment": EnrollmentSettings()._asdict(),
     "grace_seconds": 8.0,
@@ -214,6 +221,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "keep_early": 0.0,
     "people": PeopleSettings()._asdict(),
     "data.stft.array_axes": "auto",
+    DISTILL: NO_STUDENT,
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
     "decoder.min_steps": 0,
@@ -226,6 +234,7 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "sample.calibration_windows": 0,
     "sample.noise_scale": 1.0,
     "sample.guide": "null",
+    "sample.teacher": False,
     "summary.max_users": 64,
 }
 REMOVED = ("keep_every", "data.simulated_share", "data.simulated_until")  # without effect on a finished model
@@ -263,7 +272,7 @@ def lists_to_tuples(value: Any) -> Any:
 # Keys that may change between two runs: they do not touch what was trained.
 FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_early", "compilation_cache")
 FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
-FREE_KEYS += ("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps")
+FREE_KEYS += ("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps", "distill.sample_timesteps")
 FREE_KEYS += ("data.path",)  # the recordings' contents decide, not where they are
 FREE_PREFIXES = ("sample.", "enrollment.", "summary.")
 
@@ -274,6 +283,7 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
     """
     before, values = (flatten(from_older_version(v)) for v in (before, values))
     free = FREE_PREFIXES + (("data.walkers.",) if values.get("data.kind") == "folder" else ())
+    free += () if before.get(f"{DISTILL}.curriculum") else (f"{DISTILL}.",)  # a student may be made later
     for key in sorted(before.keys() | values.keys()):
         old, new = before.get(key), values.get(key)
         if old == new or key in FREE_KEYS or key.startswith(free):

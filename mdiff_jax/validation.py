@@ -12,15 +12,16 @@ from mdiff_jax.diffusion import gaussian, samplers, schedules
 from mdiff_jax.models import layers
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.ranges import COUNT, SEED, Range
+from mdiff_jax.runtime.ranges import COUNT, SEED, Range, flatten, prefixed
 from mdiff_jax.simulator import walkers
 
 STAGES = ("encoder", "prior", "decoder")
+DISTILL = "distill"  # the stage of the decoder's student, where there is one
 NO_MODEL, BASE_MODEL, EARLY = "none", "base", "early"  # values of init_from that are no folder, and of sample.guide
-CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in STAGES}
+CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in (*STAGES, DISTILL)}
 CHOICES |= {f"{name}.schedule": ("cosine", "linear") for name in STAGES[1:]} | {
     "precision": ("float32", "bfloat16", "float16"),
-    "stage": ("all", *STAGES),
+    "stage": ("all", *STAGES, DISTILL),
     "attention": ("einsum", "cudnn"),
     "remat": layers.REMAT,
     "data.kind": ("folder", "walkers"),
@@ -50,10 +51,6 @@ DECAY, INTERVAL = Range(float, 0, 1, below=True), Range(float, -100, 100, length
 SAMPLES_PER_USER = Range(int, 1, 10**5)
 
 
-def prefixed(name: str, keys: dict[str, Range]) -> dict[str, Range]:
-    return {f"{name}.{key}": value for key, value in keys.items()}
-
-
 OPTIMIZER = prefixed(
     "optimizer",
     {
@@ -76,20 +73,15 @@ DENOISING = TRAINING | {  # of prior and decoder
 GENERAL = {
     "seed": SEED,
     "init_from": TEXT,
-    "log_every": COUNT,
-    "dry_run": SWITCH,
-    "checkpoint_every": COUNT,
-    "keep_checkpoints": COUNT,
     "keep_early": Range(float, 0, 1, below=True),
     "validation_passes": Range(int, 0, 1000),
     "patience": COUNT_OR_NONE,
     "sheet_every": COUNT_OR_NONE,
-    "tensorboard": SWITCH,
-    "compilation_cache": SWITCH,
     "grace_seconds": Range(float, 0, 3600, above=True),
-    "max_skipped": COUNT,
     "ema_decays": DECAY._replace(length=(1, 8)),
 }
+GENERAL |= dict.fromkeys(("log_every", "checkpoint_every", "keep_checkpoints", "max_skipped"), COUNT)
+GENERAL |= dict.fromkeys(("dry_run", "tensorboard", "compilation_cache"), SWITCH)
 DATA = {
     "path": TEXT,
     "image_size": SIDE._replace(length=(2, 2)),
@@ -138,6 +130,9 @@ DECODER = DENOISING | {
     "conditioning_noise": Range(float, 0, 10),
     "floor_margin": Range(float, 0, 10),
 }
+DISTILLATION = OPTIMIZER | {key: DENOISING[key] for key in ("curriculum", "batch_size", "accumulate")}
+DISTILLATION |= {"teacher_timesteps": SAMPLING_STEPS, "sample_timesteps": Range(int, 0, SAMPLING_STEPS.high)}
+DISTILLATION |= {"scales": SCALE._replace(length=(2, 2)), "huber": POSITIVE}
 SAMPLE = {
     "num_samples_per_user": SAMPLES_PER_USER,
     "cond_scale": SCALE,
@@ -148,26 +143,22 @@ SAMPLE = {
     "noise_scale": Range(float, 0.9, 1.1),
     "calibration_windows": SAMPLES_PER_USER._replace(low=0),
     "batch_size": BATCH_SIZE,
+    "teacher": SWITCH,
     "ema_decay": DECAY,
 }
 ENROLLMENT = {
-    "min_windows": Range(int, 1, 1000),
-    "max_windows": Range(int, 1, 1000),
-    "steps": COUNT,
-    "learning_rate": OPTIMIZER["optimizer.learning_rate"],
-    "update_steps": COUNT,
+    **dict.fromkeys(("min_windows", "max_windows"), Range(int, 1, 1000)),
+    **dict.fromkeys(("steps", "update_steps"), COUNT),
+    **dict.fromkeys(("learning_rate", "update_learning_rate"), OPTIMIZER["optimizer.learning_rate"]),
+    **dict.fromkeys(("prior_batch_size", "decoder_batch_size", "update_batch_size"), BATCH_SIZE),
     "update_rank": Range(int, 1, 256),
-    "update_batch_size": BATCH_SIZE,
-    "update_learning_rate": OPTIMIZER["optimizer.learning_rate"],
     "deviation_penalty": WEIGHT,
-    "prior_batch_size": BATCH_SIZE,
-    "decoder_batch_size": BATCH_SIZE,
     "seed": SEED,
 }
 PEOPLE = {"references": SWITCH, "min_references": Range(int, 1, 1000), "max_references": Range(int, 1, 1000)}
 PEOPLE |= {"user_row": SWITCH, "row_drop_prob": DENOISING["cond_drop_prob"]}
 SUMMARY = {"grid_columns": Range(int, 1, 64), "max_users": COUNT}
-PARTS = {"data": DATA, "encoder": ENCODER, "prior": PRIOR, "decoder": DECODER}
+PARTS = {"data": DATA, "encoder": ENCODER, "prior": PRIOR, "decoder": DECODER, DISTILL: DISTILLATION}
 PARTS |= {"people": PEOPLE, "sample": SAMPLE, "enrollment": ENROLLMENT, "summary": SUMMARY}
 RANGES = GENERAL | {key: value for name, part in PARTS.items() for key, value in prefixed(name, part).items()}
 
@@ -186,6 +177,7 @@ def validate(config: ConfigDict) -> None:
     for name in ("prior", "decoder"):
         check_timesteps(config, name)
     check_attention(config)
+    check_distillation(config)
     data, sample = config.data, config.sample
     if abs(sum(data.fractions) - 1) > 1e-6:
         raise InputError(f"data.fractions is {tuple(data.fractions)}: give three shares that add up to 1")
@@ -231,17 +223,6 @@ def check_value(key: str, value: Any) -> None:
         raise InputError(f"'{key}' is not a key of the configuration: remove it, or did you mean '{near[0]}'?")
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} → {'a.b': 1}. InputError for a key that has a dot itself."""
-    flat = {}
-    for key, value in values.items():
-        if "." in key:
-            raise InputError(f"'{key}' is not a key: give {key.partition('.')[0]} as an object that holds the rest")
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat
-
-
 def check_levels(config: ConfigDict, name: str) -> None:
     """Raises InputError unless windows divide into the patches and levels of encoder or decoder."""
     c, size = config[name], tuple(config.data.image_size)
@@ -258,16 +239,39 @@ def check_timesteps(config: ConfigDict, name: str) -> None:
     c = config[name]
     if c.sample_timesteps > c.timesteps:
         raise InputError(f"{name}.sample_timesteps is {c.sample_timesteps}: give 1 to {c.timesteps} ({name}.timesteps)")
-    for pair in c.curriculum:
-        if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise InputError(
-                f"{name}.curriculum holds {ranges.show(pair)}: give pairs of (timesteps, epochs), "
-                "((250, 10), (1000, 50))"
-            )
-        for part, value, allowed in zip(("timesteps", "epochs"), pair, (TIMESTEPS, COUNT), strict=True):
-            allowed.check(f"{name}.curriculum: {part}", value)
+    check_curriculum(config, name, ("timesteps", TIMESTEPS), "((250, 10), (1000, 50))")
     if name == "decoder" and c.zero_terminal_snr and c.prediction == "eps":
         raise InputError("decoder.prediction is 'eps': with decoder.zero_terminal_snr give v or x0")
+
+
+def check_curriculum(config: ConfigDict, name: str, first: tuple[str, Range], example: str) -> None:
+    """Raises InputError unless each phase of a curriculum is a pair of what `first` names, and epochs."""
+    for pair in config[name].curriculum:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            say = f"give pairs of ({first[0]}, epochs), {example}"
+            raise InputError(f"{name}.curriculum holds {ranges.show(pair)}: {say}")
+        for (part, allowed), value in zip((first, ("epochs", COUNT)), pair, strict=True):
+            allowed.check(f"{name}.curriculum: {part}", value)
+
+
+def check_distillation(config: ConfigDict) -> None:
+    """Raises InputError unless segments divide the teacher's steps, and the student learns the scale to sample with."""
+    c, (low, high), sample = config.distill, config.distill.scales, config.sample
+    check_curriculum(config, DISTILL, ("segments", SAMPLING_STEPS), "((8, 10), (4, 20))")
+    if config.stage == DISTILL and not c.curriculum:
+        raise InputError("distill.curriculum is (): give phases of (segments, epochs), ((8, 8), (4, 16))")
+    if not c.curriculum:
+        return
+    for key in ("teacher_timesteps", "sample_timesteps"):
+        if c[key] > (most := config.decoder.timesteps):
+            raise InputError(f"distill.{key} is {c[key]}: give at most {most} (decoder.timesteps)")
+    if wrong := [segments for segments, _ in c.curriculum if c.teacher_timesteps % segments]:
+        raise InputError(f"distill.teacher_timesteps is {c.teacher_timesteps}: give a multiple of {wrong[0]}, segments")
+    if not low <= 1 <= high:
+        raise InputError(f"distill.scales is {(low, high)}: give two, the lower first, 1 (no guidance) not outside")
+    if not (sample.teacher or low <= sample.cond_scale <= high):
+        say = f"the student learns {low} to {high} (distill.scales): give one of these, or sample.teacher (--teacher)"
+        raise InputError(f"sample.cond_scale is {sample.cond_scale}: {say}")
 
 
 def check_attention(config: ConfigDict) -> None:

@@ -18,7 +18,7 @@ ConditionalDenoise = Callable[[Array, Array, Any, Array], Array]  # (x_t, t, con
 def classifier_free_guidance(
     denoise: ConditionalDenoise,
     condition: Any,
-    scale: float | int | Float[Array, ""],
+    scale: float | int | Float[Array, "..."],
     *,
     weaker: ConditionalDenoise | None = None,
     schedule: NoiseSchedule | None = None,
@@ -31,9 +31,10 @@ def classifier_free_guidance(
     (autoguidance, Karras et al. 2024): what the weaker one does badly is moved away from, and variety stays.
 
     `condition` is a tree of arrays (B, …); `denoise` gets it beside a mask `keep` (B,), false where it must ignore it.
-    A Python scale of 1 (conditional) or 0 (unconditional) costs one pass; any other, or a traced one, costs both passes
-    in one batch of 2B and shares one program. `interval` (low, high) of log-SNR: outside it the scale is 1, in one pass
-    (Kynkäänniemi et al. 2024); it needs the schedule. `rescale` in [0, 1]: see `rescale_guidance`.
+    A Python scale of 1 (conditional) or 0 (unconditional) costs one pass; any other, or a traced one (), or one for
+    each example (B,), costs both passes in one batch of 2B and shares one program. `interval` (low, high) of log-SNR:
+    outside it the scale is 1, in one pass (Kynkäänniemi et al. 2024); it needs the schedule. `rescale` in [0, 1]: see
+    `rescale_guidance`.
     """
 
     def one_pass(x: Array, t: Array, model: ConditionalDenoise = denoise, keep: bool = True) -> Array:
@@ -49,7 +50,7 @@ def classifier_free_guidance(
 
     def two_passes(x: Array, t: Array) -> Array:
         with_it, without = both(x, t)
-        x0 = without + scale * (with_it - without)
+        x0 = without + (_per_sample(scale, x) if jnp.ndim(scale) else scale) * (with_it - without)
         x0 = rescale_guidance(x0, with_it, rescale) if rescale else x0
         return x0 if interval is None else jnp.where(_per_sample(inside(t), x), x0, with_it)
 
@@ -64,6 +65,14 @@ def classifier_free_guidance(
     if interval is None:
         return two_passes
     return lambda x, t: jax.lax.cond(jnp.any(inside(t)), two_passes, one_pass, x, t)
+
+
+def guidance_as_input(denoise: ConditionalDenoise, condition: Any, scale: float | int | Float[Array, "..."]) -> Denoise:
+    """Gives the scale, () or (B,), to a network that has learned what guidance would make of its estimates: one pass.
+
+    Such a `denoise` takes it where others take `keep` (Meng et al. 2023, section 3.1).
+    """
+    return lambda x, t: denoise(x, t, condition, jnp.broadcast_to(jnp.asarray(scale, jnp.float32), x.shape[:1]))
 
 
 def rescale_guidance(x0: Array, conditional: Array, amount: float) -> Array:

@@ -158,8 +158,14 @@ def coefficient_table(
         x, x0, other, noise = ddim_rows(abar_t, abar_s, eta)
     else:
         x, x0, other, noise = second_order_rows(abar_t, abar_s, method)
-    x[:-1] *= noise_scale ** np.diff(schedule.log_snr[timesteps].clip(-SCALED_LOG_SNR, SCALED_LOG_SNR))
+    x[:-1] *= noise_gain(schedule, timesteps[:-1], timesteps[1:], noise_scale)
     return Table(timesteps, np.append(timesteps[1:], 0), x, x0, other, noise)
+
+
+def noise_gain(schedule: NoiseSchedule, t: Int[np.ndarray, " n"], s: Int[np.ndarray, " n"], noise_scale: float) -> Rows:
+    """Returns the factors of x_t in steps t → s that leave `noise_scale` times the noise for each unit of log-SNR."""
+    t, s = (schedule.log_snr[step].clip(-SCALED_LOG_SNR, SCALED_LOG_SNR) for step in (t, s))
+    return noise_scale ** (s - t)
 
 
 def ddpm_rows(abar_t: Rows, abar_s: Rows, variance: str) -> tuple[Rows, Rows, Rows, Rows]:

@@ -18,7 +18,8 @@ def calibrate_levels(model: Model, shown: Int[np.ndarray, " users"], workdir: Wo
     """Returns the model with its level map, which is fitted and written where there is none for its checkpoints: to as
     many drawn windows of each of these users, and to some of their training windows.
     """
-    c, steps = model.config.sample, (model.prior_step, model.step)
+    c, student = model.config.sample, bool(model.student)
+    steps = [model.prior_step, model.step, *([model.student_step] if student else [])]
     if model.levels or not c.calibration_windows or model.config.data.channels == "rgb":
         return model
     users = [model.users[i] for i in shown]
@@ -36,7 +37,7 @@ def calibrate_levels(model: Model, shown: Int[np.ndarray, " users"], workdir: Wo
         np.concatenate(drawn), np.concatenate(recorded), np.repeat(weights, [len(x) for x in recorded])
     )
     if parallel.is_first():
-        level_map.write_level_map(workdir.levels, levels, steps)
+        level_map.write_level_map(workdir.levels(student), levels, steps)
     return model._replace(levels=levels)
 
 

@@ -182,6 +182,9 @@ def warn_of_samples(model: Model, folder: Path, samples: WindowSet) -> list[str]
     steps = [record.get(name) for name in ("prior_checkpoint_step", "checkpoint_step")]
     if record and steps != (now := [model.prior_step, model.step]):
         warnings.append(f"The samples were made at steps {steps} of prior and decoder, the model is at {now}")
+    if (student := record.get("student_checkpoint_step")) not in (None, model.student_step):
+        now = f"now at {model.student_step}" if model.student else "which does not draw now"
+        warnings.append(f"The samples were made by the decoder's student at step {student}, {now}")
     if twice := len(samples.windows) - len(np.unique(samples.windows.reshape(len(samples.windows), -1), axis=0)):
         warnings.append(f"{twice} of {len(samples.windows)} generated windows repeat another one exactly")
     if ignored := describe_ignored(folder, [folder / name for name in (*samples.files, *provenance.FILES)]):

@@ -58,7 +58,7 @@ def summarize_run(root: str | Path) -> str:
         "windows_test": len(test.windows),
         "windows_generated": len(generated.windows),
         "seconds_per_image": seconds,
-        "decoder_sample_timesteps": model.config.decoder.sample_timesteps,
+        "decoder_sample_timesteps": model.decoder_steps,
     }
     write_json(workdir.root / "summary.json", figures)
     if not is_evaluated(workdir, model):

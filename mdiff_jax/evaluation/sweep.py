@@ -117,7 +117,7 @@ def run_trial(
     root: str | Path, reference: Reference, validation: MeasuredSet, settings: dict[str, Any], count: int
 ) -> dict[str, float]:
     """Returns figures of `count` samples a user; seconds per image are of the second half, without compilation."""
-    model = load(root, lists_to_tuples(settings))
+    model = load(root, {"sample.teacher": True, **lists_to_tuples(settings)})  # whose settings these are
     requests = model.requests(model.users, range(count))
     model.config.sample.batch_size = -(-len(requests) // 2)
     chunks, ends = [], []

@@ -32,6 +32,7 @@ def training_variations(model: Model, users: Sequence[str], strength: float, cou
     `strength` of the schedule, as `sampling_jobs.variations`.
     """
     sampling_jobs.STRENGTHS.check("strength", strength)
+    model = model.with_teacher(sampling_jobs.FROM_WINDOWS)
     requests, given = model.requests(users, range(count)), training_windows(model, users)
     rows = np.concatenate([choose_rows(seed, user, rows_of(given, user), count) for user in users])
     tasks = [
@@ -68,6 +69,7 @@ def others_drawn_as(
     GAMMAS.check("soft_label_gamma", gamma)
     if strength == 1:
         raise InputError("strength is 1.0, which keeps nothing of the windows to draw as a user: give less, 0.3 … 0.9")
+    model = model.with_teacher(sampling_jobs.FROM_WINDOWS)
     requests, share = model.requests(users, range(count)), strength**gamma
     others = {user: np.flatnonzero(np.array(given.users) != user) for user in users}
     if lacking := [user for user, rows in others.items() if not len(rows)]:
@@ -96,6 +98,7 @@ def across_walks(model: Model, users: Sequence[str], count: int, seed: int) -> S
     """
     if model.config.sample.sampler == "ddpm" or model.config.sample.eta:
         raise InputError("--across_walks inverts sampling, which must add no noise: give --sampler=ddim --eta=0")
+    model = model.with_teacher(sampling_jobs.FROM_WINDOWS)
     requests, given = model.requests(users, range(count)), training_windows(model, users)
     pairs = np.concatenate([choose_pairs(model, given, user, count, seed) for user in users])
     shares = np.concatenate([draw_shares(seed, user, count) for user in users])

@@ -91,10 +91,12 @@ def prior_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = N
     )
 
 
-def decoder_denoiser(config: ConfigDict, num_users: int, timesteps: int | None = None) -> DenoiserSpec:
-    """The decoder, over `timesteps` training timesteps if not over `decoder.timesteps`."""
+def decoder_denoiser(
+    config: ConfigDict, num_users: int, timesteps: int | None = None, student: bool = False
+) -> DenoiserSpec:
+    """The decoder or its student, over `timesteps` training timesteps if not over `decoder.timesteps`."""
     return DenoiserSpec(
-        decoder_network(config, num_users),
+        decoder_network(config, num_users, student),
         decoder_schedule(config, timesteps),
         prediction=config.decoder.prediction,
         shape=spectrogram_shape(config),
@@ -103,9 +105,12 @@ def decoder_denoiser(config: ConfigDict, num_users: int, timesteps: int | None =
     )
 
 
-def decoder_network(config: ConfigDict, num_users: int) -> Callable[..., Array]:
-    """(variables, x_t, log-SNR, embedding, user, keep, frames) → the output that `decoder.prediction` says."""
-    apply = build_decoder(config, num_users).apply
+def decoder_network(config: ConfigDict, num_users: int, student: bool = False) -> Callable[..., Array]:
+    """(variables, x_t, log-SNR, embedding, user, keep, frames) → the output that `decoder.prediction` says. A student
+    takes a guidance scale (B,) in place of `keep`.
+    """
+    network = build_decoder(config, num_users, student)
+    apply = functools.partial(_apply_student, network.apply) if student else network.apply
     if not config.decoder.occupancy:
         return apply
 
@@ -114,6 +119,13 @@ def decoder_network(config: ConfigDict, num_users: int) -> Callable[..., Array]:
         return noise_floor.mix_in_floor(output, x_t, log_snr, -1.0 - config.decoder.floor_margin)
 
     return mixed
+
+
+def _apply_student(
+    apply: Callable[..., Array], variables: Any, x_t: Array, log_snr: Array, z: Array, user: Array, *rest: Array
+) -> Array:
+    scale, frames, *person = rest
+    return apply(variables, x_t, log_snr, z, user, jnp.full(scale.shape, True), frames, *person, scale=scale)
 
 
 def prior_sampler(config: ConfigDict, num_users: int) -> SamplerSpec:
@@ -134,6 +146,20 @@ def decoder_sampler(config: ConfigDict, num_users: int, windows: int = 1) -> Sam
     bound = guidance.dynamic_thresholding if c.threshold == "dynamic" else guidance.clip_x0
     settings = _sampler_settings(config, "decoder", denoiser.schedule)._replace(noise_scale=c.noise_scale)
     return SamplerSpec(denoiser, settings, guide, bound, windows)
+
+
+def student_sampler(config: ConfigDict, num_users: int) -> SamplerSpec:
+    """The decoder's student: DDIM without noise from segment to segment, the guidance scale an input."""
+    c, decoder = config.sample, decoder_sampler(config, num_users)
+    denoiser = decoder_denoiser(config, num_users, student=True)
+    settings = SamplerSettings(denoiser.schedule, "ddim", student_steps(config), "trailing", 0.0, c.noise_scale)
+    guide = functools.partial(guidance.guidance_as_input, scale=c.cond_scale)
+    return decoder._replace(denoiser=denoiser, settings=settings, guide=guide)
+
+
+def student_steps(config: ConfigDict) -> int:
+    """Sampling steps of the student: by default as many as it had segments at last."""
+    return config.distill.sample_timesteps or config.distill.curriculum[-1][0]
 
 
 def _sampler_settings(config: ConfigDict, name: str, schedule: NoiseSchedule) -> SamplerSettings:

@@ -7,7 +7,7 @@ What is empty, on the noise floor, stays so. The map is fitted once, after train
 neither users nor places.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,15 +75,15 @@ def fit_level_map(
     return LevelMap(values, targets[first + (count - 1) // 2])
 
 
-def write_level_map(path: Path, levels: LevelMap, steps: tuple[int, int]) -> None:
-    """Writes the map that was fitted to the checkpoints of prior and decoder at these steps."""
+def write_level_map(path: Path, levels: LevelMap, steps: Sequence[int]) -> None:
+    """Writes the map that was fitted to checkpoints at these steps: of prior, decoder, and a student that draws."""
     write_json(path, {"steps": list(steps), **levels.to_json()})
 
 
-def read_level_map(path: Path, steps: tuple[int, int]) -> LevelMap | None:
+def read_level_map(path: Path, steps: Sequence[int]) -> LevelMap | None:
     """Reads the map; None where there is none, or one of other checkpoints. InputError for a file that is damaged."""
     if not path.exists():
         return None
     values = read_json(path, REMEDY)
     with refuse_damage(path, REMEDY):
-        return LevelMap.from_json(values) if tuple(values["steps"]) == steps else None
+        return LevelMap.from_json(values) if [*values["steps"]] == [*steps] else None

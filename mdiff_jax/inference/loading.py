@@ -25,9 +25,11 @@ from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage
-from mdiff_jax.validation import EARLY, check_value, validate
+from mdiff_jax.validation import DISTILL, EARLY, check_value, validate
 
 ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
+TEACHER_STEPS = "teacher_steps"  # of the student: that its teacher, the decoder, was trained for
+TAUGHT = ("guide", "guidance_interval", "guidance_rescale", "threshold", "noise_scale")  # keys of sample in a student
 META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
 
 
@@ -73,6 +75,7 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         name: restore_stage(workdir, config, name, encoder_decay if name == "encoder" else config.sample.ema_decay)
         for name in STAGES
     }
+    student, instead = read_student(workdir, config, metas["decoder"])
     return Model(
         config,
         users=dataset.users,
@@ -85,8 +88,47 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         step=stages["decoder"].step,
         prior_step=stages["prior"].step,
         weaker=read_weaker(workdir, config) if config.sample.guide == EARLY else {},
-        levels=level_map.read_level_map(workdir.levels, (stages["prior"].step, stages["decoder"].step)),
+        student=student.params if student else {},
+        student_step=student.step if student else 0,
+        instead=instead,
+        levels=read_levels(workdir, stages, student),
     )
+
+
+def read_student(
+    workdir: Workdir, config: ConfigDict, decoder_meta: dict[str, Any]
+) -> tuple["RestoredStage | None", str]:
+    """The averages of the decoder's student, where it stands for the decoder as `config` would draw from it; otherwise
+    None, and why it does not ('' where there is no such stage).
+    """
+    meta = None if config.sample.teacher else find_meta(workdir, DISTILL)
+    if meta is None:
+        return None, ""
+    with refuse_damage(workdir.checkpoints(DISTILL), "remove it, then run train.py"):
+        if not meta["finished"]:
+            return None, "the stage distill is not finished"
+        if (meta[TEACHER_STEPS], meta["depends"].partition("-")[0]) != (
+            decoder_meta["total_steps"],
+            decoder_meta["depends"],
+        ):
+            return None, "the decoder was trained on since, repeat the stage distill"
+        taught, now = taught_settings(from_plain_dict(meta["config"])), taught_settings(config)
+        if different := next((key for key in TAUGHT if taught[key] != now[key]), None):
+            return None, f"the student was taught with sample.{different}={taught[different]!r}"
+    return restore_stage(workdir, config, DISTILL, config.sample.ema_decay), ""
+
+
+def read_levels(
+    workdir: Workdir, stages: dict[str, "RestoredStage"], student: "RestoredStage | None"
+) -> level_map.LevelMap | None:
+    """The level map of these checkpoints, of the student where it draws."""
+    drawing = [stages["prior"], stages["decoder"], *([student] if student else [])]
+    return level_map.read_level_map(workdir.levels(bool(student)), [stage.step for stage in drawing])
+
+
+def taught_settings(config: ConfigDict) -> dict[str, Any]:
+    """The settings of sampling that a student learns from its teacher."""
+    return {key: config.sample[key] for key in TAUGHT}
 
 
 def read_weaker(workdir: Workdir, config: ConfigDict) -> dict[str, Params]:
@@ -129,6 +171,19 @@ def read_finished_meta(workdir: Workdir, name: str) -> dict[str, Any]:
     """Reads what was saved beside the parameters of a finished stage: 'users', 'depends' and more. InputError if the
     stage is not finished.
     """
+    meta = find_meta(workdir, name)
+    if meta is None:
+        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
+    if not meta["finished"]:
+        raise InputError(
+            f"{workdir.root}: stage {name} is at step {meta['step']} of {meta['total_steps']}: "
+            "run train.py with this --workdir to the end"
+        )
+    return meta
+
+
+def find_meta(workdir: Workdir, name: str) -> dict[str, Any] | None:
+    """Reads what was last saved beside a stage's parameters, with its 'step'; None where nothing was."""
     checkpoints = CheckpointReader(workdir.checkpoints(name))
 
     def read() -> tuple[int, dict[str, Any]] | None:
@@ -137,15 +192,10 @@ def read_finished_meta(workdir: Workdir, name: str) -> dict[str, Any]:
 
     found = checkpoints.read_while_written(read)
     if found is None:
-        raise InputError(f"{workdir.root} has no finished stage {name}: run train.py on it to the end")
+        return None
     step, meta = found
     check_meta(meta, checkpoints.directory / str(step))
-    if not meta["finished"]:
-        raise InputError(
-            f"{workdir.root}: stage {name} is at step {step} of {meta['total_steps']}: "
-            "run train.py with this --workdir to the end"
-        )
-    return meta
+    return meta | {"step": step}
 
 
 def read_encoder_decay(workdir: Workdir, meta: dict[str, Any]) -> float:
@@ -171,7 +221,7 @@ def restore_stage(
     checkpoints = CheckpointReader(workdir.checkpoints(name))
 
     def read() -> RestoredStage:
-        best = name != "encoder" and config.sample.checkpoint == "best"
+        best = name in ("prior", "decoder") and config.sample.checkpoint == "best"
         step = chosen or (checkpoints.best() if best else checkpoints.latest())
         users = len(checkpoints.meta(step)["users"])
         like = {"ema": {str(decay): parameter_shapes(config, name, users)}}

@@ -20,6 +20,7 @@ from mdiff_jax.inference.weight_updates import add_update
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.validation import validate
 
 
 class Model(NamedTuple):
@@ -37,6 +38,9 @@ class Model(NamedTuple):
     prior_step: int
     weaker: dict[str, Params] = MappingProxyType({})  # 'prior', 'decoder': those of early checkpoints, if they guide
     levels: LevelMap | None = None  # which the levels of drawn windows go through
+    student: Params = MappingProxyType({})  # averaged parameters of the decoder's student, if it draws in its place
+    student_step: int = 0  # of its checkpoint
+    instead: str = ""  # why the decoder draws itself, where there is a student
 
     def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
         """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
@@ -80,7 +84,40 @@ class Model(NamedTuple):
 
     def window_sampler(self) -> pipeline.SampleFunction:
         """The function that samples windows; the same one while the configuration is the same, so compiled once."""
-        return cached_window_sampler(json.dumps(to_plain_dict(self.config)), len(self.users))
+        return cached_window_sampler(json.dumps(to_plain_dict(self.config)), len(self.users), bool(self.student))
+
+    def decoder_sampler(self) -> denoisers.SamplerSpec:
+        """The decoder or its student as windows are drawn by it."""
+        make = denoisers.student_sampler if self.student else denoisers.decoder_sampler
+        return make(self.config, len(self.users))
+
+    @property
+    def decoder_steps(self) -> int:
+        """Steps in which the decoder, or its student, draws."""
+        return self.decoder_sampler().settings.sample_timesteps
+
+    def with_teacher(self, because: str) -> "Model":
+        """The model that draws by the decoder itself, for what a student cannot do; `because` says what."""
+        return self._replace(student=MappingProxyType({}), student_step=0, instead=because) if self.student else self
+
+    def with_steps(self, steps: int) -> "Model":
+        """The model that draws in so many steps: those of the student, or else of prior and decoder alike.
+
+        InputError for more than there are timesteps.
+        """
+        config = self.config.copy_and_resolve_references()
+        for name in ("distill",) if self.student else ("prior", "decoder"):
+            config[name].sample_timesteps = steps
+        validate(config)
+        return self._replace(config=config)
+
+    @property
+    def drawn_by(self) -> str:
+        """A line that says which of the two draws, decoder or student; '' where there is no choice."""
+        if self.student:
+            other = f"with --teacher by the decoder, in {self.config.decoder.sample_timesteps}"
+            return f"drawn by the student in {self.decoder_steps} steps ({other})"
+        return f"drawn by the decoder in {self.decoder_steps} steps: {self.instead}" if self.instead else ""
 
     @property
     def people(self) -> dict[str, dict[str, np.ndarray]]:
@@ -101,6 +138,8 @@ class Model(NamedTuple):
             collections = {"params": self.params[name]}
             if name in self.weaker:
                 collections[pipeline.WEAKER] = self.weaker[name]
+            if name == "decoder" and self.student:
+                collections = {"params": self.student}  # it has learned where a weaker one leads
             if name in updates:
                 collections = {key: add_update(params, updates[name]) for key, params in collections.items()}
             if name in self.adapters:
@@ -175,9 +214,8 @@ class Model(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)
-def cached_window_sampler(config: str, num_users: int) -> pipeline.SampleFunction:
+def cached_window_sampler(config: str, num_users: int, student: bool) -> pipeline.SampleFunction:
     """The window sampler of a configuration given as JSON."""
     values = from_plain_dict(json.loads(config))
-    return pipeline.make_window_sampler(
-        denoisers.prior_sampler(values, num_users), denoisers.decoder_sampler(values, num_users)
-    )
+    make = denoisers.student_sampler if student else denoisers.decoder_sampler
+    return pipeline.make_window_sampler(denoisers.prior_sampler(values, num_users), make(values, num_users))

@@ -110,7 +110,7 @@ def decode_embeddings(
     (rows, time, channels), windows = decoder.denoiser.shape, decoder.windows
     z, frames = _split_frames(decoder, z)
     condition = jax.tree.map(lambda c: jnp.repeat(c, windows, axis=0), (z, frames, _who(batch)))
-    denoise = _guided_decoder(decoder, variables, *condition)
+    denoise = guided_decoder(decoder, variables, *condition)
     if windows > 1:
         denoise = editing.overlapping_windows(denoise, windows, frames, time)
     longer = time + (windows - 1) * (time // 2)
@@ -124,7 +124,7 @@ def vary_windows(
     """{'embedding', 'user', 'decoder_key', 'window'} → windows noised up to `strength` and denoised anew."""
     z, frames = _split_frames(decoder, batch["embedding"])
     x = editing.sdedit(
-        _guided_decoder(decoder, variables, z, frames, _who(batch)),
+        guided_decoder(decoder, variables, z, frames, _who(batch)),
         noise_floor.lower_floor(batch["window"], decoder.denoiser.noise_floor_margin),
         keys=batch["decoder_key"],
         strength=strength,
@@ -159,7 +159,7 @@ def mix_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Arr
     z, frames = _split_frames(decoder, jnp.concatenate([batch["first_embedding"], batch["last_embedding"]]))
     of_pairs = z, frames, jax.tree.map(lambda c: jnp.concatenate([c, c]), who)
     x_T = editing.invert(
-        _guided_decoder(decoder, variables, *of_pairs),
+        guided_decoder(decoder, variables, *of_pairs),
         noise_floor.lower_floor(pairs, decoder.denoiser.noise_floor_margin),
         schedule=settings.schedule,
         sample_timesteps=settings.sample_timesteps,
@@ -168,7 +168,7 @@ def mix_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Arr
     first, last = jnp.split(x_T.reshape(len(pairs), -1), 2)
     x_T = editing.slerp(first, last, batch["share"]).reshape(batch["first"].shape)
     z, frames = _split_frames(decoder, batch["embedding"])
-    x = samplers.sample(_guided_decoder(decoder, variables, z, frames, who), x_T, keys=keys, **settings._asdict())
+    x = samplers.sample(guided_decoder(decoder, variables, z, frames, who), x_T, keys=keys, **settings._asdict())
     return {"spectrogram": noise_floor.restore_floor(x), "frames": frames}
 
 
@@ -191,10 +191,13 @@ def _who(batch: dict[str, Array]) -> Who:
     return batch["user"], [batch["person"]] if "person" in batch else []
 
 
-def _guided_decoder(
-    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who
+def guided_decoder(
+    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who, **guidance: Array
 ) -> samplers.Denoise:
-    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on."""
+    """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on.
+
+    `guidance` may be another `scale` (B,) than that of the configuration.
+    """
     spec = decoder.denoiser
 
     def denoise(variables: Variables, x_t: Array, t: Array, condition: tuple[Array, Array, Who], keep: Array) -> Array:
@@ -202,21 +205,21 @@ def _guided_decoder(
         output = spec.network(variables, x_t, gaussian.log_snr(spec.schedule, t), z, user, keep, frames, *person)
         return gaussian.predict_x0(spec.schedule, x_t, t, output, spec.prediction)
 
-    guided = _guide(decoder, denoise, variables, (z, frames, who))
+    guided = _guide(decoder, denoise, variables, (z, frames, who), **guidance)
     return decoder.bound(guided, -1.0 - spec.noise_floor_margin, 1.0)
 
 
 def _guide(
-    sampler: SamplerSpec, denoise: Callable[..., Array], variables: Variables, condition: Any
+    sampler: SamplerSpec, denoise: Callable[..., Array], variables: Variables, condition: Any, **guidance: Array
 ) -> samplers.Denoise:
     """A network's estimates under a condition, guided by the null condition, or by the weaker model that `variables`
     bring along.
     """
     own = {name: collection for name, collection in variables.items() if name != WEAKER}
     if WEAKER not in variables:
-        return sampler.guide(functools.partial(denoise, own), condition)
+        return sampler.guide(functools.partial(denoise, own), condition, **guidance)
     weaker = functools.partial(denoise, own | {"params": variables[WEAKER]})
-    return sampler.guide(functools.partial(denoise, own), condition, weaker=weaker)
+    return sampler.guide(functools.partial(denoise, own), condition, weaker=weaker, **guidance)
 
 
 def _sample(sampler: SamplerSpec, denoise: samplers.Denoise, shape: tuple[int, ...], keys: Keys) -> Array:

@@ -19,7 +19,7 @@ Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': na
 FILES = ("provenance.json", "grid.png", "samples.npz", "samples.mat", labels.FILE, labels.METADATA_FILE)
 JOB_KINDS = ("interpolate", "across_walks", "like", "seconds", "filter")  # the first of these settings names a job
 MAX_SUFFIX_BYTES = 120  # of the name of a folder, which may have 255
-KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size")  # of config.sample
+KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size", "teacher")  # of config.sample
 KEYS_BESIDE_SETTINGS = {"complete", "files", "rejected", "share_rejected", "enrolled"}
 
 
@@ -27,10 +27,11 @@ def default_folder(model: Model, parent: Path, seed: int, suffix: str = "") -> P
     """Returns the folder named by the settings that change most often; `suffix`, any text, tells jobs other than plain
     samples.
     """
-    s, steps = model.config.sample, model.config.decoder.sample_timesteps
+    s, steps = model.config.sample, model.decoder_steps
     suffix = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in suffix)
     suffix = suffix.encode()[:MAX_SUFFIX_BYTES].decode(errors="ignore")
-    return parent / f"seed{seed}_{s.sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{suffix}"
+    sampler = "student" if model.student else s.sampler
+    return parent / f"seed{seed}_{sampler}{steps}_cond{s.cond_scale}_prior{s.prior_cond_scale}{suffix}"
 
 
 def describe_settings(model: Model, seed: int) -> Settings:
@@ -41,9 +42,10 @@ def describe_settings(model: Model, seed: int) -> Settings:
         **{name: value for name, value in values["sample"].items() if name not in KEYS_WITHOUT_EFFECT},
         "precision": values["precision"],
         "prior_sample_timesteps": values["prior"]["sample_timesteps"],
-        "decoder_sample_timesteps": values["decoder"]["sample_timesteps"],
+        "decoder_sample_timesteps": model.decoder_steps,
         "prior_checkpoint_step": model.prior_step,
         "checkpoint_step": model.step,
+        **({"student_checkpoint_step": model.student_step} if model.student else {}),
         "data_fingerprint": model.dataset.fingerprint,
         "version": VERSION,
     }

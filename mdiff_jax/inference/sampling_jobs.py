@@ -25,6 +25,8 @@ from mdiff_jax.runtime.ranges import Range
 STRIP_WINDOWS = Range(int, 2, 100)  # of an interpolation, the two users' own among them
 STRENGTHS = Range(float, 0, 1, above=True)
 SECONDS = Range(float, 0, 600, above=True)
+FROM_WINDOWS = "what starts from given windows takes many steps"  # why a student does not draw it
+OVERLAPPING = "windows that overlap come to agree over many steps"  # likewise
 MAX_WALK_WINDOWS = 1000  # of one long walk, which are in memory together
 
 
@@ -126,7 +128,7 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
         for k, share in enumerate(shares.round(4).tolist())
     ]
     mixed = add_mixed_users(model, [r.index for r in ends[::count]], shares)
-    function = pipeline.make_embedding_decoder(denoisers.decoder_sampler(model.config, len(model.users)))
+    function = pipeline.make_embedding_decoder(model.decoder_sampler())
     settings = {"interpolate": list(users), "interpolate_steps": steps}
     return SamplingJob(mixed, tasks, function, settings, "strip.png", {}, window_seconds(model))
 
@@ -159,7 +161,7 @@ def mix_people(
 
 def add_mixed_users(model: Model, ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> Model:
     """The model with more users of the decoder: mixtures of the two whose rows are `ends`."""
-    adapters, params = model.adapters.get("decoder", {}), model.params["decoder"]
+    adapters, params = model.adapters.get("decoder", {}), model.variables["decoder"]["params"]
 
     def mix(table: Array) -> np.ndarray:
         first, last = (np.asarray(table)[i] for i in ends)
@@ -181,6 +183,7 @@ def variations(model: Model, given: UserWindows, strength: float, count: int, se
     up to `strength` of the schedule; at 1 nothing but the embedding is left of it.
     """
     STRENGTHS.check("strength", strength)
+    model = model.with_teacher(FROM_WINDOWS)
     embeddings, people = model.embed(given.windows, given.frames), model.people
     tasks = [
         SampleTask(
@@ -225,6 +228,7 @@ def long_walks(
     windows = count_overlapping_windows(model, length)
     if windows > MAX_WALK_WINDOWS:
         raise InputError(f"seconds is {seconds:g}, {windows} windows: give a walk of at most {MAX_WALK_WINDOWS}")
+    model = model.with_teacher(OVERLAPPING)
     config = model.config.copy_and_resolve_references()
     config.sample.batch_size = max(1, config.sample.batch_size // windows)  # a walk takes the memory of so many
     specs = (

@@ -21,7 +21,8 @@ class UNet(nn.Module):
     attend to each other. With `native_frames` only the first `frames` (B,) columns of a window are its own: what lies
     behind them is not seen. Skips are added, not joined: a fifth cheaper, as in U-ViT (Hoogeboom et al. 2023). Where
     `keep` is false the condition is a learned null, for classifier-free guidance (Ho and Salimans 2022). `person`
-    (B, P) says who a user is by reference windows, where people are known by these.
+    (B, P) says who a user is by reference windows, where people are known by these. With `guidance_input` it takes a
+    guidance `scale` (B,) too.
 
     The collection 'user_adapters' may hold 'modulations', for each block a table (users, 2 channels) that is added to
     the scale and shift of its norm: enrollment makes it, no training does (`inference.user_adapters`).
@@ -37,6 +38,7 @@ class UNet(nn.Module):
     native_frames: bool = False
     fine_channels: int = 0  # of layers on 2 x 2 patches that finish the output; 0: none
     occupancy: bool = False
+    guidance_input: bool = False
     attention_implementation: str = "einsum"
     remat: str = "none"  # one of layers.REMAT
     dtype: DTypeLike = jnp.float32
@@ -51,8 +53,11 @@ class UNet(nn.Module):
         keep: Array,
         frames: Array,
         person: Person | None = None,
+        scale: Array | None = None,
     ) -> Maps:
         cond, extra = self.condition(log_snr, embedding, user, keep, person), self.modulations(user, keep)
+        if self.guidance_input:
+            cond = cond + self.embed_scale(scale)
         block = nn.remat(layers.ResBlock) if self.remat != "none" else layers.ResBlock
         attend = nn.remat(layers.AttentionBlock) if self.remat != "none" else layers.AttentionBlock
 
@@ -121,6 +126,12 @@ class UNet(nn.Module):
             table = layers.UserEmbedding(self.num_users, width, self.dtype, name="user")
             cond = cond + table(user, keep[:, 0], person)
         return cond
+
+    def embed_scale(self, scale: Array) -> Array:
+        """(B, cond_width) of guidance scales (B,); starts at zero, so that a network can be gone on with."""
+        h = nn.Dense(self.cond_width, dtype=self.dtype, name="guidance_in")(layers.noise_features(scale, 64))
+        zeros = nn.initializers.zeros
+        return nn.Dense(self.cond_width, kernel_init=zeros, dtype=self.dtype, name="guidance_out")(nn.silu(h))
 
     def modulations(self, user: UserId, keep: Array) -> dict[str, Array]:
         """Rows (B, 2 channels) of the adapters' table of each block; none where there are no adapters."""

@@ -129,16 +129,18 @@ class StepCost(NamedTuple):
 
 
 class CompiledStep(NamedTuple):
-    """A compiled training step: `step(state, batch, key)` on prefetched batches; donates the memory of the state."""
+    """A compiled training step: `step(state, batch, key, frozen)` on prefetched batches; donates the memory of the
+    state, not that of `frozen`.
+    """
 
-    mapped: Callable[[Tree, Tree, Key], tuple[Tree, dict]]
+    mapped: Callable[[Tree, Tree, Key, Tree], tuple[Tree, dict]]
 
-    def __call__(self, state: Tree, batch: Tree, key: Key) -> tuple[Tree, dict]:
-        return self.mapped(state, batch, key)
+    def __call__(self, state: Tree, batch: Tree, key: Key, frozen: Tree = None) -> tuple[Tree, dict]:
+        return self.mapped(state, batch, key, frozen or {})
 
-    def cost(self, state: Tree, batch: Tree, key: Tree) -> StepCost:
+    def cost(self, state: Tree, batch: Tree, key: Tree, frozen: Tree = None) -> StepCost:
         """Returns the costs; compiles the step, and the first call uses the same program."""
-        compiled = self.mapped.lower(state, batch, key).compile()
+        compiled = self.mapped.lower(state, batch, key, frozen or {}).compile()
         analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
         analysis = analysis[0] if isinstance(analysis, list) else analysis
         needed = None
@@ -149,25 +151,28 @@ class CompiledStep(NamedTuple):
 
 
 def compile_step(step: Callable[..., tuple[Tree, dict]]) -> CompiledStep:
-    """Compiles `step(state, batch, key, collectives)` for all devices of all processes."""
+    """Compiles `step(state, batch, key, frozen, collectives=…)` for all devices of all processes."""
     return CompiledStep(
         jax.pmap(
             functools.partial(step, collectives=ALL_DEVICES),
             axis_name=DEVICE_AXIS,
-            in_axes=(None, 0, None),
+            in_axes=(None, 0, None, None),
             out_axes=(None, None),
             donate_argnums=(0,),
         )
     )
 
 
-def compile_loss(loss: Callable[..., tuple[Array, dict]]) -> Callable[[Tree, Tree, Key], dict]:
-    """Compiles `loss(params, batch, key, collectives)` to the mean of its metrics over all devices.
+def compile_loss(loss: Callable[..., tuple[Array, dict]]) -> Callable[[Tree, Tree, Key, dict[str, Tree]], dict]:
+    """Compiles `loss(params, batch, key, collectives, **frozen)` to the mean of its metrics over all devices.
 
-    The result takes prefetched batches.
+    The result takes prefetched batches, and `frozen` as a dict.
     """
-    mean = lambda params, batch, key: ALL_DEVICES.mean(loss(params, batch, key, ALL_DEVICES)[1])  # noqa: E731
-    return jax.pmap(mean, axis_name=DEVICE_AXIS, in_axes=(None, 0, None), out_axes=None)
+
+    def mean(params: Tree, batch: Tree, key: Key, frozen: dict[str, Tree]) -> dict:
+        return ALL_DEVICES.mean(loss(params, batch, key, ALL_DEVICES, **frozen)[1])
+
+    return jax.pmap(mean, axis_name=DEVICE_AXIS, in_axes=(None, 0, None, None), out_axes=None)
 
 
 def compile_map(function: MapFunction) -> MapFunction:

@@ -67,3 +67,22 @@ def show(value: Any) -> str:
         return repr(value)[:80]
     except ValueError:
         return "too long a number"
+
+
+# ----------------------------------------------------------------------------- dotted keys
+
+
+def prefixed(name: str, keys: dict[str, Range]) -> dict[str, Range]:
+    """{'b': range} → {'a.b': range} for the name 'a'."""
+    return {f"{name}.{key}": value for key, value in keys.items()}
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} → {'a.b': 1}. InputError for a key that has a dot itself."""
+    flat = {}
+    for key, value in values.items():
+        if "." in key:
+            raise InputError(f"'{key}' is not a key: give {key.partition('.')[0]} as an object that holds the rest")
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat

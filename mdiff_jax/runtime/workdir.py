@@ -39,7 +39,6 @@ class Workdir:
         self.tensorboard = self.root / "tensorboard"
         self.sweeps = self.root / "sweeps"
         self.chosen = self.root / "chosen.json"
-        self.levels = self.root / "levels.json"
         self.weights = self.root / "weights.safetensors"  # these two of an exported model
         self.card = self.root / "card.json"
         self.log = self.root / "train.log"
@@ -49,6 +48,9 @@ class Workdir:
 
     def metrics(self, stage: str) -> Path:
         return self.root / stage / "metrics.jsonl"
+
+    def levels(self, student: bool = False) -> Path:
+        return self.root / ("student_levels.json" if student else "levels.json")
 
     def set_aside(self, stage: str) -> Path:
         """Renames the folder of a stage that is to be trained anew; returns its new path."""

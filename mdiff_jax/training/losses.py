@@ -1,5 +1,5 @@
-"""The three losses: encoder, prior, decoder. Each is `(variables, batch, key, collectives, *, …) -> (loss, metrics)`,
-where `variables` are what the networks are applied to.
+"""The losses of encoder, prior, decoder, and the decoder's student. Each is
+`(variables, batch, key, collectives, *, …) -> (loss, metrics)`, where `variables` are what the networks are applied to.
 
 Everything random is keyed by the global example index, so a loss does not depend on how many devices share a batch.
 Prior and decoder read `batch["embedding"]`, the frozen encoder's standardised embedding of each window: it is computed
@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdiff_jax.diffusion import gaussian, noise_floor
+from mdiff_jax.diffusion import consistency, gaussian, noise_floor
+from mdiff_jax.diffusion.consistency import TeacherSteps
 from mdiff_jax.diffusion.schedules import NoiseSchedule
-from mdiff_jax.inference.denoisers import DenoiserSpec
+from mdiff_jax.inference import pipeline
+from mdiff_jax.inference.denoisers import DenoiserSpec, SamplerSpec
 from mdiff_jax.models.layers import NO_ROW, frame_mask
 from mdiff_jax.runtime import prng
 from mdiff_jax.runtime.array_types import Array, Batch, Key
@@ -41,6 +43,16 @@ class DenoisingLossSettings(NamedTuple):
     row_drop_prob: float = 0.0  # share of examples whose user has no row, where batches say who a user is as 'person'
     conditioning_noise: float = 0.0  # largest deviation of noise on embeddings; decoder
     weighting: str = "plain"  # of timesteps, one of `gaussian.WEIGHTINGS`; decoder
+
+
+class DistillationLossSettings(NamedTuple):
+    """Noising of examples in the loss of the decoder's student, and what it is like."""
+
+    batch_size: int  # over all devices: the teacher's steps are stratified over it
+    row_drop_prob: float
+    conditioning_noise: float
+    scales: tuple[float, float]  # of guidance, from – to
+    huber: float  # error below which it is quadratic
 
 
 def supervised_contrastive_loss(
@@ -148,6 +160,22 @@ def prior_loss(
     return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}
 
 
+def blur_embedding(batch: Batch, k_noise: Key, k_level: Key, most: float, denoiser: DenoiserSpec) -> Array:
+    """The embeddings of a batch with noise of a deviation up to `most`, as far from it as the prior's may be."""
+    z, example = batch["embedding"], batch["example"]
+    level = most * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
+    blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(prng.example_keys(k_noise, example))
+    if denoiser.native_frames:
+        blur = blur.at[:, -1].set(0.0)  # the number of frames
+    return z + level[:, None] * blur
+
+
+def mean_square(error: Array, frames: Array) -> Array:
+    """(B,) means of squares over each window's own frames."""
+    own = frame_mask(frames, error.shape[2])
+    return jnp.sum(own * error**2, axis=(1, 2, 3)) / jnp.sum(own * jnp.ones_like(error), axis=(1, 2, 3))
+
+
 def decoder_loss(
     variables: Any,
     batch: Batch,
@@ -160,13 +188,9 @@ def decoder_loss(
     """Weighted mean squared error of the predicted eps, x0 or v."""
     # --- condition: the frozen encoder's embedding, blurred so that the prior's embeddings are in distribution
     k_noise, k_drop, k_cond, k_level = jax.random.split(key, 4)
-    x0, z, frames, example = batch["spectrogram"], batch["embedding"], batch["frames"], batch["example"]
-    x0 = noise_floor.lower_floor(x0, denoiser.noise_floor_margin)
-    level = settings.conditioning_noise * jax.vmap(jax.random.uniform)(prng.example_keys(k_level, example))
-    blur = jax.vmap(lambda k: jax.random.normal(k, z.shape[1:]))(prng.example_keys(k_cond, example))
-    if denoiser.native_frames:
-        blur = blur.at[:, -1].set(0.0)  # the number of frames
-    z = z + level[:, None] * blur
+    frames, example = batch["frames"], batch["example"]
+    x0 = noise_floor.lower_floor(batch["spectrogram"], denoiser.noise_floor_margin)
+    z = blur_embedding(batch, k_cond, k_level, settings.conditioning_noise, denoiser)
     keep = ~example_bernoulli(k_drop, example, settings.cond_drop_prob)
     user, person = drop_rows(batch, k_drop, settings.row_drop_prob)
 
@@ -177,7 +201,52 @@ def decoder_loss(
     target = gaussian.prediction_target(denoiser.schedule, x0, noise, t, denoiser.prediction)
 
     # --- weigh
-    own = frame_mask(frames, x0.shape[2])
-    losses = jnp.sum(own * (output - target) ** 2, axis=(1, 2, 3)) / jnp.sum(own * jnp.ones_like(x0), axis=(1, 2, 3))
+    losses = mean_square(output - target, frames)
     loss = jnp.mean(losses * gaussian.loss_weight(denoiser.schedule, t, denoiser.prediction, settings.weighting))
+    return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}
+
+
+def distillation_loss(
+    variables: Any,
+    batch: Batch,
+    key: Key,
+    collectives: Collectives,
+    *,
+    teacher: Any,
+    teacher_spec: SamplerSpec,
+    student_spec: SamplerSpec,
+    steps: TeacherSteps,
+    settings: DistillationLossSettings,
+) -> Result:
+    """Pseudo-Huber loss of the student's estimate of x0 (Heek et al. 2024, algorithm 1).
+
+    `teacher` is what the frozen decoder is applied to. No condition is dropped: the student is never without.
+    """
+    # --- condition, and a guidance scale for each example
+    k_noise, k_drop, k_cond, k_level, k_scale = jax.random.split(key, 5)
+    denoiser, frames, example = teacher_spec.denoiser, batch["frames"], batch["example"]
+    x0 = noise_floor.lower_floor(batch["spectrogram"], denoiser.noise_floor_margin)
+    z = blur_embedding(batch, k_cond, k_level, settings.conditioning_noise, denoiser)
+    condition = z, frames, drop_rows(batch, k_drop, settings.row_drop_prob)
+    low, high = settings.scales
+    scale = low + (high - low) * jax.vmap(jax.random.uniform)(prng.example_keys(k_scale, example))
+
+    # --- noise up to where one of the teacher's steps begins
+    k_row, k_noise = jax.random.split(k_noise)
+    row = gaussian.stratified_timesteps(k_row, example, settings.batch_size, len(steps.t))
+    t, s = jnp.asarray(steps.t)[row], jnp.asarray(steps.s)[row]
+    noise = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:]))(prng.example_keys(k_noise, example))
+    x_t = gaussian.q_sample(denoiser.schedule, x0, t, noise)
+
+    # --- target: the teacher's guided step, and on from there the student
+    taught = pipeline.guided_decoder(teacher_spec, teacher, *condition, scale=scale)(x_t, t)
+    x_s = consistency.step(steps, row, x_t, taught)
+    held = pipeline.guided_decoder(student_spec, jax.lax.stop_gradient(variables), *condition, scale=scale)
+    target = jax.lax.stop_gradient(consistency.target(steps, row, taught, held(x_s, s)))
+
+    # --- the student, its estimates not clipped, which would have no gradient
+    free = student_spec._replace(bound=lambda denoise, low, high: denoise)
+    estimate = pipeline.guided_decoder(free, variables, *condition, scale=scale)(x_t, t)
+    losses = consistency.pseudo_huber(mean_square(estimate - target, frames), settings.huber)
+    loss = jnp.mean(losses)
     return loss, {"loss": loss, **loss_by_noise_quartile(losses, t, denoiser.schedule.timesteps)}

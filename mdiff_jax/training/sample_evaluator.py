@@ -22,6 +22,7 @@ from mdiff_jax.inference.drawn_windows import (
 from mdiff_jax.metrics import identity
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.training.training_data import Embeddings
+from mdiff_jax.validation import DISTILL
 
 PER_USER = 4
 
@@ -29,9 +30,9 @@ SampleEvaluator = Callable[[Params, Path], tuple[np.ndarray, dict[str, float]]] 
 
 
 def make_sample_evaluator(
-    config: ConfigDict, dataset: builders.Dataset, rows: dict[str, np.ndarray], embeddings: Embeddings
+    config: ConfigDict, name: str, dataset: builders.Dataset, rows: dict[str, np.ndarray], embeddings: Embeddings
 ) -> SampleEvaluator:
-    """An evaluator of up to four validation windows of each user."""
+    """An evaluator of the decoder or its student, by up to four validation windows of each user."""
     ids = dataset.user_ids
     mine = {u: rows["validation"][ids[rows["validation"]] == u][:PER_USER] for u in np.unique(ids[rows["validation"]])}
     shown = np.concatenate(list(mine.values()))
@@ -43,9 +44,8 @@ def make_sample_evaluator(
     }
     if "people" in embeddings.constants:
         batch["person"] = embeddings.constants["people"][ids[shown]]
-    decode = parallel.compile_map(
-        pipeline.make_embedding_decoder(denoisers.decoder_sampler(config, len(dataset.users)))
-    )
+    make_sampler = denoisers.student_sampler if name == DISTILL else denoisers.decoder_sampler
+    decode = parallel.compile_map(pipeline.make_embedding_decoder(make_sampler(config, len(dataset.users))))
     metadata = dataset.metadata
 
     def compared(x: np.ndarray, frames: np.ndarray) -> np.ndarray:

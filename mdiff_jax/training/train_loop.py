@@ -1,10 +1,8 @@
-"""The one training loop: three stages in order, each resumed where it stopped."""
+"""The one training loop: the stages in order, each resumed where it stopped."""
 
 import contextlib
-import functools
 import itertools
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +19,16 @@ from mdiff_jax.config import (
     constant_shapes,
     to_plain_dict,
 )
-from mdiff_jax.inference.loading import ENCODER_DECAY, check_meta
-from mdiff_jax.runtime import compilation_cache, parallel, prng
-from mdiff_jax.runtime.array_types import Batch
+from mdiff_jax.inference.loading import ENCODER_DECAY, TEACHER_STEPS, check_meta
+from mdiff_jax.runtime import compilation_cache, parallel
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped, explain_disk_errors
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage, write_json
-from mdiff_jax.training import cost_analysis, sample_evaluator, stages, validation_loss, warm_start
-from mdiff_jax.training.train_state import TrainState
+from mdiff_jax.training import cost_analysis, distillation, sample_evaluator, stages, validation_loss, warm_start
+from mdiff_jax.training.train_state import NOTHING_FROZEN, Frozen, TrainState
 from mdiff_jax.training.training_data import (
     NO_EMBEDDINGS,
     Embeddings,
@@ -40,7 +37,7 @@ from mdiff_jax.training.training_data import (
     make_batches,
     prepare_data,
 )
-from mdiff_jax.validation import validate
+from mdiff_jax.validation import DISTILL, validate
 
 WARM_UP_STEPS = 10  # before the pace is reported
 
@@ -69,7 +66,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
     # ------------------------------------------------------------------- check, before anything is written
     validate(config)
     check_size(config)
-    for name in STAGES:
+    names = (*STAGES, DISTILL) if config.distill.curriculum else STAGES
+    for name in names:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)
     workdir, values = Workdir(root), to_plain_dict(config)
@@ -98,54 +96,15 @@ def train(config: ConfigDict, root: str | Path) -> None:
             run.log.log(f"compiled programs are not kept: {reason}")
 
         # --------------------------------------------------------------- stages
-        chosen = STAGES if config.stage == "all" else (config.stage,)
+        chosen = names if config.stage == "all" else (config.stage,)
         embeddings = NO_EMBEDDINGS
-        for name in STAGES[: STAGES.index(chosen[-1]) + 1]:
+        for name in names[: names.index(chosen[-1]) + 1]:
             averages = train_stage(run, name, embeddings, may_train=name in chosen)
             if name == "encoder" and chosen[-1] != "encoder":
                 embeddings = embed_dataset(config, workdir, data, averages, run.log.log)
 
 
 # ----------------------------------------------------------------------------- a stage
-
-
-class StageSetup(NamedTuple):
-    """The part of a stage that training and a dry run have in common."""
-
-    name: str
-    phases: list[stages.Phase]
-    init: Callable[[], TrainState]
-    compile_step: Callable[[int], parallel.CompiledStep]  # timesteps → step, each compiled once
-    key: jax.Array
-    parts: int  # of accumulation
-
-    @property
-    def total_steps(self) -> int:
-        return self.phases[-1].last
-
-    def timesteps_at(self, step: int) -> int:
-        """Timesteps of noise that `step`, counted from 1, is trained over."""
-        return next(phase.timesteps for phase in self.phases if step <= phase.last)
-
-    def measure_cost(self, step: int, state: TrainState, batch: Batch) -> parallel.StepCost:
-        """Costs of `step` by the compiler, which counts the parts of accumulation as one."""
-        cost = self.compile_step(self.timesteps_at(step)).cost(state, batch, self.key)
-        return cost._replace(flops=cost.flops and cost.flops * self.parts)
-
-
-def set_up_stage(run: TrainingRun, name: str, embeddings: Embeddings) -> StageSetup:
-    config, users = run.config, len(run.data.dataset.users)
-    steps_per_epoch = max(1, len(run.data.rows["train"]) // config[name].batch_size)
-    phases = stages.make_phases(config, name, steps_per_epoch)
-    total = phases[-1].last
-    return StageSetup(
-        name,
-        phases,
-        functools.partial(stages.init_train_state, config, name, users, total, embeddings.constants),
-        functools.cache(lambda timesteps: stages.compile_train_step(config, name, users, total, timesteps)),
-        prng.purpose_key(config.seed, "train", name),
-        stages.accumulation_parts(config, name),
-    )
 
 
 def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: bool) -> dict[str, Params]:
@@ -155,7 +114,8 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
     config, data, workdir, log = run.config, run.data, run.workdir, run.log.log
     if stop := run.preemption.stop_signal():
         raise Stopped(stop)
-    setup = set_up_stage(run, name, embeddings)
+    users, windows = data.dataset.users, len(data.rows["train"])
+    setup = stages.set_up_stage(config, name, len(users), windows, embeddings.constants)
     total, decay = setup.total_steps, str(config.sample.ema_decay)
     early = round(config.keep_early * total)
 
@@ -165,12 +125,16 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         if parallel.is_first():
             folder = workdir.checkpoints(name)
             checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, [early]))
-        state, start, progress = restore_or_init(run, setup, checkpoints, embeddings.fingerprint, may_train)
+        frozen, depends, of_teacher = NOTHING_FROZEN, embeddings.fingerprint, {}
+        if name == DISTILL:
+            frozen, fingerprint, steps = distillation.read_teacher(config, workdir, len(users))
+            depends, of_teacher = f"{depends}-{fingerprint}", {TEACHER_STEPS: steps}
+        state, start, progress = restore_or_init(run, setup, checkpoints, depends, may_train, frozen)
         if progress.finished and progress.total_steps == total:
             log(f"{name}: finished at step {start}")
             return state.ema
-        meta = {"config": to_plain_dict(config), "users": list(data.dataset.users), "version": VERSION}
-        meta |= {"fingerprint": data.dataset.fingerprint, "depends": embeddings.fingerprint}
+        meta = {"config": to_plain_dict(config), "users": list(users), "version": VERSION} | of_teacher
+        meta |= {"fingerprint": data.dataset.fingerprint, "depends": depends}
         meta |= {ENCODER_DECAY: embeddings.decay} if name != "encoder" else {}
         if not total:
             log(f"{name}: stays as it is, {name}.epochs is 0")
@@ -181,13 +145,13 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         # --------------------------------------------------------------- batches, cost, evaluators
         batches = parallel.prefetch(make_batches(config, name, data, embeddings, "train", start))
         first = next(batches)
-        cost = setup.measure_cost(start + 1, state, first)
-        plan = cost_analysis.plan_stage(name, config[name].batch_size, len(data.rows["train"]), state, total, cost)
+        cost = setup.measure_cost(start + 1, state, first, frozen)
+        plan = cost_analysis.plan_stage(name, config[name].batch_size, windows, state, total, cost)
         log(cost_analysis.format_plan(plan))
-        validate_params = validation_loss.make_validation(config, data, name, embeddings)
+        validate_params = validation_loss.make_validation(config, data, name, embeddings, frozen)
         evaluate_samples = None
-        if name == "decoder" and config.sheet_every and parallel.is_first():
-            evaluate_samples = sample_evaluator.make_sample_evaluator(config, data.dataset, data.rows, embeddings)
+        if name in ("decoder", DISTILL) and config.sheet_every and parallel.is_first():
+            evaluate_samples = sample_evaluator.make_sample_evaluator(config, name, data.dataset, data.rows, embeddings)
 
         # --------------------------------------------------------------- loop
         writer = stack.enter_context(StageMetricWriter(run.log, name, start, total, config.tensorboard))
@@ -197,7 +161,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
             # ----------------------------------------------------------- step
             timesteps = setup.timesteps_at(step)
             with cost_analysis.explain_oom(plan):
-                state, metrics = setup.compile_step(timesteps)(state, batch, setup.key)
+                state, metrics = setup.compile_step(timesteps)(state, batch, setup.key, frozen)
             writer.advance()
 
             # ----------------------------------------------------------- log, a step late: the device never waits
@@ -220,9 +184,11 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                 figures = validate_params(state.ema[decay]) if due else {}
                 if figures:
                     writer.write_scalars(step, {f"validation_{k}": v for k, v in figures.items()})
-                progress = update_progress(progress, figures.get("loss"), step, total, config.patience)
+                # the student's loss says how well it agrees with itself: of its checkpoints the last is the best
+                loss = figures.get("loss") if name != DISTILL else None
+                progress = update_progress(progress, loss, step, total, config.patience)
                 if checkpoints:
-                    checkpoints.save(step, state, meta | progress._asdict(), figures.get("loss"))
+                    checkpoints.save(step, state, meta | progress._asdict(), loss)
                 if evaluate_samples and due and (step // config.checkpoint_every) % config.sheet_every == 0:
                     path = workdir.root / name / "sheets" / f"step_{step:06d}.png"
                     pixels, figures = evaluate_samples(state.ema[decay], path)
@@ -242,13 +208,19 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
 
 
 def restore_or_init(
-    run: TrainingRun, setup: StageSetup, checkpoints: Checkpoints | None, depends: str, may_train: bool
+    run: TrainingRun,
+    setup: stages.StageSetup,
+    checkpoints: Checkpoints | None,
+    depends: str,
+    may_train: bool,
+    frozen: Frozen,
 ) -> tuple[TrainState, int, Progress]:
     """(state on the devices, its step, progress) that a stage starts with. In this order:
 
     1. the last checkpoint that can be read, finished or to be trained on;
-    2. anew, if that one was trained on other embeddings: it is set aside;
-    3. from those of the same stage in `init_from`, or random ones.
+    2. anew, if that one was trained on other embeddings, or by another teacher: it is set aside;
+    3. a student from its teacher;
+    4. from those of the same stage in `init_from`, or random ones.
 
     The first process reads and writes, the others are sent the result. InputError if the stage would have to be trained
     and `may_train` is false.
@@ -265,7 +237,8 @@ def restore_or_init(
             if not may_train:
                 raise InputError(f"stage {name} was trained on another encoder: run train.py with --config.stage=all")
             moved, found = run.workdir.set_aside(name), None
-            run.log.log(f"{name}: the encoder has changed since; it is trained anew, the old one is in {moved}")
+            cause = "teacher" if name == DISTILL else "encoder"
+            run.log.log(f"{name}: the {cause} has changed since; it is trained anew, the old one is in {moved}")
         progress = Progress(*(meta[field] for field in Progress._fields)) if found else Progress()
         if not may_train and not (progress.finished and progress.total_steps == setup.total_steps):
             raise InputError(
@@ -277,6 +250,8 @@ def restore_or_init(
     if start["found"]:
         local = found[1] if found else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
         state = parallel.broadcast_arrays(local)
+    elif name == DISTILL:
+        state = distillation.make_first_student(setup.init, frozen)
     else:
         state = warm_start.make_first_state(setup.init, run.config.init_from, name, run.log.log)
     return parallel.replicate(state), start["step"], Progress(**start["progress"])
@@ -308,7 +283,9 @@ def write_metrics(
     step, metrics, timesteps = pending
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
     pace = timer.seconds_per_step(step)
-    values |= {"images_per_second": config[name].batch_size / pace} | ({"timesteps": timesteps} if timesteps else {})
+    values |= {"images_per_second": config[name].batch_size / pace} | (
+        {"segments" if name == DISTILL else "timesteps": timesteps} if timesteps else {}
+    )
     writer.write_scalars(step, values)
     if values["skipped_in_a_row"] >= config.max_skipped:
         raise InputError(
@@ -325,23 +302,25 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
         empty = Workdir(parallel.broadcast_from_first(make))
         place = workdir if workdir.config.is_file() else empty
         data = prepare_data(config, place)
-        run = TrainingRun(config, place, data, RunLog(empty, parallel.is_first()), PreemptionHandler(0.0))
+        log = RunLog(empty, parallel.is_first()).log
         shapes = constant_shapes(config, len(data.dataset.users))
         constants = {name: np.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         zeros = Embeddings(np.zeros((len(data.dataset), condition_size(config)), np.float32), constants, "", 0.0)
-        for name in STAGES:
+        for name in (*STAGES, DISTILL) if config.distill.curriculum else STAGES:
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros
-            setup = set_up_stage(run, name, embeddings)
+            users, windows = len(data.dataset.users), len(data.rows["train"])
+            setup = stages.set_up_stage(config, name, users, windows, embeddings.constants)
             if not setup.total_steps:
-                run.log.log(f"{name}: not trained, {name}.epochs is 0")
+                log(f"{name}: not trained, {name}.epochs is 0")
                 continue
             shapes = jax.eval_shape(setup.init)
             batch = next(parallel.prefetch(make_batches(config, name, data, embeddings, "train")))
             state = parallel.lowering_arguments(shapes)
-            cost = setup.measure_cost(1, state, batch)
-            size, windows = config[name].batch_size, len(data.rows["train"])
+            frozen = distillation.teacher_shapes(config, users) if name == DISTILL else NOTHING_FROZEN
+            cost = setup.measure_cost(1, state, batch, parallel.lowering_arguments(frozen))
+            size = config[name].batch_size
             plan = cost_analysis.plan_stage(name, size, windows, shapes, setup.total_steps, cost)
-            run.log.log(cost_analysis.format_plan(plan))
+            log(cost_analysis.format_plan(plan))
         parallel.wait_for_all("dry run")  # before the first removes the folder
 
 

@@ -1,7 +1,7 @@
 """The state of training, and one pure step of it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -17,7 +17,9 @@ Leaf = Any  # an array, or what Orbax puts in its place
 SCALE_GROWTH_STEPS = 1000  # finite steps after which a dynamic loss scale is doubled
 
 
-Loss = Callable[[Params, Batch, Key, Collectives], tuple[Array, dict[str, Array]]]
+Frozen = Mapping[str, Params]  # what a loss takes by name beside the parameters that are trained
+NOTHING_FROZEN: Frozen = {}
+Loss = Callable[..., tuple[Array, dict[str, Array]]]  # (Params, Batch, Key, Collectives, **Frozen) → (loss, metrics)
 
 
 @flax.struct.dataclass
@@ -66,8 +68,9 @@ def train_step(
     state: TrainState,
     batch: Batch,
     key: Key,
-    collectives: Collectives = SINGLE_DEVICE,
+    frozen: Frozen = NOTHING_FROZEN,
     *,
+    collectives: Collectives = SINGLE_DEVICE,
     loss: Loss,
     optimizer: optax.GradientTransformation,
     dynamic_scale: bool,
@@ -78,13 +81,13 @@ def train_step(
     With `accumulate` k the batch is worked on in k equal parts, one by one, and their gradients averaged: the same
     update for a loss that is a mean over examples, with the memory of one part. A non-finite gradient leaves
     parameters, averages and optimiser as they were; the step still counts, so that the data goes on. `key` is the
-    stage's training key; it is folded with the step here.
+    stage's training key; it is folded with the step here. `frozen` is given to the loss by name.
     """
     # --- gradient
     key = jax.random.fold_in(key, state.step)
 
     def scaled_loss(params: Params, part: Batch) -> tuple[Array, dict[str, Array]]:
-        value, metrics = loss(params, part, key, collectives)
+        value, metrics = loss(params, part, key, collectives, **frozen)
         return value * state.loss_scale, metrics
 
     gradient = functools.partial(jax.grad(scaled_loss, has_aux=True), state.params)

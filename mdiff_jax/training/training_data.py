@@ -21,12 +21,14 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
 from mdiff_jax.training import references
+from mdiff_jax.validation import DISTILL
 
 FIELDS = {  # of a batch
     "encoder": ("spectrogram", "frames"),
     "prior": ("embedding",),
     "decoder": ("spectrogram", "frames", "embedding"),
 }
+FIELDS[DISTILL] = FIELDS["decoder"]
 
 
 class PreparedData(NamedTuple):

@@ -57,7 +57,7 @@ GOOD = {"drawn": [-1.0, 0.5, 1.0], "recorded": [-1.0, 0.0, 1.0]}
 
 
 def test_a_model_has_the_map_of_its_checkpoints_and_of_no_others(writable_root, trained):
-    path, steps = Workdir(writable_root).levels, (trained.prior_step, trained.step)
+    path, steps = Workdir(writable_root).levels(), (trained.prior_step, trained.step)
     assert trained.levels is None
     level_map.write_level_map(path, LevelMap.from_json(GOOD), steps)
     on = {"sample.calibration_windows": 4}

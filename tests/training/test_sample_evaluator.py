@@ -19,7 +19,7 @@ def test_nothing_is_drawn_in_the_gap_that_recordings_leave_above_the_floor(train
     embeddings = Embeddings(table.astype(np.float32), trained.constants, "", 0.999)
     seen, score = [], identity.score_identity
     monkeypatch.setattr(identity, "score_identity", lambda judge, x, users: seen.append(x) or score(judge, x, users))
-    evaluate = sample_evaluator.make_sample_evaluator(trained.config, dataset, rows, embeddings)
+    evaluate = sample_evaluator.make_sample_evaluator(trained.config, "decoder", dataset, rows, embeddings)
     evaluate(trained.params["decoder"], tmp_path / "sheet.png")
     levels = (seen[0] + 1) / 2
     assert (levels > 0).any() and not ((levels > 1e-6) & (levels < LOWEST - 1e-6)).any()
