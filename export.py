@@ -39,6 +39,10 @@ def main() -> None:
             files = place.iterdir() if place.is_dir() else [place]
             size = sum(file.stat().st_size for file in files) / 1e6
             print(f"the model is in {place}, {size:.1f} MB; {users}, recordings are not there")
+    if model.student:
+        print(f"its student is there too, and draws in {model.decoder_steps} steps")
+    elif model.instead:
+        print(f"its student stays behind: {model.instead}")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ import jax
 import numpy as np
 
 from configs import tiny
-from mdiff_jax.config import STAGES, parameter_shapes, person_size, to_plain_dict
+from mdiff_jax.config import STAGES, from_plain_dict, parameter_shapes, person_size, to_plain_dict
 from mdiff_jax.data import builders, export, splits
-from mdiff_jax.inference.loading import load
+from mdiff_jax.inference.loading import TEACHER_STEPS, load, read_finished_meta, restore_stage
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_adapters import UserAdapter, write_adapter
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.validation import DISTILL
 
 STEPS = 2  # of sampling
 
@@ -72,6 +73,29 @@ def make_workdir(
         with Checkpoints(workdir.checkpoints(name)) as checkpoints:
             checkpoints.save(3, {"ema": ema} | ({} if name == "encoder" else {"constants": constants}), meta)
     return workdir.root
+
+
+def add_student(root: Path, meta: dict[str, Any] = MappingProxyType({}), seed: int = 0) -> Path:
+    """Adds a student of the decoder to a working directory, finished at step 4, four segments at last. Returns `root`.
+
+    `meta` are other values than those that training would save beside it.
+    """
+    workdir = Workdir(root)
+    values = workdir.read_config()
+    values["distill"]["curriculum"] = [[8, 1], [4, 1]]
+    write_json(workdir.config, values)
+    decoder, config, rng = read_finished_meta(workdir, "decoder"), from_plain_dict(values), np.random.default_rng(seed)
+    step = decoder.pop("step")
+    own = {"config": values, TEACHER_STEPS: decoder["total_steps"], "depends": f"{decoder['depends']}-a teacher"}
+    shapes = parameter_shapes(config, DISTILL, len(decoder["users"]))
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, x: 0.2 * rng.normal(size=x.shape).astype(np.float32) + (path[-1].key == "scale"), shapes
+    )
+    state = {"ema": {str(config.sample.ema_decay): params}}
+    state["constants"] = restore_stage(workdir, config, "decoder", config.sample.ema_decay, step).constants
+    with Checkpoints(workdir.checkpoints(DISTILL)) as checkpoints:
+        checkpoints.save(4, state, decoder | own | {"total_steps": 4} | dict(meta))
+    return root
 
 
 def write_stranger(trained: Model, folder: Path) -> Path:

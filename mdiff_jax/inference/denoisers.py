@@ -22,6 +22,7 @@ from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array
 
 MIN_FRAMES = 8  # of a window
+TAUGHT = ("guide", "guidance_interval", "guidance_rescale", "threshold", "noise_scale")  # keys of sample
 FRAMES_MIDDLE, FRAMES_GAIN = 0.75, 12.0  # windows fill 0.6 to 1 of their columns
 
 
@@ -160,6 +161,18 @@ def student_sampler(config: ConfigDict, num_users: int) -> SamplerSpec:
 def student_steps(config: ConfigDict) -> int:
     """Sampling steps of the student: by default as many as it had segments at last."""
     return config.distill.sample_timesteps or config.distill.curriculum[-1][0]
+
+
+def taught_settings(config: ConfigDict) -> dict[str, Any]:
+    """The settings of sampling that a student learns from its teacher."""
+    return {key: config.sample[key] for key in TAUGHT}
+
+
+def find_untaught(before: ConfigDict, now: ConfigDict) -> str:
+    """Says which of these settings are others `now` than `before`, when the student learned them; '' if none."""
+    taught, wanted = taught_settings(before), taught_settings(now)
+    different = next((key for key in TAUGHT if taught[key] != wanted[key]), None)
+    return f"the student was taught with sample.{different}={taught[different]!r}" if different else ""
 
 
 def _sampler_settings(config: ConfigDict, name: str, schedule: NoiseSchedule) -> SamplerSettings:

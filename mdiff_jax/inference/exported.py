@@ -18,9 +18,17 @@ from ml_collections import ConfigDict
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from mdiff_jax.config import STAGES, Params, constant_shapes, parameter_shapes, spectrogram_shape, to_plain_dict
+from mdiff_jax.config import (
+    STAGES,
+    Params,
+    constant_shapes,
+    from_plain_dict,
+    parameter_shapes,
+    spectrogram_shape,
+    to_plain_dict,
+)
 from mdiff_jax.data import builders, records, splits
-from mdiff_jax.inference import model_card
+from mdiff_jax.inference import denoisers, model_card
 from mdiff_jax.inference.level_map import LevelMap
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.weight_updates import name_leaf, name_leaves
@@ -36,7 +44,7 @@ from mdiff_jax.runtime.workdir import (
     write_json,
     write_text,
 )
-from mdiff_jax.validation import EARLY
+from mdiff_jax.validation import DISTILL, EARLY
 
 CARD_TYPES = {"users": list, "metadata": dict, "fingerprint": str, "steps": list, "sha256": str}
 HEADER_BYTES = 2**22  # of weights.safetensors, at most: names and shapes
@@ -99,6 +107,7 @@ def describe_model(model: Model, about: str) -> dict[str, Any]:
         "users": list(model.users),
         "parameters": {name: sum(x.size for x in jax.tree.leaves(tree[name])) for name in STAGES},
         "steps": [model.prior_step, model.step],
+        "student_step": model.student_step,  # 0: without a student
         "fingerprint": model.dataset.fingerprint,
         "metadata": model.dataset.metadata,
         "levels": model.levels.to_json() if model.levels else None,
@@ -124,14 +133,18 @@ def without_users(model: Model) -> Model:
         table = params[name]["user"]["embedding"]
         params[name] = params[name] | {"user": params[name]["user"] | {"embedding": table[-1:]}}
     constants = model.constants | {"people": model.constants["people"][:0]}
-    bare = model._replace(config=config, users=(), params=params, constants=constants)
+    student = dict(model.student)
+    if "user" in student:
+        student["user"] = student["user"] | {"embedding": student["user"]["embedding"][-1:]}
+    bare = model._replace(config=config, users=(), params=params, constants=constants, student=student)
     return bare.with_users({})
 
 
 def read_exported(workdir: Workdir, config: ConfigDict) -> Model:
     """The model of a folder of `export_model`, without users enrolled since. InputError for files that are damaged."""
     card = read_json(workdir.card, REMEDY)
-    return build_model(card, workdir.card, workdir.weights, hash_file, config)
+    with_settings = from_plain_dict(workdir.read_config())
+    return build_model(card, workdir.card, workdir.weights, hash_file, config, with_settings)
 
 
 def read_header(path: Path) -> dict[str, dict]:
@@ -150,18 +163,26 @@ def read_header(path: Path) -> dict[str, dict]:
 
 def read_exported_file(path: Path, config: ConfigDict) -> Model:
     """The model of a file of `export_file`."""
-    return build_model(read_header(path)["card"], path, path, lambda file: hash_tensors(file.read_bytes()), config)
+    header = read_header(path)
+    with_settings = from_plain_dict(header["config"])
+    return build_model(header["card"], path, path, lambda file: hash_tensors(file.read_bytes()), config, with_settings)
 
 
 def build_model(
-    card: dict[str, Any], card_path: Path, weights: Path, digest: Callable[[Path], str], config: ConfigDict
+    card: dict[str, Any],
+    card_path: Path,
+    weights: Path,
+    digest: Callable[[Path], str],
+    config: ConfigDict,
+    shipped_with: ConfigDict,
 ) -> Model:
-    """The model of a card and weights with this digest."""
+    """The model of a card and weights with this digest, and of the configuration that it was shipped with."""
     with refuse_damage(card_path, REMEDY):
         for key, kind in CARD_TYPES.items():
             if not isinstance(card.get(key), kind):
                 raise ValueError(f"'{key}' is missing, or of another type")
         users, (prior_step, step) = tuple(card["users"]), map(int, card["steps"])
+        student_step = int(card.get("student_step", 0))
         records.check_metadata(card["metadata"], config.data.image_size)
         levels = LevelMap.from_json(card["levels"]) if card.get("levels") else None
     check_user_names(users, card_path)
@@ -170,6 +191,9 @@ def build_model(
     shapes["constants"] = constant_shapes(config, len(users))
     if config.sample.guide == EARLY:
         shapes["weaker"] = {name: shapes[name] for name in ("prior", "decoder")}
+    instead = denoisers.find_untaught(shipped_with, config) if student_step else ""
+    if student_step and not (instead or config.sample.teacher):
+        shapes["student"] = parameter_shapes(config, DISTILL, len(users))
     tree = read_weights(weights, shapes, card["sha256"], digest)
     return Model(
         config,
@@ -183,7 +207,10 @@ def build_model(
         step=step,
         prior_step=prior_step,
         weaker=tree.get("weaker", {}),
-        levels=levels,
+        levels=levels if ("student" in tree) == bool(student_step) else None,  # of the network that drew
+        student=tree.get("student", {}),
+        student_step=student_step if "student" in tree else 0,
+        instead=instead,
     )
 
 
@@ -191,7 +218,8 @@ def shipped(model: Model) -> Params:
     """All that networks compute with: the classifier of the encoder's training is left out."""
     params: dict[str, Any] = {name: dict(model.params[name]) for name in STAGES}
     params["encoder"].pop("classifier", None)
-    return params | {"constants": model.constants} | ({"weaker": dict(model.weaker)} if model.weaker else {})
+    other = {"weaker": dict(model.weaker), "student": dict(model.student)}
+    return params | {"constants": model.constants} | {name: tree for name, tree in other.items() if tree}
 
 
 def read_weights(path: Path, shapes: Params, sha256: str, digest: Callable[[Path], str]) -> Params:
@@ -205,7 +233,7 @@ def read_weights(path: Path, shapes: Params, sha256: str, digest: Callable[[Path
             raise ValueError("it has changed since it was written")
         with safe_open(path, framework="np") as file:
             names = set(file.keys())
-            unused = {name for name in names - expected.keys() if name.startswith("weaker/")}
+            unused = {name for name in names - expected.keys() if name.startswith(("weaker/", "student/"))}
             if strange := (names - unused) ^ expected.keys():
                 raise ValueError(f"'{min(strange)}' is missing, or not known")
             for name, x in expected.items():

@@ -19,7 +19,7 @@ from mdiff_jax.config import (
     to_plain_dict,
 )
 from mdiff_jax.data import builders, splits
-from mdiff_jax.inference import chosen_settings, exported, level_map, user_adapters
+from mdiff_jax.inference import chosen_settings, denoisers, exported, level_map, user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
@@ -29,7 +29,6 @@ from mdiff_jax.validation import DISTILL, EARLY, check_value, validate
 
 ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
 TEACHER_STEPS = "teacher_steps"  # of the student: that its teacher, the decoder, was trained for
-TAUGHT = ("guide", "guidance_interval", "guidance_rescale", "threshold", "noise_scale")  # keys of sample in a student
 META_TYPES = {"config": dict, "users": list, "finished": bool, "total_steps": int, "depends": str}  # of every stage
 
 
@@ -112,9 +111,8 @@ def read_student(
             decoder_meta["depends"],
         ):
             return None, "the decoder was trained on since, repeat the stage distill"
-        taught, now = taught_settings(from_plain_dict(meta["config"])), taught_settings(config)
-        if different := next((key for key in TAUGHT if taught[key] != now[key]), None):
-            return None, f"the student was taught with sample.{different}={taught[different]!r}"
+        if different := denoisers.find_untaught(from_plain_dict(meta["config"]), config):
+            return None, different
     return restore_stage(workdir, config, DISTILL, config.sample.ema_decay), ""
 
 
@@ -124,11 +122,6 @@ def read_levels(
     """The level map of these checkpoints, of the student where it draws."""
     drawing = [stages["prior"], stages["decoder"], *([student] if student else [])]
     return level_map.read_level_map(workdir.levels(bool(student)), [stage.step for stage in drawing])
-
-
-def taught_settings(config: ConfigDict) -> dict[str, Any]:
-    """The settings of sampling that a student learns from its teacher."""
-    return {key: config.sample[key] for key in TAUGHT}
 
 
 def read_weaker(workdir: Workdir, config: ConfigDict) -> dict[str, Params]:

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import Params, parameter_shapes
-from mdiff_jax.inference import loading
+from mdiff_jax.inference import denoisers, loading
 from mdiff_jax.inference.pipeline import WEAKER
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.workdir import Workdir
@@ -48,7 +48,7 @@ def read_teacher(config: ConfigDict, workdir: Workdir, num_users: int) -> Teache
 
     steps = parallel.broadcast_from_first(read)
     frozen = parallel.broadcast_arrays(frozen)
-    digest = hashlib.sha256(repr(loading.taught_settings(config)).encode())
+    digest = hashlib.sha256(repr(denoisers.taught_settings(config)).encode())
     for leaf in jax.tree.leaves(frozen):
         digest.update(np.ascontiguousarray(leaf))
     return Teacher(parallel.replicate(frozen), digest.hexdigest()[:16], steps)
