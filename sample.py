@@ -8,6 +8,7 @@ python sample.py --workdir=runs/gait --like=training --strength=0.5
 python sample.py --workdir=runs/gait --like=training --as=ID_1 --strength=0.6
 python sample.py --workdir=runs/gait --across_walks --filter=physics,novelty,hard
 python sample.py --workdir=runs/gait --user_ids=ID_1 --seconds=10
+python sample.py --workdir=runs/gait --teacher --sample_timesteps=64
 python sample.py --base --like=FOLDER
 """
 

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("schedules", "gaussian", "samplers", "guidance", "editing", "noise_floor")
+MODULES = ("schedules", "gaussian", "samplers", "guidance", "editing", "noise_floor", "consistency")
 NOTICED = 0.95
 
 SCHEDULES = [
@@ -141,8 +141,8 @@ SAMPLERS = [
 ]
 
 GUIDANCE = [
-    ("x0 = without + scale *", "x0 = with_it + scale *"),  # the other convention of scale
-    ("scale * (with_it - without)", "scale * (without - with_it)"),
+    ("x0 = without + amount *", "x0 = with_it + amount *"),  # the other convention of scale
+    ("amount * (with_it - without)", "amount * (without - with_it)"),
     ("keep = jnp.arange(2 * len(x)) < len(x)", "keep = jnp.arange(2 * len(x)) >= len(x)"),
     ("keep=scale == 1)", "keep=True)"),
     ("scale in (0, 1) and", "False and"),
@@ -181,9 +181,24 @@ NOISE_FLOOR = [
     ("jnp.clip(x, -1.0, 1.0)", "jnp.clip(x, -1.25, 1.0)"),
 ]
 
+CONSISTENCY = [
+    ("s = np.append(CLEAN, t[:-1])", "s = np.append(t[0], t[:-1])"),
+    ("b = np.repeat(s[:: count // segments], count // segments)", "b = np.full(count, CLEAN)"),  # one segment
+    ("on * x0 / whole, on_x0 / whole", "x0 / whole, on_x0 / whole"),
+    ("on * x0 / whole, on_x0 / whole", "on * x0 / whole, on / whole"),
+    ("on * x0 / whole, on_x0 / whole", "0 * x0, on_x0 / on_x0"),  # the student alone, which any constant satisfies
+    ("1 :: count // segments] = starts", "1 :: count // segments] = starts - 1"),
+    ("x[inner] *= samplers", "x[inner] /= samplers"),
+    ("_column(steps.x, row, x_t) * x_t +", "x_t +"),
+    ("* teacher + _column(steps.student, row, student) * student", "* teacher"),
+    ("jnp.sqrt(mean_square + bend**2) - bend", "jnp.sqrt(mean_square + bend**2)"),
+    ("jnp.sqrt(mean_square + bend**2) - bend", "mean_square"),
+]
+
+TABLES = (SCHEDULES, GAUSSIAN, SAMPLERS, GUIDANCE, EDITING, NOISE_FLOOR, CONSISTENCY)
 MUTANTS = [
     (f"mdiff_jax/diffusion/{name}.py", old, new)
-    for name, changes in zip(MODULES, (SCHEDULES, GAUSSIAN, SAMPLERS, GUIDANCE, EDITING, NOISE_FLOOR), strict=True)
+    for name, changes in zip(MODULES, TABLES, strict=True)
     for old, new in changes
 ]
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mdiff_jax import validation
 from mdiff_jax.config import (
+    NO_STUDENT,
     EnrollmentSettings,
     PeopleSettings,
     check_same_configuration,
@@ -41,6 +42,7 @@ def test_each_configuration_is_valid_and_has_the_default_keys(name):
 def test_settings_are_the_same_with_and_without_their_keys():
     assert EnrollmentSettings(**config("default").enrollment) == EnrollmentSettings()
     assert PeopleSettings(**config("default").people) == PeopleSettings()
+    assert to_plain_dict(config("default"))["distill"] == NO_STUDENT
 
 
 def test_a_working_directory_from_before_a_key_can_be_gone_on_with():
@@ -52,6 +54,11 @@ def test_a_working_directory_from_before_a_key_can_be_gone_on_with():
     before["data"] = now["data"] | {"stft": stft}
     assert from_plain_dict(before).to_dict() == config().to_dict()
     check_same_configuration(before, now, where="WORKDIR")
+    before.pop("distill")
+    now["distill"]["curriculum"] = [[8, 1], [4, 1]]  # a student may be made later, but not otherwise once it is
+    check_same_configuration(before, now, where="WORKDIR")
+    with pytest.raises(InputError, match=r"distill\.curriculum=\[\[8, 1\], \[4, 1\]\], now it is \[\]"):
+        check_same_configuration(now, to_plain_dict(config()), where="WORKDIR")
     now["people"]["references"] = True
     with pytest.raises(InputError, match=r"people\.references=False, now it is True"):
         check_same_configuration(before, now, where="WORKDIR")
@@ -59,6 +66,29 @@ def test_a_working_directory_from_before_a_key_can_be_gone_on_with():
 
 def test_samples_are_cut_alike_with_and_without_a_configuration():
     assert arrays.Stft(**config("default").data.stft) == arrays.DEFAULT_STFT
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"distill.teacher_timesteps": 2000}, "distill.teacher_timesteps is 2000: give at most 1000"),
+        ({"distill.sample_timesteps": 2000}, "distill.sample_timesteps is 2000: give at most 1000"),
+        ({"distill.scales": (2.0, 3.0)}, "distill.scales is"),
+        ({"distill.scales": (3.0, 1.0)}, "distill.scales is"),
+        ({"sample.cond_scale": 4.0}, "sample.cond_scale is 4.0: the student learns 1.0 to 3.0"),
+    ],
+)
+def test_what_a_student_cannot_learn_is_refused(settings, says):
+    values = config()
+    values.update_from_flattened_dict(settings)
+    if "distill.scales" not in settings:
+        validate(values)  # as long as there is no student
+    values.distill.curriculum = ((8, 1), (4, 1))
+    with pytest.raises(InputError, match=says):
+        validate(values)
+    if "sample.cond_scale" in settings:
+        values.sample.teacher = True
+        validate(values)
 
 
 def test_plain_and_back():
@@ -107,6 +137,15 @@ def test_every_key_of_the_default_has_a_comment():
         ("encoder.temperature", 0.0, "encoder.temperature"),
         ("encoder.augment.mask", -0.1, "encoder.augment.mask"),
         ("prior.optimizer.learning_rate", -1.0, "prior.optimizer.learning_rate"),
+        ("distill.curriculum", ((8, 4, 1),), r"pairs of \(segments, epochs\)"),
+        ("distill.curriculum", ((0, 4),), "segments is 0"),
+        ("distill.curriculum", ((8, 0),), "epochs is 0"),
+        ("distill.curriculum", ((3, 1),), "distill.teacher_timesteps is 64: give a multiple of 3"),
+        ("distill.scales", (1.0,), "2 numbers"),
+        ("distill.scales", (1.0, float("nan")), "distill.scales"),
+        ("distill.huber", 0.0, "above 0"),
+        ("distill.batch_size", 0, "distill.batch_size"),
+        ("distill.optimizer.learning_rate", 0.0, "distill.optimizer.learning_rate"),
         ("ema_decays", (), "1 to 8 numbers"),
         ("ema_decays", (0.999, 1.0), "below 1"),
         ("ema_decays", (0.999, 0.999), "once"),

@@ -29,9 +29,9 @@ from mdiff_jax.diffusion import samplers, schedules
 from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.training import stages
+from mdiff_jax.training import distillation, stages
 from mdiff_jax.training.training_data import FIELDS
-from mdiff_jax.validation import CHOICES, RANGES, check_value, validate
+from mdiff_jax.validation import CHOICES, DISTILL, RANGES, check_value, validate
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "5"))
 OPTIONS = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -101,6 +101,17 @@ def procedures(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@st.composite
+def students(draw: st.DrawFn) -> dict[str, Any]:
+    """Keys of a student of the decoder."""
+    return {
+        "distill.curriculum": draw(st.sampled_from([((8, 1), (4, 1)), ((1, 1),), ((3, 1),)])),
+        "distill.teacher_timesteps": draw(sizes(8, 24, 64)),
+        "distill.sample_timesteps": draw(sizes(0, 1, 3)),
+        "distill.scales": draw(st.sampled_from([(1.0, 1.0), (0.0, 100.0), (3.0, 1.0)])),
+    }
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**9),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "seed", "."]), inner, max_size=2),
@@ -121,16 +132,22 @@ def start_stage(config: ConfigDict, name: str) -> None:
     batch = {field: batch[field] for field in ("user", "example", *FIELDS[name])} | person(config)
     loss = stages.make_parameter_loss(config, name, USERS)
     params = parameter_shapes(config, name, USERS)
-    value, _ = jax.eval_shape(lambda p, b: loss(p, b, jax.random.key(0), parallel.SINGLE_DEVICE), params, batch)
+    frozen = distillation.teacher_shapes(config, USERS) if name == DISTILL else {}
+    trace = lambda p, b, f: loss(p, b, jax.random.key(0), parallel.SINGLE_DEVICE, **f)  # noqa: E731
+    value, _ = jax.eval_shape(trace, params, batch, frozen)
     assert value.shape == ()
 
 
 def start_sampling(config: ConfigDict) -> None:
     """Traces the sampler of windows, whose tables of coefficients are computed."""
-    specs = denoisers.prior_sampler(config, USERS), denoisers.decoder_sampler(config, USERS)
+    draws, make = ("decoder", denoisers.decoder_sampler)
+    if config.distill.curriculum:
+        draws, make = DISTILL, denoisers.student_sampler
+    specs = denoisers.prior_sampler(config, USERS), make(config, USERS)
     keys = jax.random.split(jax.random.key(0), BATCH)
     batch = {"user": jnp.zeros(BATCH, int), "prior_key": keys, "decoder_key": keys} | person(config)
-    params = {name: {"params": parameter_shapes(config, name, USERS)} for name in ("prior", "decoder")}
+    networks = {"prior": "prior", "decoder": draws}
+    params = {name: {"params": parameter_shapes(config, stage, USERS)} for name, stage in networks.items()}
     out = jax.eval_shape(pipeline.make_window_sampler(*specs), params, batch)
     assert out["spectrogram"].shape == (BATCH, *spectrogram_shape(config))
     for spec in specs:
@@ -144,6 +161,17 @@ def start_sampling(config: ConfigDict) -> None:
 @settings(max_examples=EXAMPLES, **OPTIONS)
 @given(shapes(), procedures())
 def test_a_configuration_is_refused_in_one_line_or_starts(part, shape, procedure):
+    start(part, shape, procedure)
+
+
+@pytest.mark.parametrize("part", [DISTILL, "sample"])
+@settings(max_examples=EXAMPLES, **OPTIONS)
+@given(shapes(), procedures(), students())
+def test_a_student_is_refused_in_one_line_or_starts(part, shape, procedure, student):
+    start(part, shape, procedure | student)
+
+
+def start(part: str, shape: dict[str, Any], procedure: dict[str, Any]) -> None:
     config = tiny.get_config()
     config.update_from_flattened_dict(shape | procedure)
     try:

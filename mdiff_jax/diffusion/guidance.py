@@ -50,7 +50,8 @@ def classifier_free_guidance(
 
     def two_passes(x: Array, t: Array) -> Array:
         with_it, without = both(x, t)
-        x0 = without + (_per_sample(scale, x) if jnp.ndim(scale) else scale) * (with_it - without)
+        amount = _per_sample(scale, x) if jnp.ndim(scale) else scale
+        x0 = without + amount * (with_it - without)
         x0 = rescale_guidance(x0, with_it, rescale) if rescale else x0
         return x0 if interval is None else jnp.where(_per_sample(inside(t), x), x0, with_it)
 

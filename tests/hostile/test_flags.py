@@ -29,6 +29,7 @@ SAMPLE = {
     "across_walks": ("perhaps",),
     "format": ("gif", "exe", ""),
     "npz": ("perhaps",),
+    "teacher": ("perhaps",),
     "output_dir": ("/dev/null", "/dev/null/x"),
     "nothing": ("1",),
     "workdir": ("nothing", "/dev/null", "/"),

@@ -189,6 +189,7 @@ def test_an_interrupted_stage_ends_as_if_it_had_not_been(finished, tmp_path, mon
     jax.tree.map(np.testing.assert_array_equal, loading.load(root).student, loading.load(finished).student)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_is_trained_on_makes_its_student_anew(finished, tmp_path):
     root = shutil.copytree(finished, tmp_path / "run")
     config = distilled()

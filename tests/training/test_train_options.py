@@ -101,7 +101,7 @@ def test_few_windows_are_trained_on_for_the_least_number_of_steps():
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     """A key that nothing reads is an option that does nothing."""
     config = get_config()
-    config.enrollment.steps = 1
+    config.enrollment.steps, config.distill.curriculum = 1, ((2, 1),)
     names, read = {}, set()
 
     def label(node, prefix=""):
