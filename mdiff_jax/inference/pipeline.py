@@ -192,7 +192,7 @@ def _who(batch: dict[str, Array]) -> Who:
 
 
 def guided_decoder(
-    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who, **guidance: Array
+    decoder: SamplerSpec, variables: Variables, z: Embedding, frames: Array, who: Who, **guidance: Array | float
 ) -> samplers.Denoise:
     """The decoder conditioned on embedding and user, guided; estimates are held to the range it was trained on.
 
@@ -210,7 +210,7 @@ def guided_decoder(
 
 
 def _guide(
-    sampler: SamplerSpec, denoise: Callable[..., Array], variables: Variables, condition: Any, **guidance: Array
+    sampler: SamplerSpec, denoise: Callable[..., Array], variables: Variables, condition: Any, **guidance: Array | float
 ) -> samplers.Denoise:
     """A network's estimates under a condition, guided by the null condition, or by the weaker model that `variables`
     bring along.

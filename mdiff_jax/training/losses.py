@@ -239,7 +239,8 @@ def distillation_loss(
     x_t = gaussian.q_sample(denoiser.schedule, x0, t, noise)
 
     # --- target: the teacher's guided step, and on from there the student
-    taught = pipeline.guided_decoder(teacher_spec, teacher, *condition, scale=scale)(x_t, t)
+    guided = scale if low < high else low  # at 1 alone the teacher takes one pass, too
+    taught = pipeline.guided_decoder(teacher_spec, teacher, *condition, scale=guided)(x_t, t)
     x_s = consistency.step(steps, row, x_t, taught)
     held = pipeline.guided_decoder(student_spec, jax.lax.stop_gradient(variables), *condition, scale=scale)
     target = jax.lax.stop_gradient(consistency.target(steps, row, taught, held(x_s, s)))

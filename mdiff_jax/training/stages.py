@@ -82,7 +82,11 @@ def _distillation_loss(config: ConfigDict, num_users: int, segments: int | None,
         student_spec=student_sampler(config, num_users),
         steps=consistency.teacher_steps(schedule, c.teacher_timesteps, segments, config.sample.noise_scale),
         settings=losses.DistillationLossSettings(
-            batch_size, config.people.row_drop_prob, config.decoder.conditioning_noise, tuple(c.scales), c.huber
+            batch_size,
+            config.people.row_drop_prob,
+            config.decoder.conditioning_noise,
+            tuple(map(float, c.scales)),
+            c.huber,
         ),
     )
 
