@@ -109,15 +109,13 @@ ENCODER = TRAINING | {
     "temperature": Range(float, 1e-3, 100),
     "contrastive_weight": WEIGHT,
     "classification_weight": WEIGHT,
-    "augment.shift": SHARE,
-    "augment.gain": SHARE,
+    **dict.fromkeys(("augment.shift", "augment.gain", "augment.mask"), SHARE),
     "augment.noise": Range(float, 0, 10),
-    "augment.mask": SHARE,
 }
 PRIOR = DENOISING | {"width": WIDTH, "depth": Range(int, 1, 128), "heads": Range(int, 1, 256), "self_condition": SWITCH}
 DECODER = DENOISING | {
     "log_snr_shift": Range(float, -20, 20),
-    "zero_terminal_snr": SWITCH,
+    **dict.fromkeys(("zero_terminal_snr", "user_conditioning", "occupancy"), SWITCH),
     "channels": WIDTHS,
     "blocks": ENCODER["blocks"],
     "attention": SWITCH._replace(length=WIDTHS.length),
@@ -125,8 +123,6 @@ DECODER = DENOISING | {
     "patch": ENCODER["patch"],
     "fine_channels": Range(int, 0, WIDTH.high),
     "cond_width": WIDTH,
-    "user_conditioning": SWITCH,
-    "occupancy": SWITCH,
     "conditioning_noise": Range(float, 0, 10),
     "floor_margin": Range(float, 0, 10),
 }

@@ -13,13 +13,13 @@ from mdiff_jax.config import (
     NO_STUDENT,
     EnrollmentSettings,
     PeopleSettings,
-    check_same_configuration,
     check_size,
     flatten,
     from_plain_dict,
     to_plain_dict,
 )
 from mdiff_jax.data import arrays, long_spectrograms, splits
+from mdiff_jax.inference.same_configuration import check_same_configuration
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.validation import check_value, validate
 

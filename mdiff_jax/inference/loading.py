@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import (
     STAGES,
     Params,
-    check_same_configuration,
     constant_shapes,
     from_plain_dict,
     parameter_shapes,
@@ -21,6 +20,7 @@ from mdiff_jax.config import (
 from mdiff_jax.data import builders, splits
 from mdiff_jax.inference import chosen_settings, denoisers, exported, level_map, user_adapters
 from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.same_configuration import check_same_configuration
 from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names

@@ -13,13 +13,13 @@ from ml_collections import ConfigDict
 from mdiff_jax.config import (
     STAGES,
     Params,
-    check_same_configuration,
     check_size,
     condition_size,
     constant_shapes,
     to_plain_dict,
 )
 from mdiff_jax.inference.loading import ENCODER_DECAY, TEACHER_STEPS, check_meta
+from mdiff_jax.inference.same_configuration import check_same_configuration
 from mdiff_jax.runtime import compilation_cache, parallel
 from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped, explain_disk_errors

@@ -16,6 +16,7 @@ from mdiff_jax.inference import loading, model, provenance
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import enrollment, stages, train_loop, validation_loss
+from mdiff_jax.validation import DISTILL
 
 
 def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, monkeypatch):
@@ -40,13 +41,13 @@ def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, m
 
 def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tmp_path, capsys):
     config = get_config()
-    config.dry_run = True
+    config.dry_run, config.distill.curriculum = True, ((2, 1),)
     train_loop.train(config, tmp_path / "new")
     said = capsys.readouterr().out
     assert not (tmp_path / "new").exists()
-    for stage in STAGES:
+    for stage in (*STAGES, DISTILL):
         assert f"{stage}\n  parameters" in said
-    assert said.count("GFLOP a window") == said.count("by the compiler's plan") == 3
+    assert said.count("GFLOP a window") == said.count("by the compiler's plan") == 4
 
 
 def test_a_step_in_parts_is_said_to_take_the_operations_of_a_whole_one(tmp_path, capsys):
