@@ -14,14 +14,13 @@ from mdiff_jax.config import (
     EnrollmentSettings,
     PeopleSettings,
     check_size,
-    flatten,
     from_plain_dict,
     to_plain_dict,
 )
 from mdiff_jax.data import arrays, long_spectrograms, splits
 from mdiff_jax.inference.same_configuration import check_same_configuration
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.validation import check_value, validate
+from mdiff_jax.validation import check_value, flatten, validate
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))

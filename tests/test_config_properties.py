@@ -19,7 +19,6 @@ from configs import tiny
 from mdiff_jax.config import (
     STAGES,
     condition_size,
-    flatten,
     from_plain_dict,
     parameter_shapes,
     person_size,
@@ -31,7 +30,7 @@ from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import distillation, stages
 from mdiff_jax.training.training_data import FIELDS
-from mdiff_jax.validation import CHOICES, DISTILL, RANGES, check_value, validate
+from mdiff_jax.validation import CHOICES, DISTILL, RANGES, check_value, flatten, validate
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "5"))
 OPTIONS = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}

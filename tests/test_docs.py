@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mdiff_jax.config import flatten, to_plain_dict
+from mdiff_jax.config import to_plain_dict
+from mdiff_jax.validation import flatten
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

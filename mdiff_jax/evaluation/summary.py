@@ -36,6 +36,8 @@ def summarize_run(root: str | Path) -> str:
     folder = default_folder(model, workdir.samples, seed)
     shown = render.spread_windows(np.arange(len(model.users)), model.config.summary.max_users)
     model = calibrate_levels(model, shown, workdir)
+    if model.student:  # the decoder, for --teacher
+        calibrate_levels(load(root, {"sample.teacher": True}), shown, workdir)
     names = tuple(model.users[i] for i in shown)
     began = time.perf_counter()
     files = write_samples(model, names, count, seed, folder)

@@ -1,6 +1,7 @@
 """Two runs in one working directory: which keys of a configuration may change between them."""
 
 from mdiff_jax.config import from_older_version
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.validation import DISTILL, flatten
 
 # Keys that may change between two runs: they do not touch what was trained.

@@ -161,7 +161,7 @@ def mix_people(
 
 def add_mixed_users(model: Model, ends: Sequence[int], shares: Float[np.ndarray, " steps"]) -> Model:
     """The model with more users of the decoder: mixtures of the two whose rows are `ends`."""
-    adapters, params = model.adapters.get("decoder", {}), model.variables["decoder"]["params"]
+    adapters, params = model.adapters.get("decoder", {}), model.variables_of()["decoder"]["params"]
 
     def mix(table: Array) -> np.ndarray:
         first, last = (np.asarray(table)[i] for i in ends)

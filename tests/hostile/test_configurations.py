@@ -10,7 +10,8 @@ from harness import Case, parametrize
 from make_workdir import sample_from, workdir
 
 from configs import default, tiny
-from mdiff_jax.config import flatten, to_plain_dict
+from mdiff_jax.config import to_plain_dict
+from mdiff_jax.validation import flatten
 
 DEFAULTS = flatten(default.get_config().to_dict())
 NUMBERS = {k: v for k, v in DEFAULTS.items() if isinstance(v, int | float) and not isinstance(v, bool)}

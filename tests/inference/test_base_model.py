@@ -6,12 +6,13 @@ from PIL import Image
 
 from configs import base
 from mdiff_jax import load_base
-from mdiff_jax.config import flatten, to_plain_dict
+from mdiff_jax.config import to_plain_dict
 from mdiff_jax.data import simulated
 from mdiff_jax.data.export import write_window
 from mdiff_jax.inference import base_model, exported, people
 from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.validation import flatten
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["row", "no row"])

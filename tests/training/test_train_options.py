@@ -9,14 +9,14 @@ import pytest
 from ml_collections import ConfigDict
 from small_run import get_config, losses
 
-from mdiff_jax.config import STAGES, flatten, to_plain_dict
+from mdiff_jax.config import STAGES, to_plain_dict
 from mdiff_jax.data import export
 from mdiff_jax.evaluation import summary
 from mdiff_jax.inference import loading, model, provenance
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import enrollment, stages, train_loop, validation_loss
-from mdiff_jax.validation import DISTILL
+from mdiff_jax.validation import DISTILL, flatten
 
 
 def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, monkeypatch):
