@@ -217,13 +217,13 @@ def given_windows(model: Model) -> user_windows.UserWindows:
 
 
 def requested_users(model: Model) -> Sequence[str]:
-    """Returns the names of --user_ids; all are the trained users, of the base model those it was given."""
-    return tuple(model.enrolled) if BASE.value and USER_IDS.value == "all" else select_users(model, USER_IDS.value)
+    """Returns the names of --user_ids."""
+    return select_users(model, USER_IDS.value)
 
 
 def select_users(model: Model, names: str) -> Sequence[str]:
-    """Returns the users of a flag: names separated by commas, or 'all' who were trained on."""
-    return model.users if names == "all" else tuple(names.split(","))
+    """Returns the users of a flag: names separated by commas, or 'all': the trained ones, else those enrolled."""
+    return (model.users or tuple(model.enrolled)) if names == "all" else tuple(names.split(","))
 
 
 def folder_suffix() -> str:

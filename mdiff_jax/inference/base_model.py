@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
-from mdiff_jax.inference import people, user_windows
+from mdiff_jax.inference import people, user_adapters, user_windows
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError
@@ -34,13 +35,23 @@ def know_people(model: Model, path: Path) -> Model:
     """Returns the model for the people whose windows lie at `path`, and for recordings like theirs."""
     given = user_windows.read_user_windows(model, path, None, user_windows.free_options(model))
     model = model._replace(dataset=dataclasses.replace(model.dataset, metadata=given.metadata))
-    names = tuple(dict.fromkeys(given.users))
+    rows = rows_of_people(model, given, path)
+    return model.with_users({name: know_person(model, given, mine) for name, mine in rows.items()})
+
+
+def rows_of_people(model: Model, given: user_windows.UserWindows, path: Path) -> dict[str, Int[np.ndarray, " windows"]]:
+    """Returns which of the windows at `path` are whose; InputError for too few of a person, and names that are none."""
+    names, least = tuple(dict.fromkeys(given.users)), model.config.people.min_references
     check_user_names(names, path)
-    known = {}
-    for name in names:
-        rows = np.flatnonzero(np.array(given.users) == name)
-        if len(rows) < (least := model.config.people.min_references):
-            raise InputError(f"'{path}' holds {len(rows)} windows of '{name}': give {least} at least")
-        chosen = people.spread_evenly(rows, model.config.people.max_references)
-        known[name] = people.person_adapter(model, given.windows[chosen], given.frames[chosen])
-    return model.with_users(known)
+    rows = {name: np.flatnonzero(np.array(given.users) == name) for name in names}
+    if few := next((name for name, mine in rows.items() if len(mine) < least), None):
+        raise InputError(f"'{path}' holds {len(rows[few])} windows of '{few}': give {least} at least")
+    return rows
+
+
+def know_person(
+    model: Model, given: user_windows.UserWindows, rows: Int[np.ndarray, " windows"]
+) -> user_adapters.UserAdapter:
+    """Returns the person of these windows, by as many of them as the networks were ever told of."""
+    chosen = people.spread_evenly(rows, model.config.people.max_references)
+    return people.person_adapter(model, given.windows[chosen], given.frames[chosen])

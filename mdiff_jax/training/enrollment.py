@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from mdiff_jax.config import Params
-from mdiff_jax.inference import people, user_adapters, user_windows, weight_updates
+from mdiff_jax.inference import base_model, exported, people, user_adapters, user_windows, weight_updates
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_adapters import Adapters
@@ -75,6 +75,29 @@ def enroll(root: str | Path, name: str, path: Path, finetune: bool = False) -> P
         adapter = finetune_adapter(model, adapter, given.windows, given.frames)
     user_adapters.write_adapter(target, adapter)
     return target
+
+
+def enroll_in_base(root: str | Path, path: Path, finetune: bool = False) -> list[str]:
+    """Makes the folder `root`: the base model, for recordings like those at `path`, with the people of these enrolled.
+
+    `path` holds windows of one person, or a folder for each; with `finetune` the networks are fitted to all windows of
+    each. People who are enrolled there already are left as they are, so that the same call goes on after an
+    interruption. Returns the names. Raises InputError for a folder of something else, and as `load_base` does.
+    """
+    base = base_model.load_base(path)
+    if not Path(root).exists():
+        exported.export_model(base.with_users({}), Path(root), f"the base model, for recordings like {path.name}")
+    model = load(root)
+    if (model.prior_step, model.step, model.users) != (base.prior_step, base.step, ()):
+        raise InputError(f"'{root}' is not of the base model: give a new folder")
+    given = user_windows.read_user_windows(model, path, None)
+    rows = base_model.rows_of_people(model, given, path)
+    for name in (name for name in rows if name not in model.enrolled):
+        adapter, mine = base_model.know_person(model, given, rows[name]), rows[name]
+        if finetune:
+            adapter = finetune_adapter(model, adapter, given.windows[mine], given.frames[mine])
+        user_adapters.write_adapter(Workdir(root).enrolled / f"{name}.npz", adapter)
+    return list(rows)
 
 
 def check_user_name(model: Model, name: str) -> None:

@@ -12,6 +12,7 @@ from mdiff_jax.data.export import write_window
 from mdiff_jax.inference import base_model, exported, people
 from mdiff_jax.inference.loading import load
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.training import enrollment
 from mdiff_jax.validation import flatten
 
 
@@ -83,3 +84,22 @@ def test_the_shipped_model_is_what_its_configuration_trains():
     }
     assert not model.users and not model.enrolled
     assert sum(path.stat().st_size for path in base_model.FOLDER.iterdir()) <= 10e6
+
+
+def test_people_are_enrolled_in_a_folder_of_the_base_model_and_once_each(nobody, folder, tmp_path, monkeypatch):
+    """The second call fits nobody again; another folder in its place is refused."""
+    exported.export_model(nobody, tmp_path / "base")
+    monkeypatch.setattr(base_model, "FOLDER", tmp_path / "base")
+    names = enrollment.enroll_in_base(tmp_path / "people", folder)
+    assert names == ["walker_01", "walker_02"] == [*load(tmp_path / "people").enrolled]
+    drawn, like = load(tmp_path / "people"), load_base(folder)
+    np.testing.assert_allclose(drawn.sample(names, 1), like.sample(names, 1), atol=1e-4)
+    (tmp_path / "people" / "enrolled" / "walker_02.npz").unlink()
+    fitted = []
+    monkeypatch.setattr(enrollment, "finetune_adapter", lambda model, adapter, x, _: fitted.append(len(x)) or adapter)
+    enrollment.enroll_in_base(tmp_path / "people", folder, finetune=True)
+    assert fitted == [7] and [*load(tmp_path / "people").enrolled] == names
+    other = nobody._replace(step=nobody.step + 1)
+    exported.export_model(other, tmp_path / "other")
+    with pytest.raises(InputError, match="is not of the base model: give a new folder"):
+        enrollment.enroll_in_base(tmp_path / "other", folder)
