@@ -1,47 +1,6 @@
-"""Adds a new user to a trained working directory from 5 to 20 windows; sample.py then accepts the name.
+"""`mdiff enroll` in the repository: see mdiff_jax/commands/enroll.py."""
 
-python enroll.py --workdir=runs/gait --name=ID_11 --path=FOLDER [--finetune]
-
-Or, without any training, makes a new folder of the base model with the people of FOLDER, which holds a folder for each:
-
-python enroll.py --base --workdir=runs/people --path=FOLDER [--finetune]
-"""
-
-from pathlib import Path
-
-from absl import flags
-
-from mdiff_jax.runtime import cli
-from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.training import enrollment
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Working directory of train.py; with --base a new folder. Required.")
-BASE = flags.DEFINE_bool("base", False, "Enroll people in the base model, named after the folders that hold them.")
-NAME = flags.DEFINE_string("name", None, "Name of the new user. Required without --base.")
-PATH = flags.DEFINE_string("path", None, "Folder or file with windows of that user, plotted as the recordings are.")
-
-FINETUNE = flags.DEFINE_bool("finetune", False, "Also fit updates of the networks' weights to the windows: a minute.")
-
-cli.require_paths(WORKDIR, folders=True)
-cli.require_paths(PATH)
-
-
-def main() -> None:
-    for flag in (WORKDIR, PATH) if BASE.value else (WORKDIR, NAME, PATH):
-        if flag.value is None:
-            raise InputError(f"--{flag.name} is missing: give --workdir=DIR --name=NEW --path=FOLDER")
-    if BASE.value and NAME.value:
-        raise InputError("--base names people after their folders: leave --name out")
-    if BASE.value:
-        names = enrollment.enroll_in_base(WORKDIR.value, Path(PATH.value), FINETUNE.value)
-        print(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} enrolled in {WORKDIR.value}")
-        print(f"    python sample.py --workdir={WORKDIR.value}")
-        return
-    target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value), FINETUNE.value)
-    print(f"{NAME.value} is enrolled in {target}; to remove the user, delete this file")
-    guided = "" if FINETUNE.value else " --cond_scale=2"
-    print(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value}{guided}")
-
+from mdiff_jax.commands import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    main.run("enroll")

@@ -18,21 +18,26 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jax
 import numpy as np
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from mdiff_jax.commands.main import start
 from mdiff_jax.config import condition_size, init_parameters, spectrogram_shape
 from mdiff_jax.inference import denoisers, pipeline
 from mdiff_jax.runtime import cli, parallel, prng
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.flags import Flags
+from mdiff_jax.runtime.ranges import COUNT
 from mdiff_jax.training import stages
 from mdiff_jax.validation import validate
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
-PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Any of float32, bfloat16, float16.")
-BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["16"], "Batch sizes of the decoder's training step and of sampling.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; the median is reported.")
-USERS = flags.DEFINE_integer("num_users", 31, "Number of users of the model.")
+FLAGS = Flags()
+
+FLAGS.group("measurement")
+FLAGS.config_file("Configuration: a name or a file.")
+PRECISIONS = FLAGS.texts("precisions", ["float32"], "Any of float32, bfloat16, float16.")
+BATCH_SIZES = FLAGS.texts("batch_sizes", ["16"], "Batch sizes of the decoder's training step and of sampling.")
+REPEATS = FLAGS.integer("repeats", 5, "Timed repetitions; the median is reported.", COUNT)
+USERS = FLAGS.integer("num_users", 31, "Number of users of the model.", COUNT)
 
 
 def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
@@ -91,12 +96,12 @@ def peak_gigabytes() -> float | None:
 
 
 def main() -> None:
-    if CONFIG.value is None:
+    if FLAGS.config is None:
         raise InputError("give --config=configs/NAME.py")
     rows = []
     for precision in PRECISIONS.value:
         for size in map(int, BATCH_SIZES.value):
-            config = CONFIG.value.copy_and_resolve_references()
+            config = FLAGS.config.copy_and_resolve_references()
             config.precision, config.decoder.batch_size = precision, size
             validate(config)
             for name, measure in (("train", training), ("sample", sampling)):
@@ -112,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.guard(lambda: start(sys.modules[__name__], sys.argv[1:]))

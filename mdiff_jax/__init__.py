@@ -13,7 +13,7 @@ __version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `load_base`, and JAX with them, once they are asked for."""
+    """`load` and `load_base`, and JAX with them, once they are asked for; `load_config`, by name or path."""
     if name == "load":
         from mdiff_jax.inference.loading import load
 
@@ -22,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from mdiff_jax.inference.base_model import load_base
 
         return load_base
+    if name == "load_config":
+        from mdiff_jax.runtime.config_files import load_config
+
+        return load_config
     raise AttributeError(f"module 'mdiff_jax' has no attribute '{name}'")

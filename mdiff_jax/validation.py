@@ -8,12 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mdiff_jax.diffusion import gaussian, samplers, schedules
-from mdiff_jax.models import layers
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.ranges import COUNT, SEED, Range, flatten, prefixed
-from mdiff_jax.simulator import walkers
 
 STAGES = ("encoder", "prior", "decoder")
 DISTILL = "distill"  # the stage of the decoder's student, where there is one
@@ -23,15 +20,15 @@ CHOICES |= {f"{name}.schedule": ("cosine", "linear") for name in STAGES[1:]} | {
     "precision": ("float32", "bfloat16", "float16"),
     "stage": ("all", *STAGES, DISTILL),
     "attention": ("einsum", "cudnn"),
-    "remat": layers.REMAT,
+    "remat": ranges.REMAT,
     "data.kind": ("folder", "walkers"),
     "data.channels": ("scalar", "rgb"),
-    "data.stft.array_axes": ("auto", "frequency_time", "time_frequency"),
+    "data.stft.array_axes": ranges.ARRAY_AXES,
     "data.split_by": ("auto", "recording", "block", "random_that_leaks"),
-    "decoder.prediction": gaussian.PREDICTIONS,
-    "decoder.weighting": gaussian.WEIGHTINGS,
-    "sample.sampler": samplers.METHODS,
-    "sample.spacing": schedules.SPACINGS,
+    "decoder.prediction": ranges.PREDICTIONS,
+    "decoder.weighting": ranges.WEIGHTINGS,
+    "sample.sampler": ranges.SAMPLERS,
+    "sample.spacing": ranges.SPACINGS,
     "sample.threshold": ("clip", "dynamic"),
     "sample.checkpoint": ("latest", "best"),
     "sample.guide": ("null", EARLY),
@@ -99,7 +96,7 @@ DATA = {
     "stft.hop_frames": Range(int, 1, SIDE.high),
     "stft.span_db": Range(float, 1, 200),
     "stft.zero_row": Range(float, 0, 1, below=True),
-} | prefixed("walkers", walkers.RANGES)
+} | prefixed("walkers", ranges.WALKERS)
 ENCODER = TRAINING | {
     "epochs": COUNT_OR_NONE,
     "embedding_dim": WIDTH,

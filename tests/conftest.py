@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import tempfile
-import warnings
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -80,6 +79,3 @@ def windows(workdirs, trained, tmp_path_factory) -> Path:
 def enrolled(workdirs, root, tmp_path_factory):
     """As `trained`, with a user NEW added since."""
     return workdirs.load_with_new_user(root, tmp_path_factory.mktemp("enrolled"))
-
-
-warnings.filterwarnings("ignore", message=".*load_module.*")

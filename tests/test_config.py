@@ -17,7 +17,7 @@ from mdiff_jax.config import (
     from_plain_dict,
     to_plain_dict,
 )
-from mdiff_jax.data import arrays, long_spectrograms, splits
+from mdiff_jax.data import arrays, splits
 from mdiff_jax.inference.same_configuration import check_same_configuration
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.validation import check_value, flatten, validate
@@ -179,7 +179,6 @@ def test_every_key_has_a_range_or_choices_and_a_default_inside():
     for key, value in flatten(config("default").to_dict()).items():
         check_value(key, value)
     assert validation.CHOICES["data.split_by"] == splits.SPLIT_RULES
-    assert validation.CHOICES["data.stft.array_axes"] == long_spectrograms.ARRAY_AXES
 
 
 def test_heads_divide_the_channels_of_their_level():

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mdiff_jax.commands import main
 from mdiff_jax.config import to_plain_dict
-from mdiff_jax.validation import flatten
+from mdiff_jax.runtime.config_files import load_config
+from mdiff_jax.runtime.ranges import flatten
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -23,7 +25,7 @@ def module(path: Path):
 def test_the_configuration_reference_is_that_of_the_code():
     maker = module(ROOT / "docs" / "make_configuration.py")
     assert maker.TARGET.read_text() == maker.text(), "run python docs/make_configuration.py"
-    keys = flatten(to_plain_dict(module(maker.SOURCE).get_config()))
+    keys = flatten(to_plain_dict(load_config("default")))
     assert {re.match(r"\| `([\w.]+)`", line)[1] for line in maker.text().splitlines() if line[:3] == "| `"} == set(keys)
 
 
@@ -40,10 +42,11 @@ def test_what_a_document_names_is_there(document):
             assert (ROOT / script).is_file(), script
     for config in re.findall(r"configs/\w+\.py", text):
         assert (ROOT / config).is_file() or "NAME" in config, config
-    known = flatten(to_plain_dict(module(ROOT / "configs" / "default.py").get_config()))
+    known = flatten(to_plain_dict(load_config("default")))
     for key in re.findall(r"--config\.([\w.]+)=", text):
         assert key in known or key in ("KEY", "key"), key
-    flags = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", "".join(p.read_text() for p in ROOT.glob("*.py"))))
-    for line in re.findall(r"(?:train|sample|evaluate|enroll)\.py (.*)", text):
+    names = "|".join(main.COMMANDS)
+    for script, command, line in re.findall(rf"(?:({names})(?:_data)?\.py|\bmdiff ({names})) (.*)", text):
+        flags = set(main.load(script or command).FLAGS.values) | {"help"}
         for flag in re.findall(r"--(\w+)", line):
-            assert flag in flags | {"help"}, f"--{flag}"
+            assert flag in flags or flag.removeprefix("no") in flags, f"{script or command}: --{flag}"

@@ -22,6 +22,7 @@ from mdiff_jax.data import long_spectrograms
 from mdiff_jax.data.array_contents import require_scalar, select_main_array, split_recordings, to_strings
 from mdiff_jax.data.array_files import load_arrays, refuse_unreadable, signature
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import ARRAY_AXES
 from mdiff_jax.simulator import doppler
 
 MAX_INDEX = 10**9  # of a window in time, and more than any
@@ -37,7 +38,7 @@ class Stft(NamedTuple):
     hop_frames: int = 14  # between windows
     span_db: float = doppler.SPAN_DB  # kept below the top
     zero_row: float = 0.8125  # row of zero Doppler, share of the height; the velocity axis wraps there
-    array_axes: str = "auto"  # of finished spectrograms: one of `long_spectrograms.ARRAY_AXES`
+    array_axes: str = "auto"  # of finished spectrograms: one of `ranges.ARRAY_AXES`
 
 
 class FileDescription(NamedTuple):
@@ -64,8 +65,8 @@ DEFAULT_STFT = Stft()
 def make_stft(values: dict[str, Any]) -> Stft:
     """Builds an `Stft` from the keys of data.stft; InputError for the first value out of range."""
     stft = Stft(**values)
-    if stft.array_axes not in (known := long_spectrograms.ARRAY_AXES):
-        raise InputError(f"data.stft.array_axes is '{stft.array_axes}': give one of {', '.join(known)}")
+    if stft.array_axes not in ARRAY_AXES:
+        raise InputError(f"data.stft.array_axes is '{stft.array_axes}': give one of {', '.join(ARRAY_AXES)}")
     least = Stft(window_seconds=1e-4, hop_seconds=1e-5, frames=8, hop_frames=1, span_db=1.0, zero_row=0.0)
     for name, value, low in zip(Stft._fields[:-1], stft, least, strict=False):
         if not low <= value < (1 if name == "zero_row" else np.inf):

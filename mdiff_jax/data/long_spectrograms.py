@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Float
 
-ARRAY_AXES = ("auto", "frequency_time", "time_frequency")  # order of the last two axes of an array
 LONG = 4  # times an axis must be longer than a window, and than the other axis, to be the time of a whole recording
 
 

@@ -13,11 +13,10 @@ from jaxtyping import Float, Int
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array, Key, LogSnr, Timestep
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import PREDICTIONS, WEIGHTINGS
 
 MIN_SNR_GAMMA = 5.0  # Hang et al. 2023, section 3.4
 SIGMOID_BIAS = -3.0  # log-SNR above which errors count less and less; Hoogeboom et al. 2024
-PREDICTIONS = ("eps", "x0", "v")
-WEIGHTINGS = ("plain", "min_snr", "sigmoid")
 
 Signal = Float[Array, "batch ..."]
 PerExample = Float[Array, " batch"]

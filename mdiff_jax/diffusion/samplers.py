@@ -20,8 +20,8 @@ from mdiff_jax.diffusion import gaussian, schedules
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array, Keys
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import SAMPLERS
 
-METHODS = ("ddpm", "ddim", "dpmpp_2m", "heun")
 SCALED_LOG_SNR = 8.0  # beyond it, noise or signal hardly changes
 INITIAL_NOISE_SALT = 2**31 - 1  # where a sample's first noise is drawn, beyond any timestep
 
@@ -144,8 +144,8 @@ def coefficient_table(
     each step some of what makes windows differ and of their fine structure (exposure bias: Ning et al. 2024). A
     `noise_scale` above 1 leaves more: that factor for each unit of log-SNR, so that the number of steps hardly matters.
     """
-    if method not in METHODS:
-        raise InputError(f"unknown sampler {method!r}: use one of {', '.join(METHODS)}")
+    if method not in SAMPLERS:
+        raise InputError(f"unknown sampler {method!r}: use one of {', '.join(SAMPLERS)}")
     if not 0 <= eta <= 1 or (eta and method != "ddim"):
         raise InputError(f"eta = {eta} with sampler {method!r}: eta lies in [0, 1] and is for 'ddim' alone")
     if variance not in ("small", "large"):

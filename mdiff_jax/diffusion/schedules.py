@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import SPACINGS
 
 LOG_SNR_BOUND = 20.0  # |log-SNR| shown to a network; beyond it one part is below float32 resolution of the other
 MAX_BETA = 0.999  # Nichol and Dhariwal 2021, section 3.2
-SPACINGS = ("leading", "trailing", "linspace", "logsnr")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from mdiff_jax.inference.sample_writer import write_samples
 from mdiff_jax.metrics import bootstrap, identity, kinematics
 from mdiff_jax.metrics.comparison import IDENTITY, Figure
 from mdiff_jax.metrics.reference import LINEAR_JUDGE, WindowSet
-from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime import cli, parallel
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, read_json, write_json
 
@@ -96,12 +96,13 @@ def write_first_page(
         for user in render.spread_rows(users)
     }
     colormap, zero = (model.dataset.metadata[name] for name in ("colormap", "zero_doppler"))
+    ask = f"Ask python evaluate.py --workdir={workdir.root}"
     page = html_report.Page(
         title="A first look at the samples",
         verdict=[
             report.Answer(report.JUDGED, report.judges_sentence([accuracy])),
             report.Answer(IDENTITY, report.identity_sentence([accuracy], LINEAR_JUDGE)),
-            report.Answer("Are they possible, are they new?", f"Ask python evaluate.py --workdir={workdir.root}"),
+            report.Answer("Are they possible, are they new?", cli.name_commands(ask)),
         ],
         warnings=report.warn_of_leak(sample_folders.leaking_share(model)),
         figures=[accuracy],

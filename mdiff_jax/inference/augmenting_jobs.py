@@ -18,10 +18,9 @@ from mdiff_jax.inference.sampling_jobs import SampleTask, SamplingJob, label
 from mdiff_jax.inference.user_windows import UserWindows, digest_training_files, training_windows
 from mdiff_jax.runtime import prng
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.ranges import Range
+from mdiff_jax.runtime.ranges import GAMMAS, STRENGTHS
 
 SHARES = (0.2, 0.8)  # of the second window in a mixture, from – to
-GAMMAS = Range(float, 0, 10, above=True)
 GAMMA = 0.7  # Wang et al. 2024 find .5 to .8 best
 WINDOW, PARTNER, SHARE = range(3)  # what numbers are drawn for
 Rows = Int[np.ndarray, " rows"]  # of given windows
@@ -31,7 +30,7 @@ def training_variations(model: Model, users: Sequence[str], strength: float, cou
     """`count` variations of each user's training windows, each of another one: with its own embedding, noised up to
     `strength` of the schedule, as `sampling_jobs.variations`.
     """
-    sampling_jobs.STRENGTHS.check("strength", strength)
+    STRENGTHS.check("strength", strength)
     model = model.with_teacher(sampling_jobs.FROM_WINDOWS)
     requests, given = model.requests(users, range(count)), training_windows(model, users)
     rows = np.concatenate([choose_rows(seed, user, rows_of(given, user), count) for user in users])
@@ -65,7 +64,7 @@ def others_drawn_as(
     The soft label has the share s^gamma of the user and 1 - s^gamma of the window's owner (Wang et al. 2024, Diff-Mix,
     equation 4). Given windows of the user's own are left out; InputError where there are no others.
     """
-    sampling_jobs.STRENGTHS.check("strength", strength)
+    STRENGTHS.check("strength", strength)
     GAMMAS.check("soft_label_gamma", gamma)
     if strength == 1:
         raise InputError("strength is 1.0, which keeps nothing of the windows to draw as a user: give less, 0.3 … 0.9")

@@ -20,11 +20,8 @@ from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_windows import UserWindows
 from mdiff_jax.runtime.array_types import Array
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.ranges import Range
+from mdiff_jax.runtime.ranges import SECONDS, STRENGTHS, STRIP_WINDOWS
 
-STRIP_WINDOWS = Range(int, 2, 100)  # of an interpolation, the two users' own among them
-STRENGTHS = Range(float, 0, 1, above=True)
-SECONDS = Range(float, 0, 600, above=True)
 FROM_WINDOWS = "what starts from given windows takes many steps"  # why a student does not draw it
 OVERLAPPING = "windows that overlap come to agree over many steps"  # likewise
 MAX_WALK_WINDOWS = 1000  # of one long walk, which are in memory together

@@ -21,7 +21,7 @@ class Encoder(nn.Module):
     blocks: int
     patch: tuple[int, int]  # rows, frames
     native_frames: bool = False
-    remat: str = "none"  # one of layers.REMAT
+    remat: str = "none"  # one of ranges.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

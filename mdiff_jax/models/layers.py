@@ -11,7 +11,6 @@ from jax.typing import DTypeLike
 from mdiff_jax.runtime.array_types import Array, LogSnr, Person, UserId
 
 NO_ROW = 2**30  # index of a user without a row, beyond every table
-REMAT = ("none", "blocks", "full")  # recomputed in the backward pass: nothing, each block, or each level as well
 
 
 def noise_features(log_snr: LogSnr, dim: int) -> Array:

@@ -39,7 +39,7 @@ class PriorTransformer(nn.Module):
     heads: int
     self_condition: bool
     attention_implementation: str = "einsum"
-    remat: str = "none"  # one of layers.REMAT
+    remat: str = "none"  # one of ranges.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -40,7 +40,7 @@ class UNet(nn.Module):
     occupancy: bool = False
     guidance_input: bool = False
     attention_implementation: str = "einsum"
-    remat: str = "none"  # one of layers.REMAT
+    remat: str = "none"  # one of ranges.REMAT
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -1,4 +1,7 @@
-"""The values that a configuration key, a flag or an argument can take, and the one check of a value against them."""
+"""The values that a configuration key, a flag or an argument can take, and the one check of a value against them.
+
+What flags share with functions stands here, so that a wrong flag is refused before JAX is imported.
+"""
 
 import math
 import numbers
@@ -59,6 +62,23 @@ class Range(NamedTuple):
 SEED = Range(int, 0, 2**32 - 1)  # what a key of JAX distinguishes
 COUNT = Range(int, 1, 10**6)
 PROCESSES, PROCESS = Range(int, 1, 10**4), Range(int, 0, 10**4 - 1)  # number of processes, index of one
+STRIP_WINDOWS = Range(int, 2, 100)  # of an interpolation, the two users' own among them
+STRENGTHS, GAMMAS = Range(float, 0, 1, above=True), Range(float, 0, 10, above=True)  # of variations; of soft labels
+SECONDS = Range(float, 0, 600, above=True)  # of a walk
+WALKERS = {
+    "num_users": Range(int, 1, 1000),
+    "recordings_per_user": Range(int, 1, 1000),
+    "windows_per_recording": Range(int, 1, 1000),
+    "difficulty": Range(float, 0, 3),
+    "nuisances": Range(float, 0, 3),
+    "seed": SEED,
+}
+
+SAMPLERS = ("ddpm", "ddim", "dpmpp_2m", "heun")
+SPACINGS = ("leading", "trailing", "linspace", "logsnr")  # of sampling steps
+PREDICTIONS, WEIGHTINGS = ("eps", "x0", "v"), ("plain", "min_snr", "sigmoid")  # of the decoder
+ARRAY_AXES = ("auto", "frequency_time", "time_frequency")  # order of the last two axes of an array
+REMAT = ("none", "blocks", "full")  # recomputed in the backward pass: nothing, each block, or each level as well
 
 
 def show(value: Any) -> str:

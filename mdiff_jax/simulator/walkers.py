@@ -14,7 +14,7 @@ from jaxtyping import Complex, Float
 
 from mdiff_jax.runtime.array_types import Window
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.ranges import SEED, Range
+from mdiff_jax.runtime.ranges import WALKERS
 from mdiff_jax.simulator import doppler, gait, radar
 from mdiff_jax.simulator.nuisances import (
     MIN_CADENCE,
@@ -38,14 +38,6 @@ DISJOINT_GAP = STEPS_PER_WINDOW  # added to the window index at the end of a rec
 FADING_DB = 4.0  # deviation; the columns of real windows differ in strength by that much more than steady returns
 BODY_PART_DB = np.array([3.0, -5.0, -4.0, -4.0, -15.0])  # torso, arm, thigh, shank, foot, as in real recordings
 MAX_WINDOWS = 10**6
-RANGES = {
-    "num_users": Range(int, 1, 1000),
-    "recordings_per_user": Range(int, 1, 1000),
-    "windows_per_recording": Range(int, 1, 1000),
-    "difficulty": Range(float, 0, 3),
-    "nuisances": Range(float, 0, 3),
-    "seed": SEED,
-}
 PRIMES = np.array([2, 3, 5, 7, 11, 13, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 89, 97])
 
 
@@ -230,10 +222,10 @@ def make_windows(
 
     `difficulty` scales how much the recordings of a person differ, `nuisances` what differs for other reasons, starts,
     echoes, haze and the like; unwrapped, speeds off the axis are lost rather than folded back. More `rows` than ROWS
-    interpolate between these. InputError for a value outside RANGES.
+    interpolate between these. InputError for a value outside `ranges.WALKERS`.
     """
     given = (num_users, recordings_per_user, windows_per_recording, difficulty, nuisances, seed)
-    for (name, allowed), value in zip(RANGES.items(), given, strict=True):
+    for (name, allowed), value in zip(WALKERS.items(), given, strict=True):
         allowed.check(name, value)
     if num_users * recordings_per_user * windows_per_recording > MAX_WINDOWS:
         raise InputError(f"walkers of more than {MAX_WINDOWS} windows in all: give smaller numbers")

@@ -42,7 +42,7 @@ class DenoisingLossSettings(NamedTuple):
     cond_drop_prob: float  # share of examples without a condition
     row_drop_prob: float = 0.0  # share of examples whose user has no row, where batches say who a user is as 'person'
     conditioning_noise: float = 0.0  # largest deviation of noise on embeddings; decoder
-    weighting: str = "plain"  # of timesteps, one of `gaussian.WEIGHTINGS`; decoder
+    weighting: str = "plain"  # of timesteps, one of `ranges.WEIGHTINGS`; decoder
 
 
 class DistillationLossSettings(NamedTuple):

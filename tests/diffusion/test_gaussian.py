@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax.diffusion import gaussian, schedules
+from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 
 SCHEDULES = {
@@ -19,7 +20,7 @@ X0, NOISE, OUTPUT = (rng.normal(size=(200, 3, 2)) for _ in range(3))
 
 
 def each_schedule_and_prediction():
-    return [(s, p) for s in SCHEDULES for p in gaussian.PREDICTIONS if (s, p) != ("zero", "eps")]
+    return [(s, p) for s in SCHEDULES for p in ranges.PREDICTIONS if (s, p) != ("zero", "eps")]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

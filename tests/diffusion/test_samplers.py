@@ -13,13 +13,14 @@ import pytest
 
 from mdiff_jax.diffusion import samplers, schedules
 from mdiff_jax.diffusion.schedules import NoiseSchedule
+from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 
 LINEAR, COSINE = schedules.linear(1000), schedules.cosine(1000)
 ZERO = schedules.make("cosine", 1000, zero_terminal_snr=True)
 EVERY = [
     (method, schedule, n, spacing)
-    for method in samplers.METHODS
+    for method in ranges.SAMPLERS
     for schedule in (LINEAR, COSINE, ZERO)
     for n, spacing in [(2, "linspace"), (7, "trailing"), (50, "leading"), (64, "logsnr")]
 ]
@@ -102,7 +103,7 @@ def test_heun_integrates_a_line_in_log_snr_exactly():
         assert table.x0[row] * line[0] + table.other[row] * line[-1] == pytest.approx(integral, rel=1e-5)
 
 
-@pytest.mark.parametrize("method", samplers.METHODS)
+@pytest.mark.parametrize("method", ranges.SAMPLERS)
 def test_noise_scale_leaves_more_noise_the_same_in_any_number_of_steps(method):
     for n in (8, 32, 64):
         plain, scaled = (plan(method, COSINE, n, "trailing", noise_scale=scale) for scale in (1.0, 1.01))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mdiff_jax.diffusion import schedules
+from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 
 BOTH = pytest.mark.parametrize("make", [schedules.linear, schedules.cosine])
@@ -117,7 +118,7 @@ def test_spacings_by_hand():
     assert steps(12, 3, "linspace").tolist() == [11, 6, 0]  # 11, 5.5, 0
 
 
-@pytest.mark.parametrize("spacing", schedules.SPACINGS)
+@pytest.mark.parametrize("spacing", ranges.SPACINGS)
 def test_spacings_have_n_distinct_descending_steps(spacing):
     for T in (10, 100, 1000):
         log_snr = schedules.linear(T).log_snr
@@ -128,7 +129,7 @@ def test_spacings_have_n_distinct_descending_steps(spacing):
                 assert (np.diff(t) < 0).all() and t[-1] >= 0 and t[0] <= T - 1
 
 
-@pytest.mark.parametrize("spacing", schedules.SPACINGS)
+@pytest.mark.parametrize("spacing", ranges.SPACINGS)
 def test_as_many_steps_as_there_are_is_all_of_them(spacing):
     t = schedules.sampling_timesteps(50, 50, spacing, schedules.cosine(50).log_snr)
     assert t.tolist() == list(range(49, -1, -1))
@@ -136,7 +137,7 @@ def test_as_many_steps_as_there_are_is_all_of_them(spacing):
 
 def test_ends_of_the_spacings():
     for n in range(2, 1001):
-        ends = {s: schedules.sampling_timesteps(1000, n, s)[[0, -1]].tolist() for s in schedules.SPACINGS[:3]}
+        ends = {s: schedules.sampling_timesteps(1000, n, s)[[0, -1]].tolist() for s in ranges.SPACINGS[:3]}
         assert ends["trailing"][0] == 999 and ends["leading"][1] == 0 and ends["linspace"] == [999, 0]
 
 

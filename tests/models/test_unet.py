@@ -8,6 +8,7 @@ from random_parameters import draw_parameters
 
 from mdiff_jax.models import layers
 from mdiff_jax.models.unet import UNet
+from mdiff_jax.runtime import ranges
 
 
 def make_unet(**changes):
@@ -116,7 +117,7 @@ def test_unet_knows_where_zero_doppler_is(unet):
 
 def test_remat_changes_nothing_but_what_is_kept_for_the_backward_pass():
     inputs = unet_inputs()
-    networks = {remat: make_unet(remat=remat) for remat in layers.REMAT}
+    networks = {remat: make_unet(remat=remat) for remat in ranges.REMAT}
     params = draw_parameters(networks["none"], *inputs)
     losses = {remat: lambda p, n=n: (n.apply(p, *inputs) ** 2).mean() for remat, n in networks.items()}
     quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -29,9 +29,9 @@ sys.argv = ["script"]
 @pytest.mark.parametrize(
     ("name", "start", "status"),
     [
-        ("SIGINT", "cli.run(main)", 130),
-        ("SIGINT", "with preemption.PreemptionHandler(8.0): cli.run(main)", 130),
-        ("SIGTERM", "with preemption.PreemptionHandler(8.0): cli.run(main)", 143),
+        ("SIGINT", "cli.guard(main)", 130),
+        ("SIGINT", "with preemption.PreemptionHandler(8.0): cli.guard(main)", 130),
+        ("SIGTERM", "with preemption.PreemptionHandler(8.0): cli.guard(main)", 143),
     ],
 )
 def test_a_signal_that_a_callback_ignores_is_not_lost(name, start, status):

@@ -1,0 +1,38 @@
+"""Trains encoder, prior, decoder and perhaps its student in order, then samples windows and prints an evaluation.
+
+python train.py --config=quickstart --workdir=runs/quickstart [--config.key=value …]
+
+The same command resumes an interrupted run.
+"""
+
+from mdiff_jax.runtime import cli, ranges
+from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.flags import Flags
+
+FLAGS = Flags()
+
+FLAGS.group("run")
+FLAGS.config_file("Configuration: one that comes with the package, as gait_cpu, or a file of your own.")
+WORKDIR = FLAGS.folder("workdir", "Folder for checkpoints, metrics and samples; created if absent.")
+
+FLAGS.group("several processes, one on each host; on a TPU pod they find each other")
+COORDINATOR = FLAGS.text("coordinator_address", None, "HOST:PORT of the first process.")
+PROCESSES = FLAGS.integer("num_processes", None, "Number of processes.", ranges.PROCESSES)
+PROCESS = FLAGS.integer("process_id", None, "Index of this process, from 0.", ranges.PROCESS)
+
+
+def main() -> None:
+    config = FLAGS.config
+    if config is None or WORKDIR.value is None:
+        raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
+
+    from mdiff_jax.evaluation import summary
+    from mdiff_jax.runtime import parallel, processes
+    from mdiff_jax.training import train_loop
+
+    with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
+        train_loop.train(config, WORKDIR.value)
+        if config.stage in ("all", "decoder", "distill") and not config.dry_run:
+            text = summary.summarize_run(WORKDIR.value)
+            if parallel.is_first():
+                print(cli.name_commands(text), flush=True)
