@@ -28,7 +28,7 @@ class Workdir:
     """Paths below one working directory, which holds all that sampling and evaluation need."""
 
     def __init__(self, root: str | Path):
-        self.root = Path(root).absolute()
+        self.root = Path(os.path.abspath(root))  # without `..`, which the store of arrays refuses
         self.config = self.root / "config.json"
         self.split = self.root / "split.json"
         self.data = self.root / "data"

@@ -15,6 +15,7 @@ import pytest
 from mdiff_jax.runtime import checkpointing
 from mdiff_jax.runtime.checkpointing import CheckpointReader, Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped
+from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import optimizers, train_state
 
 
@@ -44,6 +45,16 @@ def test_round_trip_bit_for_bit(saved):
     assert jax.tree.structure(back) == jax.tree.structure(expected)
     jax.tree.map(np.testing.assert_array_equal, back, expected)
     assert {type(x) for x in jax.tree.leaves(back)} == {np.ndarray}
+
+
+def test_a_working_directory_is_given_by_any_path(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    folder = Workdir("../run").checkpoints("prior")
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(1, make(), {})
+    CheckpointReader(folder).restore(1, jax.eval_shape(make))
+    assert numbered(tmp_path / "run" / "prior" / "checkpoints") == [1]
 
 
 def test_only_the_latest_are_kept_and_meta_survives(saved):
@@ -216,6 +227,7 @@ import numpy as np
 from mdiff_jax.runtime import checkpointing
 from mdiff_jax.runtime.checkpointing import CheckpointReader, Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped
+from mdiff_jax.runtime.workdir import Workdir
 import signal, logging
 logging.disable(logging.CRITICAL)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
