@@ -138,5 +138,5 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     for i, x in enumerate(loading.load(tmp_path).dataset.load(np.arange(5))):
         export.write_image(tmp_path / "given" / f"walk_{i}.png", export.to_image(x, "jet"), (256, 256))
     enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
-    with_references = {f"enrollment.finetune_{name}" for name in ("steps", "rank", "learning_rate", "batch_size")}
+    with_references = {f"enrollment.update_{name}" for name in ("steps", "rank", "learning_rate", "batch_size")}
     assert keys - read - {"data.colormap", "data.path"} - with_references == set()
