@@ -40,5 +40,6 @@ def main() -> None:
         return
     target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value), FINETUNE.value)
     print(f"{NAME.value} is enrolled in {target}; to remove the user, delete this file")
-    guided = "" if FINETUNE.value else " --cond_scale=2"
-    print(cli.name_commands(f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value}{guided}"))
+    scale = 1 if FINETUNE.value else 2
+    line = f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale={scale}"
+    print(cli.name_commands(line))
