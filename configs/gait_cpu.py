@@ -2,8 +2,9 @@
 
 python train.py --config=configs/gait_cpu.py --workdir=runs/gait_cpu --config.data.path=FOLDER
 
-2 CPU cores, 29 minutes (2026-11-26, six people, 650 training windows). The convolutional judge identifies the right one
-of six users for 89 % of unseen real windows and 99 % of generated ones; 90 % and 93 % are plausible.
+2 CPU cores, 31 minutes (2026-11-26, six people, 650 training windows). The convolutional judge identifies the right one
+of six users for 89 % of unseen real windows and 99 % of generated ones; 90 % and 91 % are plausible. With
+--config.distill.curriculum="((8, 6), (4, 14))" 15 minutes more, for a student that draws in 4 steps, 0.07 s an image.
 """
 
 from ml_collections import ConfigDict
@@ -22,6 +23,8 @@ def get_config() -> ConfigDict:
     config.encoder.update(epochs=40, batch_size=32, contrastive_weight=0.0)
     config.prior.update(epochs=160)
     config.decoder.update(epochs=60, min_steps=600)
+    config.distill.teacher_timesteps = 32
+    config.distill.optimizer.update(learning_rate=5e-4, warmup_steps=50)
     config.sample.update(guide="early", cond_scale=2.0, noise_scale=1.0, calibration_windows=192)
     config.summary.max_users = 64
     return config
