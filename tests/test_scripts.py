@@ -130,7 +130,9 @@ def parse(monkeypatch):
     """Parses arguments with the flags of a command, and runs its main; returns the line that it fails with."""
 
     def parse(command: str, *arguments: str) -> str:
-        monkeypatch.delitem(sys.modules, f"mdiff_jax.commands.{command}", raising=False)  # with values of before
+        name = f"mdiff_jax.commands.{command}"
+        monkeypatch.setitem(sys.modules, name, None)  # what it was before returns after the test, be it nothing
+        del sys.modules[name]
         with pytest.raises(InputError) as error:
             main.start(main.load(command), list(arguments))
         return str(error.value)
