@@ -110,7 +110,6 @@ def prior() -> dict:
         "cond_drop_prob": 0.1,  # share of training examples without a user, for guidance
         "epochs": 300,  # passes over the training windows
         "curriculum": (),  # phases of (timesteps, epochs), ((250, 10), (1000, 100)), in place of epochs
-        "min_steps": 0,  # with epochs: train at least so many steps, in more epochs where windows are few
         "batch_size": 128,  # over all devices
         "accumulate": 1,  # parts into which a device's share of a batch is divided to save memory
         "optimizer": optimizer(learning_rate=5e-4, weight_decay=0.01),
@@ -140,7 +139,6 @@ def decoder() -> dict:
         "cond_drop_prob": 0.1,  # share of training examples without a condition, for guidance
         "epochs": 300,  # passes over the training windows
         "curriculum": (),  # phases of (timesteps, epochs), ((250, 10), (1000, 100)), in place of epochs
-        "min_steps": 0,  # with epochs: train at least so many steps, in more epochs where windows are few
         "batch_size": 16,  # over all devices
         "accumulate": 1,  # parts into which a device's share of a batch is divided to save memory
         "optimizer": optimizer(learning_rate=2e-4, weight_decay=0.01),

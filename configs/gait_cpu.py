@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.people.user_row = True
     config.encoder.update(epochs=40, batch_size=32, contrastive_weight=0.0)
     config.prior.update(epochs=160)
-    config.decoder.update(epochs=60, min_steps=600)
+    config.decoder.update(epochs=60)
     config.distill.teacher_timesteps = 32
     config.distill.optimizer.update(learning_rate=5e-4, warmup_steps=50)
     config.sample.update(guide="early", cond_scale=2.0, noise_scale=1.0, calibration_windows=192)

@@ -224,8 +224,6 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     DISTILL: NO_STUDENT,
     "data.walkers.nuisances": 0.0,
     "decoder.fine_channels": 0,
-    "decoder.min_steps": 0,
-    "prior.min_steps": 0,
     "decoder.occupancy": False,
     "enrollment.update_steps": EnrollmentSettings().update_steps,
     "enrollment.update_learning_rate": EnrollmentSettings().update_learning_rate,

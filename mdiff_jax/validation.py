@@ -64,7 +64,6 @@ DENOISING = TRAINING | {  # of prior and decoder
     "sample_timesteps": SAMPLING_STEPS,
     "cond_drop_prob": Range(float, 0, 1, below=True),
     "curriculum": Range(tuple, length=(0, 100)),
-    "min_steps": COUNT_OR_NONE,
     "accumulate": Range(int, 1, 2**12),
 }
 GENERAL = {

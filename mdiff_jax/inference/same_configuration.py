@@ -23,7 +23,7 @@ def check_same_configuration(before: dict, values: dict, where: str) -> None:
         old, new = before.get(key), values.get(key)
         if old == new or key in FREE_KEYS or key.startswith(free):
             continue
-        if key.endswith((".epochs", ".min_steps")) and new > old:
+        if key.endswith(".epochs") and new > old:
             continue
         if key.endswith(".curriculum") and extends_curriculum(old, new):
             continue

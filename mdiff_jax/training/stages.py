@@ -136,14 +136,12 @@ class Phase(NamedTuple):
 
 
 def make_phases(config: ConfigDict, name: str, steps_per_epoch: int) -> list[Phase]:
-    """A stage's curriculum, or `timesteps` for `epochs`, and `min_steps` at least."""
+    """A stage's curriculum, or `timesteps` for `epochs`."""
     c = config[name]
     if name == "encoder":
         return [Phase(0, c.epochs * steps_per_epoch)]
-    if not c.curriculum:
-        return [Phase(c.timesteps, max(c.epochs * steps_per_epoch, c.min_steps))]
     result, epochs = [], 0
-    for timesteps, more in c.curriculum:
+    for timesteps, more in c.curriculum or ((c.timesteps, c.epochs),):
         epochs += more
         result.append(Phase(timesteps, epochs * steps_per_epoch))
     return result

@@ -15,7 +15,7 @@ from mdiff_jax.evaluation import summary
 from mdiff_jax.inference import loading, model, provenance
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir
-from mdiff_jax.training import enrollment, stages, train_loop, validation_loss
+from mdiff_jax.training import enrollment, train_loop, validation_loss
 from mdiff_jax.validation import DISTILL, flatten
 
 
@@ -88,15 +88,6 @@ def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
     enrollment.enroll(tmp_path, "NEW", tmp_path / "given")
     x = loading.load(tmp_path).sample(["walker_01", "NEW"], 1)
     assert np.isfinite(x).all() and np.abs(x[0] - x[1]).max() > 1e-4
-
-
-def test_few_windows_are_trained_on_for_the_least_number_of_steps():
-    config = get_config()
-    for least, expected in ((0, 6), (5, 6), (40, 40)):
-        config.decoder.update(epochs=3, min_steps=least)
-        assert stages.make_phases(config, "decoder", steps_per_epoch=2) == [stages.Phase(1000, expected)]
-    config.decoder.curriculum = ((10, 1),)
-    assert stages.make_phases(config, "decoder", steps_per_epoch=2) == [stages.Phase(10, 2)]
 
 
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
