@@ -12,7 +12,6 @@ Without --path the recordings are those of the configuration. Prints a table and
 
 import argparse
 import math
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from tqdm import tqdm
 
-from mdiff_jax import load
+from mdiff_jax import load, load_config
 from mdiff_jax.evaluation import augmentation_study
 from mdiff_jax.evaluation.calibration import calibrate_levels
 from mdiff_jax.evaluation.recipes import RECIPES, check_recipes, draw_recipes
@@ -35,10 +34,7 @@ from mdiff_jax.validation import validate
 
 def generator_config(given: argparse.Namespace, budget: int, draw: int) -> Any:
     """Returns the configuration of a generator."""
-    try:
-        config = runpy.run_path(str(given.config))["get_config"]()
-    except (OSError, KeyError) as error:
-        raise InputError(f"--config={given.config} is no configuration ({error}): give a file of configs/") from None
+    config = load_config(str(given.config))
     if given.path is not None:
         config.data.update(kind="folder", path=str(given.path.absolute()))
     config.data.windows_per_user = budget

@@ -143,7 +143,7 @@ ENROLLMENT = {
     **dict.fromkeys(("steps", "update_steps"), COUNT),
     **dict.fromkeys(("learning_rate", "update_learning_rate"), OPTIMIZER["optimizer.learning_rate"]),
     **dict.fromkeys(("prior_batch_size", "decoder_batch_size", "update_batch_size"), BATCH_SIZE),
-    "update_rank": Range(int, 1, 256),
+    "update_rank": ranges.RANK,
     "deviation_penalty": WEIGHT,
     "seed": SEED,
 }

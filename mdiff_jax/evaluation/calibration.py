@@ -18,8 +18,7 @@ def calibrate_levels(model: Model, shown: Int[np.ndarray, " users"], workdir: Wo
     """Returns the model with its level map, which is fitted and written where there is none for its checkpoints: to as
     many drawn windows of each of these users, and to some of their training windows.
     """
-    c, student = model.config.sample, bool(model.student)
-    steps = [model.prior_step, model.step, *([model.student_step] if student else [])]
+    c = model.config.sample
     if model.levels or not c.calibration_windows or model.config.data.channels == "rgb":
         return model
     users = [model.users[i] for i in shown]
@@ -37,7 +36,7 @@ def calibrate_levels(model: Model, shown: Int[np.ndarray, " users"], workdir: Wo
         np.concatenate(drawn), np.concatenate(recorded), np.repeat(weights, [len(x) for x in recorded])
     )
     if parallel.is_first():
-        level_map.write_level_map(workdir.levels(student), levels, steps)
+        level_map.write_level_map(workdir.levels(bool(model.student)), levels, model.drawing_steps)
     return model._replace(levels=levels)
 
 

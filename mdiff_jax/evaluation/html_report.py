@@ -25,7 +25,7 @@ from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.comparison import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS, Figure
 from mdiff_jax.runtime.metric_writer import read_metrics
 from mdiff_jax.runtime.workdir import Workdir, write_text
-from mdiff_jax.validation import flatten
+from mdiff_jax.validation import DISTILL, flatten
 
 FILE = "report.html"
 IMAGE_BYTES = 2_500_000  # of all images as text; half of what the page may have
@@ -105,7 +105,7 @@ def format_page(page: Page) -> str:
 
 def read_training(workdir: Workdir) -> dict[str, list[dict[str, Any]]]:
     """Returns what each stage has logged."""
-    return {stage: read_metrics(workdir.metrics(stage)) for stage in STAGES}
+    return {stage: read_metrics(workdir.metrics(stage)) for stage in (*STAGES, DISTILL)}
 
 
 def describe_origin(model: Model, samples: Path) -> dict[str, dict[str, Any]]:

@@ -34,9 +34,13 @@ def load_base(like: str | Path | None = None, settings: Mapping[str, Any] | None
 def know_people(model: Model, path: Path) -> Model:
     """Returns the model for the people whose windows lie at `path`, and for recordings like theirs."""
     given = user_windows.read_user_windows(model, path, None, user_windows.free_options(model))
-    model = model._replace(dataset=dataclasses.replace(model.dataset, metadata=given.metadata))
-    rows = rows_of_people(model, given, path)
+    rows, model = rows_of_people(model, given, path), draw_as(model, given)
     return model.with_users({name: know_person(model, given, mine) for name, mine in rows.items()})
+
+
+def draw_as(model: Model, given: user_windows.UserWindows) -> Model:
+    """Returns the model whose windows come out as files like the given ones."""
+    return model._replace(dataset=dataclasses.replace(model.dataset, metadata=given.metadata))
 
 
 def rows_of_people(model: Model, given: user_windows.UserWindows, path: Path) -> dict[str, Int[np.ndarray, " windows"]]:

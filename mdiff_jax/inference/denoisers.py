@@ -158,6 +158,11 @@ def student_sampler(config: ConfigDict, num_users: int) -> SamplerSpec:
     return decoder._replace(denoiser=denoiser, settings=settings, guide=guide)
 
 
+def drawing_sampler(config: ConfigDict, num_users: int, student: bool) -> SamplerSpec:
+    """The decoder or its student, as windows are drawn by it."""
+    return (student_sampler if student else decoder_sampler)(config, num_users)
+
+
 def student_steps(config: ConfigDict) -> int:
     """Sampling steps of the student: by default as many as it had segments at last."""
     return config.distill.sample_timesteps or config.distill.curriculum[-1][0]

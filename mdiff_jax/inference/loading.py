@@ -75,7 +75,7 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         for name in STAGES
     }
     student, instead = read_student(workdir, config, metas["decoder"])
-    return Model(
+    model = Model(
         config,
         users=dataset.users,
         enrolled={},
@@ -90,8 +90,9 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         student=student.params if student else {},
         student_step=student.step if student else 0,
         instead=instead,
-        levels=read_levels(workdir, stages, student),
     )
+    levels = level_map.read_level_map(workdir.levels(bool(model.student)), model.drawing_steps)
+    return model._replace(levels=levels)
 
 
 def read_student(
@@ -114,14 +115,6 @@ def read_student(
         if different := denoisers.find_untaught(from_plain_dict(meta["config"]), config):
             return None, different
     return restore_stage(workdir, config, DISTILL, config.sample.ema_decay), ""
-
-
-def read_levels(
-    workdir: Workdir, stages: dict[str, "RestoredStage"], student: "RestoredStage | None"
-) -> level_map.LevelMap | None:
-    """The level map of these checkpoints, of the student where it draws."""
-    drawing = [stages["prior"], stages["decoder"], *([student] if student else [])]
-    return level_map.read_level_map(workdir.levels(bool(student)), [stage.step for stage in drawing])
 
 
 def read_weaker(workdir: Workdir, config: ConfigDict) -> dict[str, Params]:

@@ -75,7 +75,8 @@ class Model(NamedTuple):
         """
         function = function or self.window_sampler()
         size = batch_size or min(self.config.sample.batch_size, len(requests))
-        for user, own in itertools.groupby(requests, self.fine_tuned_user):
+        fine_tuned = self.fine_tuned
+        for user, own in itertools.groupby(requests, lambda request: fine_tuned.get(request.index)):
             variables = self.variables_of(user)
             for chunk, out in pipeline.run_requests(function, variables, [*own], seed=seed, batch_size=size):
                 x = close_gap(out["spectrogram"], self.dataset.metadata, self.config.decoder.floor_margin)
@@ -88,8 +89,7 @@ class Model(NamedTuple):
 
     def decoder_sampler(self) -> denoisers.SamplerSpec:
         """The decoder or its student as windows are drawn by it."""
-        make = denoisers.student_sampler if self.student else denoisers.decoder_sampler
-        return make(self.config, len(self.users))
+        return denoisers.drawing_sampler(self.config, len(self.users), bool(self.student))
 
     @property
     def decoder_steps(self) -> int:
@@ -147,11 +147,16 @@ class Model(NamedTuple):
             variables[name] = collections
         return variables
 
-    def fine_tuned_user(self, request: pipeline.SampleRequest) -> str | None:
-        """The user whose own weights draw a request; None where those of all do."""
-        known = (*self.users, *self.enrolled)  # between two users there are rows beyond
-        user = known[request.index] if request.index < len(known) else None
-        return user if user in self.enrolled and self.enrolled[user].updates else None
+    @property
+    def fine_tuned(self) -> dict[int, str]:
+        """Index → user, of those whose own weights draw their windows."""
+        users = enumerate(self.enrolled, len(self.users))
+        return {i: user for i, user in users if self.enrolled[user].updates}
+
+    @property
+    def drawing_steps(self) -> list[int]:
+        """Steps of the checkpoints that windows are drawn by: of prior, decoder, and a student in its place."""
+        return [self.prior_step, self.step, *([self.student_step] if self.student else [])]
 
     def embed(self, windows: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """(n, F, T, C) in [-1, 1] and their frames (n,) → (n, D) embeddings as prior and decoder know them:
@@ -217,5 +222,5 @@ class Model(NamedTuple):
 def cached_window_sampler(config: str, num_users: int, student: bool) -> pipeline.SampleFunction:
     """The window sampler of a configuration given as JSON."""
     values = from_plain_dict(json.loads(config))
-    make = denoisers.student_sampler if student else denoisers.decoder_sampler
-    return pipeline.make_window_sampler(denoisers.prior_sampler(values, num_users), make(values, num_users))
+    decoder = denoisers.drawing_sampler(values, num_users, student)
+    return pipeline.make_window_sampler(denoisers.prior_sampler(values, num_users), decoder)

@@ -106,7 +106,7 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
     The embeddings of both ends come from the same noise too. What the networks know of the two users is mixed likewise.
     """
     STRIP_WINDOWS.check("interpolate_steps", steps)
-    if own := [user for user in users if user in model.enrolled and model.enrolled[user].updates]:
+    if own := [user for user in model.fine_tuned.values() if user in users]:
         raise InputError(f"user '{own[0]}' has weights of its own, there is nothing between: enroll without --finetune")
     name = "_to_".join(users)
     ends = model.requests(users, range(count))

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.runtime.array_types import Array, Key
+from mdiff_jax.runtime.ranges import RANK
 
 Update = dict[str, Any]  # name of a parameter → {'down', 'up'} of a kernel, {'shift'} of a vector
-MAX_RANK = 256
 USERS = "user/"  # begin of the names of parameters that stay
 
 
@@ -56,7 +56,7 @@ def check_update(update: Update, params: Mapping[str, Any]) -> None:
         expected = {"shift": shape}
         if len(shape) > 1:
             expected = {"down": (int(np.prod(shape[:-1])), rank), "up": (rank, shape[-1])}
-        if found != expected or rank > MAX_RANK:
+        if found != expected or rank > RANK.high:
             raise ValueError(f"the update of '{name}' has the shapes {found}")
 
 

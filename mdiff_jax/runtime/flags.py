@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from mdiff_jax.runtime import config_files
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.ranges import Range
+from mdiff_jax.runtime.ranges import Range, flatten
 
 WIDTH, INDENT = 118, 32  # of the help; of what a flag is about
 Holder = flags.FlagHolder
@@ -210,16 +210,13 @@ def dotted_keys(values: dict) -> list[str]:
 
 def list_keys(config: Any) -> list[str]:
     """Returns a line for each key of a configuration, with its comment in configs/default.py, by section."""
-    lines, section = [], None
+    lines, section, values = [], None, flatten(config.to_dict())
     for key, comment in config_files.key_comments().items():
-        value = config.to_dict()
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
         first = key.split(".")[0] if "." in key else "general"
         if first != section:
             section = first
             lines.append(f"\nconfiguration, {section}:")
-        lines.append(f"{f'  --config.{key}={value}':50}  {comment}")
+        lines.append(f"{f'  --config.{key}={values.get(key)}':50}  {comment}")
     return lines
 
 

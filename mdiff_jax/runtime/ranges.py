@@ -61,6 +61,7 @@ class Range(NamedTuple):
 
 SEED = Range(int, 0, 2**32 - 1)  # what a key of JAX distinguishes
 COUNT = Range(int, 1, 10**6)
+RANK = Range(int, 1, 256)  # of an update of weights
 PROCESSES, PROCESS = Range(int, 1, 10**4), Range(int, 0, 10**4 - 1)  # number of processes, index of one
 STRIP_WINDOWS = Range(int, 2, 100)  # of an interpolation, the two users' own among them
 STRENGTHS, GAMMAS = Range(float, 0, 1, above=True), Range(float, 0, 10, above=True)  # of variations; of soft labels

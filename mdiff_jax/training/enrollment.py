@@ -84,14 +84,15 @@ def enroll_in_base(root: str | Path, path: Path, finetune: bool = False) -> list
     each. People who are enrolled there already are left as they are, so that the same call goes on after an
     interruption. Returns the names. Raises InputError for a folder of something else, and as `load_base` does.
     """
-    base = base_model.load_base(path)
-    if not Path(root).exists():
-        exported.export_model(base.with_users({}), Path(root), f"the base model, for recordings like {path.name}")
-    model = load(root)
-    if (model.prior_step, model.step, model.users) != (base.prior_step, base.step, ()):
+    base, new = base_model.load_base(), not Path(root).exists()
+    model = base if new else load(root)
+    if (model.drawing_steps, model.users) != (base.drawing_steps, ()):
         raise InputError(f"'{root}' is not of the base model: give a new folder")
-    given = user_windows.read_user_windows(model, path, None)
+    given = user_windows.read_user_windows(model, path, None, user_windows.free_options(model) if new else None)
     rows = base_model.rows_of_people(model, given, path)
+    if new:
+        model = base_model.draw_as(model, given)
+        exported.export_model(model, Path(root), f"the base model, for recordings like {path.name}")
     for name in (name for name in rows if name not in model.enrolled):
         adapter, mine = base_model.know_person(model, given, rows[name]), rows[name]
         if finetune:

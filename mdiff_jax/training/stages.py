@@ -18,7 +18,7 @@ from mdiff_jax.runtime.array_types import Batch
 from mdiff_jax.training import losses, optimizers
 from mdiff_jax.training.augmentation import Augmentation
 from mdiff_jax.training.train_state import Frozen, Loss, TrainState, create_train_state, train_step
-from mdiff_jax.validation import DISTILL
+from mdiff_jax.validation import DISTILL, STAGES
 
 
 def make_loss(
@@ -145,6 +145,11 @@ def make_phases(config: ConfigDict, name: str, steps_per_epoch: int) -> list[Pha
         epochs += more
         result.append(Phase(timesteps, epochs * steps_per_epoch))
     return result
+
+
+def stage_names(config: ConfigDict) -> tuple[str, ...]:
+    """The stages that a configuration has, in order."""
+    return (*STAGES, DISTILL) if config.distill.curriculum else STAGES
 
 
 class StageSetup(NamedTuple):

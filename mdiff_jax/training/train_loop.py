@@ -11,7 +11,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mdiff_jax.config import (
-    STAGES,
     Params,
     check_size,
     condition_size,
@@ -66,7 +65,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
     # ------------------------------------------------------------------- check, before anything is written
     validate(config)
     check_size(config)
-    names = (*STAGES, DISTILL) if config.distill.curriculum else STAGES
+    names = stages.stage_names(config)
     for name in names:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)
@@ -306,7 +305,7 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
         shapes = constant_shapes(config, len(data.dataset.users))
         constants = {name: np.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         zeros = Embeddings(np.zeros((len(data.dataset), condition_size(config)), np.float32), constants, "", 0.0)
-        for name in (*STAGES, DISTILL) if config.distill.curriculum else STAGES:
+        for name in stages.stage_names(config):
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros
             users, windows = len(data.dataset.users), len(data.rows["train"])
             setup = stages.set_up_stage(config, name, users, windows, embeddings.constants)
