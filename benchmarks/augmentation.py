@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mdiff_jax import load, load_config
 from mdiff_jax.evaluation import augmentation_study
-from mdiff_jax.evaluation.calibration import calibrate_levels
+from mdiff_jax.evaluation.calibration import calibrate
 from mdiff_jax.evaluation.recipes import RECIPES, check_recipes, draw_recipes
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
@@ -48,7 +48,7 @@ def prepare(given: argparse.Namespace, config: Any) -> augmentation_study.Experi
     root = given.output / f"budget_{budget}_draw_{config.seed}"
     train_loop.train(config, root)
     model = load(root)
-    model = calibrate_levels(model, np.arange(len(model.users)), Workdir(root))
+    model = calibrate(model, np.arange(len(model.users)), Workdir(root))
     samples = draw_recipes(model, given.recipes, given.share, root / "samples")
     return augmentation_study.read_experiment(model, budget, root / "judged", samples, given.share)
 

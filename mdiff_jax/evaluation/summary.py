@@ -9,7 +9,7 @@ import numpy as np
 
 from mdiff_jax.data import render
 from mdiff_jax.evaluation import charts, html_report, report, report_figures, sample_folders
-from mdiff_jax.evaluation.calibration import calibrate_levels
+from mdiff_jax.evaluation.calibration import calibrate
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.provenance import default_folder
@@ -35,9 +35,9 @@ def summarize_run(root: str | Path) -> str:
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
     folder = default_folder(model, workdir.samples, seed)
     shown = render.spread_windows(np.arange(len(model.users)), model.config.summary.max_users)
-    model = calibrate_levels(model, shown, workdir)
+    model = calibrate(model, shown, workdir)
     if model.student:  # the decoder, for --teacher
-        calibrate_levels(load(root, {"sample.teacher": True}), shown, workdir)
+        calibrate(load(root, {"sample.teacher": True}), shown, workdir)
     names = tuple(model.users[i] for i in shown)
     began = time.perf_counter()
     files = write_samples(model, names, count, seed, folder)

@@ -29,8 +29,8 @@ from mdiff_jax.config import (
 )
 from mdiff_jax.data import builders, records, splits
 from mdiff_jax.inference import denoisers, model_card
-from mdiff_jax.inference.level_map import LevelMap
 from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.sample_calibration import Calibration
 from mdiff_jax.inference.weight_updates import name_leaf, name_leaves
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
@@ -110,7 +110,7 @@ def describe_model(model: Model, about: str) -> dict[str, Any]:
         "student_step": model.student_step,  # 0: without a student
         "fingerprint": model.dataset.fingerprint,
         "metadata": model.dataset.metadata,
-        "levels": model.levels.to_json() if model.levels else None,
+        "calibration": model.calibration.to_json() if model.calibration else None,
     }
 
 
@@ -184,7 +184,7 @@ def build_model(
         users, (prior_step, step) = tuple(card["users"]), map(int, card["steps"])
         student_step = int(card.get("student_step", 0))
         records.check_metadata(card["metadata"], config.data.image_size)
-        levels = LevelMap.from_json(card["levels"]) if card.get("levels") else None
+        calibration = Calibration.from_json(card["calibration"]) if card.get("calibration") else None
     check_user_names(users, card_path)
     shapes: Params = {name: parameter_shapes(config, name, len(users)) for name in STAGES}
     del shapes["encoder"]["classifier"]
@@ -207,7 +207,7 @@ def build_model(
         step=step,
         prior_step=prior_step,
         weaker=tree.get("weaker", {}),
-        levels=levels if ("student" in tree) == bool(student_step) else None,  # of the network that drew
+        calibration=calibration if ("student" in tree) == bool(student_step) else None,  # of the network that drew
         student=tree.get("student", {}),
         student_step=student_step if "student" in tree else 0,
         instead=instead,

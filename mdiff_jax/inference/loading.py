@@ -18,7 +18,7 @@ from mdiff_jax.config import (
     to_plain_dict,
 )
 from mdiff_jax.data import builders, splits
-from mdiff_jax.inference import chosen_settings, denoisers, exported, level_map, user_adapters
+from mdiff_jax.inference import chosen_settings, denoisers, exported, sample_calibration, user_adapters
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.same_configuration import check_same_configuration
 from mdiff_jax.runtime.checkpointing import CheckpointReader
@@ -54,7 +54,7 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
         return exported.read_exported_file(Path(root), config)
     read = exported.read_exported if workdir.weights.exists() else read_trained
     model = add_enrolled(read(workdir, config), workdir)
-    return model if config.sample.calibration_windows else model._replace(levels=None)
+    return model if config.sample.calibration_windows else model._replace(calibration=None)
 
 
 def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
@@ -91,8 +91,8 @@ def read_trained(workdir: Workdir, config: ConfigDict) -> Model:
         student_step=student.step if student else 0,
         instead=instead,
     )
-    levels = level_map.read_level_map(workdir.levels(bool(model.student)), model.drawing_steps)
-    return model._replace(levels=levels)
+    calibration = sample_calibration.read_calibration(workdir.calibration(bool(model.student)), model.drawing_steps)
+    return model._replace(calibration=calibration)
 
 
 def read_student(

@@ -15,7 +15,7 @@ from mdiff_jax.config import Params, from_plain_dict, to_plain_dict
 from mdiff_jax.data import builders, export
 from mdiff_jax.inference import denoisers, pipeline, user_adapters
 from mdiff_jax.inference.drawn_windows import DrawnWindows, close_gap, to_image_axes
-from mdiff_jax.inference.level_map import LevelMap
+from mdiff_jax.inference.sample_calibration import Calibration
 from mdiff_jax.inference.weight_updates import add_update
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
@@ -37,7 +37,7 @@ class Model(NamedTuple):
     step: int  # of the decoder's checkpoint
     prior_step: int
     weaker: dict[str, Params] = MappingProxyType({})  # 'prior', 'decoder': those of early checkpoints, if they guide
-    levels: LevelMap | None = None  # which the levels of drawn windows go through
+    calibration: Calibration | None = None  # which drawn windows go through
     student: Params = MappingProxyType({})  # averaged parameters of the decoder's student, if it draws in its place
     student_step: int = 0  # of its checkpoint
     instead: str = ""  # why the decoder draws itself, where there is a student
@@ -80,7 +80,7 @@ class Model(NamedTuple):
             variables = self.variables_of(user)
             for chunk, out in pipeline.run_requests(function, variables, [*own], seed=seed, batch_size=size):
                 x = close_gap(out["spectrogram"], self.dataset.metadata, self.config.decoder.floor_margin)
-                x = self.levels.apply(x) if self.levels else x
+                x = self.calibration.apply(x) if self.calibration else x
                 yield chunk, DrawnWindows(x if x.shape[-1] == 3 else x[..., 0], out["frames"])
 
     def window_sampler(self) -> pipeline.SampleFunction:

@@ -49,8 +49,8 @@ class Workdir:
     def metrics(self, stage: str) -> Path:
         return self.root / stage / "metrics.jsonl"
 
-    def levels(self, student: bool = False) -> Path:
-        return self.root / ("student_levels.json" if student else "levels.json")
+    def calibration(self, student: bool = False) -> Path:
+        return self.root / ("student_calibration.json" if student else "calibration.json")
 
     def set_aside(self, stage: str) -> Path:
         """Renames the folder of a stage that is to be trained anew; returns its new path."""
