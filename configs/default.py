@@ -194,7 +194,7 @@ def sample() -> dict:
         "spacing": "trailing",  # of the sampling steps: trailing, leading, linspace, logsnr
         "eta": 0.0,  # noise of the sampler ddim, no other: 0: none; 1: as much as DDPM
         "noise_scale": 1.0,  # of the decoder: more than 1 leaves more noise at each step, for more fine structure
-        "calibration_windows": 96,  # drawn after training, to bring spectrum and levels to those of recorded windows; 0: left
+        "calibration_windows": 96,  # drawn after training, to match spectrum and levels of recorded windows; 0: none
         "batch_size": 32,  # samples per batch, over all devices
         "teacher": False,  # draw by the decoder itself, in its own steps, where a student is finished too
         "ema_decay": 0.999,  # of the average to sample with, one of ema_decays; the first time also the encoder's
