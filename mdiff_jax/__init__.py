@@ -1,29 +1,49 @@
 """Micro-Doppler spectrograms of a named walking person, by two-stage diffusion in JAX.
 
-from mdiff_jax import load
-model = load("runs/gait")
-windows = model.sample(users=["ID_1"], n=4, seed=0)  # (4, F, T) in [-1, 1]
+import mdiff_jax
+model = mdiff_jax.load("runs/gait")
+windows = model.sample("ID_1", n=4, seed=0)  # (4, F, T) in [-1, 1]
 """
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
+from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
 
+if TYPE_CHECKING:
+    from mdiff_jax.api.models import Model, load, load_base
+    from mdiff_jax.api.tasks import augment, evaluate, inspect, train
+    from mdiff_jax.evaluation.results import Report
+    from mdiff_jax.runtime.config_files import load_config
+
 __version__ = VERSION
+__all__ = [
+    "InputError",
+    "Model",
+    "Report",
+    "augment",
+    "evaluate",
+    "inspect",
+    "load",
+    "load_base",
+    "load_config",
+    "train",
+]
+MODULES = {  # of what is imported, and JAX with it, once it is asked for
+    **dict.fromkeys(("Model", "load", "load_base"), "api.models"),
+    **dict.fromkeys(("augment", "evaluate", "inspect", "train"), "api.tasks"),
+    "Report": "evaluation.results",
+    "load_config": "runtime.config_files",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `load_base`, and JAX with them, once they are asked for; `load_config`, by name or path."""
-    if name == "load":
-        from mdiff_jax.inference.loading import load
+    """One of the names of `__all__`."""
+    if name not in MODULES:
+        raise AttributeError(f"module 'mdiff_jax' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"mdiff_jax.{MODULES[name]}"), name)
 
-        return load
-    if name == "load_base":
-        from mdiff_jax.inference.base_model import load_base
 
-        return load_base
-    if name == "load_config":
-        from mdiff_jax.runtime.config_files import load_config
-
-        return load_config
-    raise AttributeError(f"module 'mdiff_jax' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    return [*globals(), *MODULES]

@@ -7,6 +7,7 @@ import copy
 import functools
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from mdiff_jax.models.unet import UNet
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.array_types import Key
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.validation import DISTILL, NO_MODEL, STAGES, check_values
+from mdiff_jax.validation import DISTILL, NO_MODEL, STAGES, check_value, check_values
 
 MAX_PARAMETERS = 2 * 10**9  # of a network: 8 GB, and four times as much to train it
 MAX_BATCH_VALUES = 4 * 10**9
@@ -209,6 +210,20 @@ def from_plain_dict(values: Any) -> ConfigDict:
     values = from_older_version(values)
     check_values(values)
     return ConfigDict(lists_to_tuples(values)).lock()
+
+
+def with_settings(config: ConfigDict, settings: Mapping[str, Any]) -> ConfigDict:
+    """A copy of a configuration with other values of some dotted keys; InputError for keys and values that cannot be,
+    and for what is no configuration.
+    """
+    if not isinstance(config, ConfigDict):
+        kind = type(config).__name__
+        raise InputError(f"the configuration is a {kind}: give a ConfigDict, the name of a configuration, or its path")
+    changed = config.copy_and_resolve_references()
+    for key, value in settings.items():
+        check_value(key, value)
+        changed.update_from_flattened_dict({key: tuple(value) if isinstance(value, list) else value})
+    return changed
 
 
 NO_STUDENT = {"curriculum": [], "teacher_timesteps": 64, "sample_timesteps": 0, "scales": [1.0, 3.0], "huber": 0.00054}

@@ -46,10 +46,7 @@ def main() -> None:
             print(f"learning curve: not measured ({error})")
         else:
             print("\n".join(learning_curve.advise(found)))
-            curves = {"windows": found.windows, "walks": found.walks}
-            report["enough_data"] = found._asdict() | {
-                name: curve and curve._asdict() for name, curve in curves.items()
-            }
+            report["enough_data"] = learning_curve.to_json(found)
     if JSON.value:
         Path(JSON.value).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     if FIGURES.value:

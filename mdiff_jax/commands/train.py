@@ -5,7 +5,7 @@ python train.py --config=quickstart --workdir=runs/quickstart [--config.key=valu
 The same command resumes an interrupted run.
 """
 
-from mdiff_jax.runtime import cli, ranges
+from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.flags import Flags
 
@@ -26,13 +26,8 @@ def main() -> None:
     if config is None or WORKDIR.value is None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
 
-    from mdiff_jax.evaluation import summary
-    from mdiff_jax.runtime import parallel, processes
-    from mdiff_jax.training import train_loop
+    from mdiff_jax import train
+    from mdiff_jax.runtime import processes
 
     with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
-        train_loop.train(config, WORKDIR.value)
-        if config.stage in ("all", "decoder", "distill") and not config.dry_run:
-            text = summary.summarize_run(WORKDIR.value)
-            if parallel.is_first():
-                print(cli.name_commands(text), flush=True)
+        train(config, WORKDIR.value)

@@ -29,6 +29,7 @@ from mdiff_jax.validation import DISTILL, flatten
 
 FILE = "report.html"
 IMAGE_BYTES = 2_500_000  # of all images as text; half of what the page may have
+EXCERPT_BYTES = 500_000  # the same of an excerpt, which notebooks keep
 MOST_USERS, MOST_COPIES = 500, 200  # in tables; longer ones leave the rest to report.json
 ENCODINGS = ((None, 100), (None, 85), (256, 80), (128, 70), (64, 60))  # longest side and quality; 100: lossless
 TABLE_SIZE, MAX_CELL, MAX_LABEL = 320, 26, 16  # of a confusion table, of a cell, and the letters of a name beside it
@@ -69,13 +70,7 @@ def format_page(page: Page) -> str:
     """Returns the page as HTML; the same text for the same page. All that is not of the template is escaped, and a
     browser runs no script but that of the page and asks for nothing.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mdiff_jax.evaluation", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     environment.filters |= {"draw": charts.draw_panel, "marks": interval_marks, "written": write_value}
     script = environment.loader.get_source(environment, "report.js")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -100,6 +95,26 @@ def format_page(page: Page) -> str:
         script=script,
         script_digest=digest,
         **embed_images(page),
+    )
+
+
+def format_excerpt(page: Page) -> str:
+    """Returns verdict, sheet and figures of a page as HTML to put into another page, as a notebook: no style or script
+    that reaches beyond it, all that is not of the template escaped.
+    """
+    template = make_environment().get_template("report.excerpt.jinja")
+    images = embed_images(page._replace(pairs=(), blind=()), EXCERPT_BYTES)
+    return template.render(page=page, note=report.format_note, LEFT_OUT=report.LEFT_OUT, sheet=images["sheet"])
+
+
+def make_environment() -> jinja2.Environment:
+    """Returns what reads the templates."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("mdiff_jax.evaluation", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -175,14 +190,14 @@ def draw_confusion(title: str, table: np.ndarray, users: Sequence[str]) -> dict[
 # ----------------------------------------------------------------------------- images
 
 
-def embed_images(page: Page) -> dict[str, Any]:
+def embed_images(page: Page, most: int = IMAGE_BYTES) -> dict[str, Any]:
     """Returns 'sheet', 'pairs' and 'blind' of a page with text that holds each image in its place."""
     images = [
         *(image for of_user in page.sheet.values() for kind in of_user for image in kind),
         *(image for pair in page.pairs for image in (pair.generated, pair.training)),
         *(image for _, image in page.blind),
     ]
-    encoded: Iterator[str] = iter(encode_images(images))
+    encoded: Iterator[str] = iter(encode_images(images, most))
     return {
         "sheet": {user: [[next(encoded) for _ in kind] for kind in kinds] for user, kinds in page.sheet.items()},
         "pairs": [pair._replace(generated=next(encoded), training=next(encoded)) for pair in page.pairs],

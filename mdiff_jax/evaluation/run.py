@@ -1,4 +1,4 @@
-"""Judges a folder of samples: reads it, measures it, writes report.html, report.md, report.json and figures."""
+"""Judges a folder of samples: reads it, measures it, and says what that means."""
 
 import functools
 import os
@@ -15,11 +15,12 @@ from mdiff_jax.evaluation import (
     file_windows,
     html_report,
     measures,
-    report,
     report_figures,
     sample_folders,
     user_measures,
 )
+from mdiff_jax.evaluation.report import state_verdict, warn_of_leak
+from mdiff_jax.evaluation.results import Report
 from mdiff_jax.inference import provenance
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
@@ -27,8 +28,9 @@ from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, 
 from mdiff_jax.metrics.reference import FeatureExtractor, MeasuredSet, Reference, WindowSet, make_reference
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import show
 from mdiff_jax.runtime.version import VERSION
-from mdiff_jax.runtime.workdir import Workdir, write_json, write_text
+from mdiff_jax.runtime.workdir import Workdir
 
 AUGMENTATION_JUDGES = {  # trained on real windows and others; the convolutional one then sees them unaugmented
     "none": None,
@@ -40,19 +42,37 @@ AUGMENTATION_JUDGES = {  # trained on real windows and others; the convolutional
 def judge_samples(
     root: str | Path, samples: Path | None, augmentation: str = "none", own: FeatureExtractor | None = None
 ) -> str:
-    """Judges a folder of images against the working directory's data; returns the report and where the files are.
+    """Evaluates a folder of images, by default the newest samples, by the working directory's data, and writes the
+    report; returns it and where the files are. Arguments are those of `evaluate`.
+    """
+    workdir, model = Workdir(root), load(root)
+    model.require_recordings()
+    folder = sample_folders.find_newest_samples(workdir.samples) if samples is None else samples
+    target = report_folder(workdir, model, folder)
+    report = evaluate(model, folder, augmentation, own)
+    names = [path.name for path in report.save(target)]
+    return f"{report.to_markdown(names)}\nwritten to {target}: {', '.join(names)}"
+
+
+def evaluate(
+    model: Model,
+    folder: Path,
+    augmentation: str = "none",
+    own: FeatureExtractor | None = None,
+    name: str | None = None,
+) -> Report:
+    """Judges a folder of images by a model's data; `name` stands for the folder in the report.
 
     `augmentation` is the judge that is trained on real windows and others to see whether they help: 'none', 'linear'
     (minutes) or 'convolutional' (hours). Distances are also taken in the features of the function `own`: windows
     (N, F, T) in [-1, 1] → (N, D).
     """
     # ------------------------------------------------------------------- read, before anything is trained
-    workdir, model = Workdir(root), load(root)
+    if augmentation not in AUGMENTATION_JUDGES:
+        raise InputError(f"augmentation is {show(augmentation)}: give one of {', '.join(AUGMENTATION_JUDGES)}")
     model.require_recordings()
-    folder = sample_folders.find_newest_samples(workdir.samples) if samples is None else samples
-    samples_read = sample_folders.read_sample_set(model, folder)
+    samples = sample_folders.read_sample_set(model, folder)
     train, unseen = (sample_folders.real_window_set(model, name) for name in ("train", "test"))
-    target = report_folder(workdir, model, folder, samples_read)
 
     # ------------------------------------------------------------------- measure
     reference = make_reference(
@@ -61,70 +81,40 @@ def judge_samples(
         own=own,
         enrolled=sample_folders.enrolled_window_set(model),
     )
-    test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples_read))
+    test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples))
     test, generated, source = file_windows.measure_files(model, folder, reference, test, generated)
 
     # ------------------------------------------------------------------- judge
     figures = measures.all_figures(reference, test, generated, load_truth(model))
     names, by_user = (*model.users, *model.enrolled), user_measures.figures_by_user(reference, test, generated)
-    users = {names[user]: of_user for user, of_user in by_user.items()}
     fit = AUGMENTATION_JUDGES[augmentation]
     known = generated.window_set.pick(generated.window_set.users < reference.num_users)
     sets = reference.train, test.window_set, known
     points = augmentation_utility.augmentation_curve(*sets, fit) if fit else []
-    about = describe_method(model, folder, generated, augmentation) | {"files of real windows": source}
-
-    # ------------------------------------------------------------------- write
-    verdict = report.state_verdict(figures, points, reference.verdict_judge)
-    warnings = [*collect_warnings(model, test), *warn_of_samples(model, folder, samples_read)]
     colormap = model.dataset.metadata["colormap"] or "gray"
-    pictures = report_figures.collect_pictures(names, colormap, reference, test, generated, points)
-    blind = blind_sheet.read_blind_pictures(model, folder, test, generated)
-    plots = report_figures.plot_report_figures(target, pictures) + blind_sheet.write_blind_sheet(target, blind)
-    text = report.format_markdown(verdict, figures, users, points, about, warnings, plots)
-    write_text(target / "report.md", text)
-    contents = {
-        "about": about,
-        "warnings": warnings,
-        "verdict": [" ".join(answer) for answer in verdict],
-        "figures": [{"name": f.name} | f._asdict() | {"note": report.format_note(f)} for f in figures],
-        "users": {user: [{"name": f.metric} | f._asdict() for f in of_user] for user, of_user in users.items()},
-        "confusion": {title: table.tolist() for title, table in pictures.confusion.items()},
-        "augmentation": [p._asdict() for p in points],
-        "suspected_copies": list_suspected_copies(reference, test, generated),
-        "checkpoint_steps": [model.prior_step, model.step],
-    }
-    write_json(target / "report.json", contents)
-    page = html_report.Page(
-        title="Can these windows be trusted?",
-        verdict=verdict,
-        warnings=warnings,
+    about = describe_method(model, name or str(folder), generated, augmentation)
+    return Report(
+        verdict=state_verdict(figures, points, reference.verdict_judge),
+        warnings=[*collect_warnings(model, test), *warn_of_samples(model, folder, samples)],
         figures=figures,
-        sheet=pictures.sheet,
-        zero_doppler=pictures.zero_doppler,
-        num_users=pictures.num_users,
-        users=users,
-        judged=pictures.judged,
-        confusion=pictures.confusion,
-        envelopes=charts.envelope_panels(pictures.envelopes),
-        pairs=pictures.pairs,
-        copies=contents["suspected_copies"],
+        users={names[user]: of_user for user, of_user in by_user.items()},
         points=points,
-        augmentation=charts.augmentation_panels(points),
-        spectra=charts.spectra_panels(pictures.spectra) if pictures.spectra else (),
-        blind=blind,
-        training=charts.training_panels(html_report.read_training(workdir)),
-        tables={"Method": about} | html_report.describe_origin(model, folder),
+        copies=list_suspected_copies(reference, test, generated),
+        about=about | {"files of real windows": source},
+        checkpoint_steps=[model.prior_step, model.step],
+        pictures=report_figures.collect_pictures(names, colormap, reference, test, generated, points),
+        blind=blind_sheet.read_blind_pictures(model, folder, test, generated),
+        training=charts.training_panels(html_report.read_training(Workdir(model.root))) if model.root else (),
+        origin=html_report.describe_origin(model, folder),
     )
-    html_report.write_page(target / html_report.FILE, page)
-    return f"{text}\nwritten to {target}: {html_report.FILE}, report.md, report.json, {', '.join(plots)}"
 
 
-def report_folder(workdir: Workdir, model: Model, folder: Path, samples: WindowSet) -> Path:
+def report_folder(workdir: Workdir, model: Model, folder: Path) -> Path:
     """Returns where the report goes: the working directory for the model's own samples, WORKDIR/reports/NAME for any
     other folder NAME, so that the model's report stays. InputError where it cannot be written.
     """
-    own = sample_folders.is_own(model, folder, samples.files)
+    files = [item.file for item in sample_folders.scan_samples(model, folder)]
+    own = sample_folders.is_own(model, folder, files)
     target = workdir.root if own else workdir.root / "reports" / folder.resolve().name
     there = next(path for path in (target, *target.parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -132,14 +122,14 @@ def report_folder(workdir: Workdir, model: Model, folder: Path, samples: WindowS
     return target
 
 
-def describe_method(model: Model, folder: Path, generated: MeasuredSet, augmentation: str) -> dict[str, str]:
+def describe_method(model: Model, samples: str, generated: MeasuredSet, augmentation: str) -> dict[str, str]:
     """Returns how the figures were obtained: name of an aspect → text."""
     split, present = model.split, np.unique(generated.window_set.users)
     missing = [name for i, name in enumerate(model.users) if i not in present]
     walks = len(np.unique(sample_folders.real_window_set(model, "test").independent_groups()))
     newcomers = [name for i, name in enumerate(model.enrolled, len(model.users)) if i in present]
     return {
-        "samples": f"{folder}, {generated.count()} windows of {len(present)} of {len(model.users)} users"
+        "samples": f"{samples}, {generated.count()} windows of {len(present)} of {len(model.users)} users"
         + (f" and those enrolled since, {', '.join(newcomers)}" if newcomers else "")
         + (f", none of {', '.join(missing)}" if missing else ""),
         "real windows": f"{len(split['train'])} for training the judges, {len(split['test'])} unseen, of {walks} walks",
@@ -167,7 +157,7 @@ def load_truth(model: Model) -> SimulatorTruth | None:
 
 def collect_warnings(model: Model, test: MeasuredSet) -> list[str]:
     """Returns a sentence for everything that makes the figures less trustworthy."""
-    warnings = report.warn_of_leak(sample_folders.leaking_share(model))
+    warnings = warn_of_leak(sample_folders.leaking_share(model))
     if comparison.halves_overlap(test):
         halves = "Halves of the unseen windows share pixels, so real ones seem nearer to each other: record more"
         warnings.append(halves)
@@ -180,9 +170,10 @@ def warn_of_samples(model: Model, folder: Path, samples: WindowSet) -> list[str]
     if not record.get("complete", True):
         warnings.append("The samples are unfinished: repeat the command of sample.py")
     steps = [record.get(name) for name in ("prior_checkpoint_step", "checkpoint_step")]
-    if record and steps != (now := [model.prior_step, model.step]):
+    if record and model.params and steps != (now := [model.prior_step, model.step]):
         warnings.append(f"The samples were made at steps {steps} of prior and decoder, the model is at {now}")
-    if (student := record.get("student_checkpoint_step")) not in (None, model.student_step):
+    student = record.get("student_checkpoint_step")
+    if model.params and student not in (None, model.student_step):
         now = f"now at {model.student_step}" if model.student else "which does not draw now"
         warnings.append(f"The samples were made by the decoder's student at step {student}, {now}")
     if twice := len(samples.windows) - len(np.unique(samples.windows.reshape(len(samples.windows), -1), axis=0)):

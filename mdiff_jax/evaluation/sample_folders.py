@@ -1,10 +1,11 @@
 """The windows that are judged: which folder of samples, what is in it, and the real ones to compare with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mdiff_jax.data import sources, splits
+from mdiff_jax.data import export, sources, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.inference import provenance, user_windows
 from mdiff_jax.inference.drawn_windows import DrawnWindows, load_comparison_windows, to_comparison_grid
@@ -25,7 +26,7 @@ def find_newest_samples(parent: Path) -> Path:
     raise InputError(f"{parent} holds no finished plain samples{others}: run sample.py, or give --samples=FOLDER")
 
 
-def is_own(model: Model, folder: Path, files: np.ndarray) -> bool:
+def is_own(model: Model, folder: Path, files: Sequence[str]) -> bool:
     """Returns whether a folder holds finished samples of this model of single windows of users, and nothing else."""
     record = provenance.read_record(folder)
     return (
@@ -33,7 +34,7 @@ def is_own(model: Model, folder: Path, files: np.ndarray) -> bool:
         and record["complete"]
         and provenance.job_kind(record) in ("plain", "filter")
         and record.get("data_fingerprint") == model.dataset.fingerprint
-        and set(files.tolist()) == record["files"].keys()
+        and set(files) == record["files"].keys()
     )
 
 
@@ -53,6 +54,18 @@ def read_grid(model: Model, folder: Path, items: list[sources.WindowSource]) -> 
     examples = list(read_examples(folder, items, sample_options(model, folder)))
     windows, frames = np.stack([e.window for e in examples]), np.array([e.frames for e in examples])
     return to_grid(model, windows, frames), known_frames(model, frames)
+
+
+def write_windows(model: Model, given: user_windows.UserWindows, folder: Path) -> None:
+    """Writes windows as files that the model's recordings could be, USER/NNNN.png or .jpg; InputError for a user whom
+    the model does not know.
+    """
+    metadata = model.dataset.metadata
+    for user in dict.fromkeys(given.users):
+        model.index(user)
+    suffix = export.image_suffix(metadata, None)
+    for file, window, frames in zip(given.files, given.windows, given.frames.tolist(), strict=True):
+        export.write_window(folder / f"{file}.{suffix}", window, frames, metadata)
 
 
 def sample_options(model: Model, folder: Path) -> ReadOptions:

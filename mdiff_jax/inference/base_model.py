@@ -27,7 +27,7 @@ def load_base(like: str | Path | None = None, settings: Mapping[str, Any] | None
     each person. Windows come out on the axes of these files, and as such files. InputError for files that cannot be
     read, and for too few of a person.
     """
-    model = load(FOLDER, settings)
+    model = load(FOLDER, settings)._replace(root=None)  # no place for people of yours
     return model if like is None else know_people(model, Path(like))
 
 

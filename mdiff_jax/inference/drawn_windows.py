@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mdiff_jax.data import builders, native_grid
+from mdiff_jax.data import builders, native_grid, spectrogram
 from mdiff_jax.data.native_grid import FileFormat
 
 COMPARISON_GRID = (128, 64)  # rows, frames at which windows of native frames are compared
@@ -41,6 +41,19 @@ def to_image_axes(windows: DrawnWindows, metadata: Mapping[str, Any], length: fl
         return windows.spectrograms
     rows, columns = metadata["original_size"]
     return native_grid.to_fixed_grid(*windows, (rows, round(columns * length)))
+
+
+def from_image_axes(windows: np.ndarray, metadata: Mapping[str, Any], size: tuple[int, int]) -> DrawnWindows:
+    """Inverts `to_image_axes` for a model of `size`: with native frames each window at as many as its blocks show, or
+    at the most there are where it shows none.
+    """
+    if not metadata["native"]:
+        return DrawnWindows(windows, np.full(len(windows), size[1]))
+    placed = []
+    for window in windows:
+        frames = spectrogram.native_frames(window) or min(size[1], window.shape[1])
+        placed.append(native_grid.place_on_canvas(native_grid.average_blocks(window, frames, False), size))
+    return DrawnWindows(*map(np.array, zip(*placed, strict=True)))
 
 
 def to_comparison_grid(windows: DrawnWindows, metadata: Mapping[str, Any]) -> np.ndarray:

@@ -16,6 +16,7 @@ from mdiff_jax.config import (
     person_size,
     spectrogram_shape,
     to_plain_dict,
+    with_settings,
 )
 from mdiff_jax.data import builders, splits
 from mdiff_jax.inference import chosen_settings, denoisers, exported, sample_calibration, user_adapters
@@ -25,7 +26,7 @@ from mdiff_jax.runtime.checkpointing import CheckpointReader
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage
-from mdiff_jax.validation import DISTILL, EARLY, check_value, validate
+from mdiff_jax.validation import DISTILL, EARLY, validate
 
 ENCODER_DECAY = "encoder_decay"  # of prior and decoder: which average of the encoder gave their embeddings
 TEACHER_STEPS = "teacher_steps"  # of the student: that its teacher, the decoder, was trained for
@@ -46,14 +47,12 @@ def load(root: str | Path, settings: Mapping[str, Any] | None = None) -> Model:
     except InputError as error:
         raise InputError(f"{root if in_one_file else workdir.config}: {error}") from None
     config.update_from_flattened_dict(chosen_settings.read_chosen(workdir.chosen, to_plain_dict(config)))
-    for key, value in (settings or {}).items():
-        check_value(key, value)
-        config.update_from_flattened_dict({key: value})
+    config = with_settings(config, settings or {})
     validate(config)
     if in_one_file:
-        return exported.read_exported_file(Path(root), config)
+        return exported.read_exported_file(Path(root), config)._replace(root=Path(root).absolute())
     read = exported.read_exported if workdir.weights.exists() else read_trained
-    model = add_enrolled(read(workdir, config), workdir)
+    model = add_enrolled(read(workdir, config), workdir)._replace(root=workdir.root)
     return model if config.sample.calibration_windows else model._replace(calibration=None)
 
 

@@ -5,11 +5,13 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from mdiff_jax.config import Params, from_plain_dict, to_plain_dict
 from mdiff_jax.data import builders, export
@@ -20,7 +22,10 @@ from mdiff_jax.inference.weight_updates import add_update
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.ranges import SEED
 from mdiff_jax.validation import validate
+
+BAR_DELAY = 2  # seconds that drawing takes before its progress is shown
 
 
 class Model(NamedTuple):
@@ -41,16 +46,41 @@ class Model(NamedTuple):
     student: Params = MappingProxyType({})  # averaged parameters of the decoder's student, if it draws in its place
     student_step: int = 0  # of its checkpoint
     instead: str = ""  # why the decoder draws itself, where there is a student
+    root: Path | None = None  # folder or file that it was loaded from
 
-    def sample(self, users: Sequence[str], n: int, seed: int = 0) -> np.ndarray:
-        """(len(users) * n, F, T) in [-1, 1], user after user; sample i of a user depends on `seed` and i alone.
+    def __repr__(self) -> str:
+        return f"<mdiff_jax.Model of {self.num_users} users>"  # the arrays would fill pages
 
-        With native frames F and T are those of the recordings' images, else those of the model. An 'rgb' model gives
-        (…, F, T, 3). Raises InputError for a user it does not know.
+    def sample(self, users: str | Sequence[str], n: int, seed: int = 0) -> np.ndarray:
+        """Draws `n` windows of each of these users, or of one.
+
+        Returns (len(users) * n, F, T) in [-1, 1], user after user; window i of a user depends on `seed` and i alone.
+        With native frames F and T are those of the recordings' images, else those of the model; row 0 is the highest
+        velocity. An 'rgb' model gives (…, F, T, 3). Raises InputError for a user it does not know.
+
+            model = mdiff_jax.load("runs/gait")
+            windows = model.sample("ID_1", n=4, seed=0)
+            images = model.to_image(windows)  # (4, F, T, 3) uint8
         """
-        requests = self.requests(users, range(n))
-        drawn = [windows for _, windows in self.run(requests, seed)]
-        return np.concatenate([to_image_axes(windows, self.dataset.metadata) for windows in drawn])
+        return self.draw(self.requests([users] if isinstance(users, str) else users, range(n)), seed)
+
+    def draw(
+        self,
+        requests: Sequence[pipeline.SampleRequest],
+        seed: int,
+        function: pipeline.SampleFunction | None = None,
+        length: float = 1.0,
+    ) -> np.ndarray:
+        """Returns the windows of requests on the axes of the recordings' images, `length` windows long; shows progress
+        where that takes long. `function` is that of `run`.
+        """
+        SEED.check("seed", seed)
+        hidden, parts = not parallel.is_first(), []
+        with tqdm(total=len(requests), desc="samples", unit="window", delay=BAR_DELAY, disable=hidden) as bar:
+            for chunk, windows in self.run(requests, seed, function):
+                parts.append(to_image_axes(windows, self.dataset.metadata, length))
+                bar.update(len(chunk))
+        return np.concatenate(parts)
 
     def requests(self, users: Sequence[str], sample_ids: Sequence[int]) -> list[pipeline.SampleRequest]:
         """A request for each sample, user after user."""

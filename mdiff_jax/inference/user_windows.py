@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from tqdm import tqdm
 from mdiff_jax.data import array_files, arrays, images, sources
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.data.files import check_regular, describe_ignored, list_visible
+from mdiff_jax.inference.drawn_windows import from_image_axes
 from mdiff_jax.inference.model import Model
-from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.errors import InputError, one_line
 
 
 class UserWindows(NamedTuple):
@@ -48,6 +49,35 @@ def read_user_windows(model: Model, path: Path, user: str | None, options: ReadO
     frames, metadata = np.array([example.frames for example in examples]), examples[-1].metadata
     files, users = tuple(item.file for item in items), tuple(item.user for item in items)
     return UserWindows(files, users, x, frames, digest(x.tobytes()), metadata)
+
+
+def take_user_windows(model: Model, by_user: Mapping[str, np.ndarray]) -> UserWindows:
+    """Takes windows in memory, user → (n, F, T) in [-1, 1] as `Model.sample` returns them; USER/NNNN stands for their
+    files. InputError for arrays of another shape, or with other values.
+    """
+    metadata, rgb = model.dataset.metadata, model.config.data.channels == "rgb"
+    shape = (*(model.image_size() if metadata["native"] else model.dataset.image_size), *([3] if rgb else []))
+    read = {user: check_windows(user, windows, shape) for user, windows in by_user.items()}
+    if not sum(map(len, read.values())):
+        raise InputError("there are no windows: give one at least")
+    windows, frames = from_image_axes(np.concatenate([*read.values()]), metadata, model.dataset.image_size)
+    windows = windows if rgb else windows[..., None]
+    files = [(f"{user}/{i:04d}", user) for user, own in read.items() for i in range(len(own))]
+    return UserWindows(*map(tuple, zip(*files, strict=True)), windows, frames, digest(windows.tobytes()), metadata)
+
+
+def check_windows(user: str, windows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns windows as (n, *shape) float32; InputError for others, and for values that are not in [-1, 1]."""
+    try:
+        x = np.asarray(windows, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the windows of '{user}' are no array of numbers ({one_line(error)})") from None
+    if x.shape[1:] != shape:
+        wanted = ", ".join(map(str, shape))
+        raise InputError(f"the windows of '{user}' have the shape {x.shape}: give (n, {wanted}), as Model.sample does")
+    if not (np.abs(x) <= 1).all():
+        raise InputError(f"the windows of '{user}' are not all in [-1, 1]: -1 is the floor, 1 the strongest return")
+    return x
 
 
 def training_windows(model: Model, users: Sequence[str]) -> UserWindows:

@@ -6,7 +6,7 @@ split, so other unseen walks. The law itself may be wrong: beyond a few times wh
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -60,6 +60,12 @@ def measure(data: inspect.InspectedData, gap: int, repeats: int = REPEATS) -> En
     identity.check_users(whole.users)
     curves = (_measure(unit, whole, parts, choose) for unit, choose in UNITS.items())
     return EnoughData(*curves, *best_classical(whole, parts))
+
+
+def to_json(found: EnoughData) -> dict[str, Any]:
+    """Returns what was found as values for JSON."""
+    curves = {"windows": found.windows, "walks": found.walks}
+    return found._asdict() | {name: curve and curve._asdict() for name, curve in curves.items()}
 
 
 def best_classical(data: WindowSet, parts: list[Parts]) -> tuple[str, float, bootstrap.Range]:

@@ -33,12 +33,12 @@ def guard(start: Callable[[], object]) -> NoReturn:
         start()
     except InputError as error:
         fail(str(error))
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        exit_immediately(130)
     except Stopped as stopped:
         print("\nstopped; the same command resumes here", file=sys.stderr)
         exit_immediately(128 + stopped.signum)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        exit_immediately(130)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -91,7 +91,7 @@ def repeat_lost_signal(lost: Any) -> None:
     """Sends a signal again whose exception was raised in a callback, as JAX has one at garbage collection, and ignored
     there; reports other ignored exceptions as usual. `lost` is what `sys.unraisablehook` takes.
     """
-    if not issubclass(lost.exc_type, (KeyboardInterrupt, Stopped)):
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
     signum = getattr(lost.exc_value, "signum", signal.SIGINT)

@@ -21,11 +21,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-class Stopped(Exception):  # noqa: N818, not an error
-    """A signal asked the process to end. Scripts exit with status 128 + `signum`."""
+class Stopped(KeyboardInterrupt):
+    """A signal asked to end, and what there was is saved. Scripts exit with status 128 + `signum`."""
 
     def __init__(self, signum: int):
-        super().__init__(f"stopped by signal {signum}")
+        super().__init__(f"stopped by signal {signum}; the same call resumes")
         self.signum = signum
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdiff_jax.runtime.errors import InputError, Stopped, one_line
+from mdiff_jax.runtime.errors import InputError, one_line
 
 MAX_JSON_BYTES = 2**26  # of a million windows' names
 DENIED = [os.strerror(number) for number in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)]
@@ -197,7 +197,7 @@ def refuse_damage(what: object, remedy: str, error_type: type[InputError] = Inpu
     """
     try:
         yield
-    except (InputError, MemoryError, Stopped):
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         reason = one_line(error)[:100] or type(error).__name__

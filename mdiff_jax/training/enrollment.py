@@ -61,20 +61,25 @@ def enroll(root: str | Path, name: str, path: Path, finetune: bool = False) -> P
     check_user_name(model, name)
     target = Workdir(root).enrolled / f"{name}.npz"
     given = user_windows.read_user_windows(model, path, user=name)
+    user_adapters.write_adapter(target, make_adapter(model, given, finetune, f"'{path}'"))
+    return target
+
+
+def make_adapter(
+    model: Model, given: user_windows.UserWindows, finetune: bool, place: str
+) -> user_adapters.UserAdapter:
+    """Returns the new user of these windows, which come from `place`, in the words of an error."""
     count, c = len(given.windows), model.config
     low, high = c.enrollment.min_windows, c.enrollment.max_windows
     if c.people.references:
         low, high = c.people.min_references, c.people.max_references
     if not low <= count <= high:
-        raise InputError(f"'{path}' holds {count} window{'s' * (count != 1)}: give {low} to {high} of one user")
+        raise InputError(f"{place} holds {count} window{'s' * (count != 1)}: give {low} to {high} of one user")
     if finetune and not c.people.references:
         raise InputError("this model does not know people by references and fits a new user anyway: remove --finetune")
-    make_adapter = people.person_adapter if c.people.references else fit_adapter
-    adapter = make_adapter(model, given.windows, given.frames)
-    if finetune:
-        adapter = finetune_adapter(model, adapter, given.windows, given.frames)
-    user_adapters.write_adapter(target, adapter)
-    return target
+    make = people.person_adapter if c.people.references else fit_adapter
+    adapter = make(model, given.windows, given.frames)
+    return finetune_adapter(model, adapter, given.windows, given.frames) if finetune else adapter
 
 
 def enroll_in_base(root: str | Path, path: Path, finetune: bool = False) -> list[str]:

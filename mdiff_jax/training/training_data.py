@@ -11,12 +11,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdiff_jax.config import Params, PeopleSettings, condition_size
+from mdiff_jax.config import Params, PeopleSettings, condition_size, with_settings
 from mdiff_jax.data import builders, loader, splits
 from mdiff_jax.inference import denoisers, people
 from mdiff_jax.inference.loading import read_known_split
+from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.checkpointing import CheckpointReader, DamageError
+from mdiff_jax.runtime.config_files import load_config
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
@@ -54,6 +56,15 @@ def prepare_data(config: ConfigDict, workdir: Workdir) -> PreparedData:
     dataset = builders.open_prepared(workdir.data)
     split = read_known_split(workdir, dataset)
     return PreparedData(dataset, {name: dataset.rows(split[name]) for name in splits.PARTS})
+
+
+def load_recordings(path: Path, workdir: Workdir) -> Model:
+    """Prepares a folder of recordings as the default configuration says; returns a model of them without networks."""
+    config = with_settings(load_config("default"), {"data.path": str(path)})
+    workdir.root.mkdir(parents=True, exist_ok=True)
+    dataset = prepare_data(config, workdir).dataset
+    split = read_known_split(workdir, dataset)
+    return Model(config, dataset.users, {}, {}, {}, {}, dataset, split, step=0, prior_step=0)
 
 
 def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:

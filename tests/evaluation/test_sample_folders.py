@@ -63,7 +63,7 @@ def test_noise_that_jpeg_took_off_the_colormap_is_judged_where_samples_say_what_
 
 def test_only_finished_samples_of_the_model_are_its_own(trained, samples, tmp_path):
     def is_own(folder) -> bool:
-        return sample_folders.is_own(trained, folder, sample_folders.read_sample_set(trained, folder).files)
+        return sample_folders.is_own(trained, folder, sample_folders.read_sample_set(trained, folder).files.tolist())
 
     assert is_own(samples)
     foreign = {"unfinished": {"complete": False}, "other": {"data_fingerprint": "?"}, "more": {}, "images": {}}
@@ -117,9 +117,8 @@ def test_a_damaged_record_is_named(trained, samples, tmp_path, text):
 
 
 def test_a_place_that_takes_no_report_is_refused(trained, samples, tmp_path, monkeypatch):
-    read = sample_folders.read_sample_set(trained, samples)
-    assert run.report_folder(Workdir(tmp_path), trained, samples, read) == tmp_path
+    assert run.report_folder(Workdir(tmp_path), trained, samples) == tmp_path
     (tmp_path / "reports").write_text("mine")
     monkeypatch.setattr(sample_folders, "is_own", lambda *_: False)
     with pytest.raises(InputError, match=r"cannot be written into '.*reports'"):
-        run.report_folder(Workdir(tmp_path), trained, samples, read)
+        run.report_folder(Workdir(tmp_path), trained, samples)
