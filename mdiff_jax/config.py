@@ -212,7 +212,7 @@ def from_plain_dict(values: Any) -> ConfigDict:
     return ConfigDict(lists_to_tuples(values)).lock()
 
 
-def with_settings(config: ConfigDict, settings: Mapping[str, Any]) -> ConfigDict:
+def with_settings(config: Any, settings: Mapping[str, Any]) -> ConfigDict:
     """A copy of a configuration with other values of some dotted keys; InputError for keys and values that cannot be,
     and for what is no configuration.
     """

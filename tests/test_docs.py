@@ -50,3 +50,46 @@ def test_what_a_document_names_is_there(document):
         flags = set(main.load(script or command).FLAGS.values) | {"help"}
         for flag in re.findall(r"--(\w+)", line):
             assert flag in flags or flag.removeprefix("no") in flags, f"{script or command}: --{flag}"
+
+
+# ----------------------------------------------------------------------------- docs/python.md
+
+
+def python_blocks(document: Path) -> list[str]:
+    """The blocks of code of a document, which are indented."""
+    blocks = re.findall(r"(?:^    .+\n)+", document.read_text(), re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks]
+
+
+def test_the_page_on_python_names_all_that_there_is():
+    table = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE)
+    assert sorted(name for name, _ in table) == sorted(mdiff_jax.__all__)
+    for name, about in table:
+        given = getattr(mdiff_jax, name)
+        assert given.__doc__ and name in dir(mdiff_jax)
+        for attribute in re.findall(r"`(\w+)`", about) if name in ("Model", "Report") else ():
+            assert attribute in dir(given) or attribute in given.__dataclass_fields__, attribute
+
+
+def test_every_line_of_the_page_on_python_runs(root, windows, tmp_path, monkeypatch):
+    """On a small model, of other names, that is trained already; what takes minutes is tested where it is."""
+    shutil.copytree(root, tmp_path / "runs" / "gait")
+    data = inference.loading.load(root).dataset
+    export.export_windows(data, np.arange(len(data)), tmp_path / "recordings", "images")
+    shutil.copytree(windows, tmp_path / "new_person")
+    shutil.copytree(tmp_path / "recordings", tmp_path / "samples")
+    write_json(tmp_path / "runs" / "gait" / "config.json", quick(json.loads((root / "config.json").read_text())))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train_loop, "train", lambda config, workdir: None)
+    monkeypatch.setattr(summary, "summarize_run", lambda workdir: "")
+    monkeypatch.setattr(base_model, "FOLDER", tmp_path / "runs" / "base")
+    monkeypatch.setattr(run, "evaluate", lambda model, folder, *rest: Judged(model, folder))
+    monkeypatch.setattr(augmented_set, "write_augmented_set", lambda workdir, output, *rest: "a page")
+    exported.export_model(reference_model(root), tmp_path / "runs" / "base")
+    names = {"ID_11": "new", "ID_1": "walker_01", "ID_3": "walker_02"}
+    space: dict = {}
+    for block in python_blocks(ROOT / "docs" / "python.md"):
+        for old, new in names.items():
+            block = block.replace(old, new)
+        exec(block, space)
+    assert space["windows"].shape == (2, 16, 16) and space["strips"].shape == (1, 8, 16, 16)
