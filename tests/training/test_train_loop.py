@@ -47,7 +47,7 @@ def test_an_early_checkpoint_is_kept_beside_the_latest(finished):
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
     """Stopped in every stage between two checkpoints: the same losses, and the same parameters bit for bit."""
-    batches, ends = loader.train_batches, [("crash", MemoryError), ("TERM", Stopped), ("TERM", Stopped)]
+    batches, ends = loader.train_batches, [("crash", MemoryError), ("TERM", Stopped), ("INT", KeyboardInterrupt)]
     for fault, seen in ends:
         monkeypatch.setattr(loader, "train_batches", interrupt(FAULTS[fault], batches))
         with pytest.raises(seen):
