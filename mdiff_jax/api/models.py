@@ -181,7 +181,8 @@ def draw_job(job: SamplingJob, seed: int) -> np.ndarray:
 def describe(model: Model) -> dict[str, str]:
     """Returns what a notebook shows of a model: name of an aspect → text."""
     rows, frames = spectrogram_shape(model.config)[:2]
-    shown = {"users": list_names(model.users)} if model.users else {}
+    nobody = "none: enroll people, or load the base model like their recordings"
+    shown = {} if model.enrolled and not model.users else {"users": list_names(model.users) if model.users else nobody}
     shown |= {"enrolled": list_names(list(model.enrolled))} if model.enrolled else {}
     frames = f"up to {frames} frames" if model.config.data.native_frames else f"{frames} frames"
     shown["windows"] = f"{rows} Doppler rows, {frames}, files of {' x '.join(map(str, model.image_size()))}"
@@ -191,8 +192,9 @@ def describe(model: Model) -> dict[str, str]:
     shown["networks"] = f"trained for {model.prior_step} and {model.step} steps; {drawn}"
     if model.root:
         saved = Workdir(model.root).checkpoints("decoder") / str(model.step)
-        files = next(path for path in (saved, Workdir(model.root).weights, model.root) if path.exists())
-        shown["saved"] = f"{time.strftime('%Y-%m-%d', time.localtime(files.stat().st_mtime))} in {model.root}"
+        places = (saved, Workdir(model.root).weights, model.root)
+        if place := next((place for place in places if place.exists()), None):
+            shown["saved"] = f"{time.strftime('%Y-%m-%d', time.localtime(place.stat().st_mtime))} in {model.root}"
     return shown
 
 
