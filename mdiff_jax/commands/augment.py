@@ -5,7 +5,8 @@ python augment.py --workdir=runs/gait --output=runs/augmented
 
 from pathlib import Path
 
-from mdiff_jax.runtime.flags import Flags, require
+from mdiff_jax.runtime.flags import Flags, require, require_workdir
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.ranges import Range
 
 RECIPES = ("generated", "hard", "variations", "across_walks", "from_others")
@@ -29,8 +30,10 @@ SEEDS = FLAGS.integer("seeds", 10, "Judges trained for each recipe.", Range(int,
 
 def main() -> None:
     require("--workdir=DIR --output=FOLDER", WORKDIR, OUTPUT)
+    require_workdir(WORKDIR)
 
-    from mdiff_jax.evaluation import augmented_set
+    with doing("starting", in_logs=False):
+        from mdiff_jax.evaluation import augmented_set
 
     page = augmented_set.write_augmented_set(
         Path(WORKDIR.value), Path(OUTPUT.value), SHARE.value, SEEDS.value, RECIPE.value

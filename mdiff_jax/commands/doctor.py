@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mdiff_jax.runtime.flags import Flags
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.version import VERSION
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
@@ -35,10 +36,16 @@ def findings() -> Iterator[tuple[str, str, str | None]]:
     yield "libraries", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES), None
     yield "machine", f"{platform.system()} {platform.release()}, {platform.machine()}, {usable_cores()} cores", None
     yield "memory", describe_memory(), None
-    yield describe_devices()
-    yield "cache", describe_cache(), None
-    yield check_base_model()
-    yield check_numbers()
+    with doing("looking for devices"):
+        devices, cache = describe_devices(), describe_cache()
+    yield devices
+    yield "cache", cache, None
+    with doing("reading the base model"):
+        base_model = check_base_model()
+    yield base_model
+    with doing("comparing compiled numbers with those of single operations"):
+        numbers = check_numbers()
+    yield numbers
 
 
 def usable_cores() -> int:

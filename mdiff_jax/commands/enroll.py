@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.flags import Flags, require
+from mdiff_jax.runtime.flags import Flags, require, require_workdir
+from mdiff_jax.runtime.progress import doing
 
 FLAGS = Flags()
 
@@ -30,8 +31,10 @@ def main() -> None:
         require("--workdir=NEW_FOLDER --path=FOLDER", WORKDIR, PATH)
     else:
         require("--workdir=DIR --name=NEW --path=FOLDER", WORKDIR, NAME, PATH)
+        require_workdir(WORKDIR)
 
-    from mdiff_jax.training import enrollment
+    with doing("starting", in_logs=False):
+        from mdiff_jax.training import enrollment
 
     if BASE.value:
         names = enrollment.enroll_in_base(WORKDIR.value, Path(PATH.value), FINETUNE.value)

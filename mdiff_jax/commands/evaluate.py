@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.flags import Flags, parse_numbers, require_together
+from mdiff_jax.runtime.flags import Flags, parse_numbers, require_together, require_workdir
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.ranges import SAMPLERS
 from mdiff_jax.validation import SAMPLES_PER_USER, SAMPLING_STEPS, SCALE
 
@@ -49,6 +50,7 @@ SWEEP_FLAGS = (SWEEP_STEPS, SWEEP_SAMPLERS, SWEEP_SCALES, SWEEP_COUNT)
 def main() -> None:
     if WORKDIR.value is None:
         raise InputError("give --workdir=DIR, the working directory of train.py")
+    require_workdir(WORKDIR)
     require_together(*((flag, SWEEP) for flag in SWEEP_FLAGS))
     print(cli.name_commands(judge_samples() if SWEEP.value is None else compare_settings()), flush=True)
 
@@ -57,7 +59,8 @@ def judge_samples() -> str:
     """Judges the samples; returns the report."""
     own = None if FEATURES.value is None else import_function(FEATURES.value)
 
-    from mdiff_jax.evaluation import run
+    with doing("starting", in_logs=False):
+        from mdiff_jax.evaluation import run
 
     samples = None if SAMPLES.value is None else Path(SAMPLES.value)
     return run.judge_samples(WORKDIR.value, samples, AUGMENTATION.value, own)
@@ -74,7 +77,8 @@ def compare_settings() -> str:
         given = ",".join(SWEEP_SAMPLERS.value)
         raise InputError(f"--sweep_samplers={given}: give any of {', '.join(SAMPLERS)}")
 
-    from mdiff_jax.evaluation import sweep
+    with doing("starting", in_logs=False):
+        from mdiff_jax.evaluation import sweep
 
     return sweep.run_sweep(WORKDIR.value, SWEEP.value, steps, SWEEP_SAMPLERS.value, scales, SWEEP_COUNT.value)
 

@@ -9,7 +9,8 @@ sample.py and enroll.py take the folder as --workdir, train.py as --config.init_
 from pathlib import Path
 
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.flags import Flags
+from mdiff_jax.runtime.flags import Flags, require_workdir
+from mdiff_jax.runtime.progress import doing
 
 FLAGS = Flags()
 
@@ -25,11 +26,14 @@ def main() -> None:
     if WORKDIR.value is None or (OUTPUT.value is None and WEIGHTS.value is None):
         missing = "workdir" if WORKDIR.value is None else "output"
         raise InputError(f"--{missing} is missing: give --workdir=DIR --output=NEW_FOLDER, or --weights=NEW_FILE")
+    require_workdir(WORKDIR)
 
-    from mdiff_jax import load
-    from mdiff_jax.inference import exported
+    with doing("starting", in_logs=False):
+        from mdiff_jax import load
+        from mdiff_jax.inference import exported
 
-    model = load(WORKDIR.value)
+    with doing("reading the model"):
+        model = load(WORKDIR.value)
     model = model if USERS.value else exported.without_users(model)
     users = "its users are named in its card" if USERS.value else "it knows nobody by name"
     for flag, export in ((OUTPUT, exported.export_model), (WEIGHTS, exported.export_file)):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.flags import Flags
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.validation import CHOICES, RANGES
 
 FLAGS = Flags()
@@ -32,8 +33,9 @@ def main() -> None:
     if FIGURES.value and Path(FIGURES.value).suffix not in (".png", ".pdf"):
         raise InputError(f"--figures={FIGURES.value}: give a file that ends in .png or .pdf")
 
-    from mdiff_jax.data import arrays, inspect
-    from mdiff_jax.metrics import learning_curve
+    with doing("starting", in_logs=False):
+        from mdiff_jax.data import arrays, inspect
+        from mdiff_jax.metrics import learning_curve
 
     given = {flag.name: flag.value for flag in (FRAMES, HOP, AXES) if flag.value is not None}
     report, data = inspect.inspect(Path(PATH.value), arrays.DEFAULT_STFT._replace(**given))
@@ -50,4 +52,5 @@ def main() -> None:
     if JSON.value:
         Path(JSON.value).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     if FIGURES.value:
-        inspect.plot_report(Path(FIGURES.value), report, data)
+        with doing("drawing figures"):
+            inspect.plot_report(Path(FIGURES.value), report, data)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.flags import Flags, parse_numbers, require_together
+from mdiff_jax.runtime.flags import Flags, parse_numbers, require_together, require_workdir
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.validation import CHOICES, RANGES
 
 if TYPE_CHECKING:
@@ -131,8 +132,11 @@ KEYS = {  # that flags change in the configuration of the working directory
 
 def main() -> None:
     check_flags()
+    if not BASE.value:
+        require_workdir(WORKDIR)
 
-    from mdiff_jax.runtime import processes
+    with doing("starting", in_logs=False):
+        from mdiff_jax.runtime import processes
 
     with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         draw_samples()
@@ -163,12 +167,14 @@ def check_flags() -> None:
 
 def draw_samples() -> None:
     """Draws and writes what the flags ask for."""
-    from mdiff_jax import load, load_base
-    from mdiff_jax.inference import provenance, sample_writer
-    from mdiff_jax.runtime import parallel
-    from mdiff_jax.runtime.workdir import Workdir
+    with doing("starting", in_logs=False):
+        from mdiff_jax import load, load_base
+        from mdiff_jax.inference import provenance, sample_writer
+        from mdiff_jax.runtime import parallel
+        from mdiff_jax.runtime.workdir import Workdir
 
-    model = load_base(LIKE.value, settings()) if BASE.value else load(WORKDIR.value, settings())
+    with doing("reading the model"):
+        model = load_base(LIKE.value, settings()) if BASE.value else load(WORKDIR.value, settings())
     if reason := needs_teacher():
         model = model.with_teacher(reason)
     if STEPS.value is not None:
@@ -180,7 +186,8 @@ def draw_samples() -> None:
     parent = Path("samples") if BASE.value else Workdir(WORKDIR.value).samples
     folder = provenance.default_folder(model, parent, seed, folder_suffix())
     folder = Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else folder
-    job = make_job(model, sample_writer.count_attempts(count, options), seed)
+    with doing("preparing what is to be drawn"):
+        job = make_job(model, sample_writer.count_attempts(count, options), seed)
     files = sample_writer.write_job(job, seed, folder, options, count if counts_by_user() else None)
 
     # ------------------------------------------------------------------- report

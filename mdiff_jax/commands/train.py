@@ -5,9 +5,14 @@ python train.py --config=quickstart --workdir=runs/quickstart [--config.key=valu
 The same command resumes an interrupted run.
 """
 
+from typing import Any
+
+from mdiff_jax.data import files
 from mdiff_jax.runtime import ranges
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.flags import Flags
+from mdiff_jax.runtime.progress import doing
+from mdiff_jax.validation import validate
 
 FLAGS = Flags()
 
@@ -21,13 +26,25 @@ PROCESSES = FLAGS.integer("num_processes", None, "Number of processes.", ranges.
 PROCESS = FLAGS.integer("process_id", None, "Index of this process, from 0.", ranges.PROCESS)
 
 
+def refuse_missing_recordings(data: Any) -> None:
+    """Raises InputError where there is nothing to prepare windows from: before JAX is imported, which takes seconds."""
+    from mdiff_jax.runtime.workdir import Workdir
+
+    prepared = COORDINATOR.value or Workdir(WORKDIR.value).data.exists()  # of several processes the first looks
+    if data.kind == "folder" and not prepared and not files.has_entries(data.path):
+        raise files.missing_source(data.path)
+
+
 def main() -> None:
     config = FLAGS.config
     if config is None or WORKDIR.value is None:
         raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
+    validate(config)
+    refuse_missing_recordings(config.data)
 
-    from mdiff_jax import train
-    from mdiff_jax.runtime import processes
+    with doing("starting", in_logs=False):
+        from mdiff_jax import train
+        from mdiff_jax.runtime import processes
 
     with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         train(config, WORKDIR.value)

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdiff_jax.data import arrays, native_grid, records, simulated, sources
+from mdiff_jax.data import arrays, files, native_grid, records, simulated, sources
 from mdiff_jax.data.examples import Example, ReadOptions, read_examples
 from mdiff_jax.data.records import DamagedData, NoRecords, Records
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.workdir import atomic_folder
 
 VALUE_VERSIONS = {"folder": "1.2.0", "walkers": "1.2.0"}  # raised whenever the same source gives other numbers
@@ -104,10 +105,10 @@ def prepare_dataset(
     else:
         options |= {"colormap": colormap_name}
         reading = ReadOptions(image_size, channels, colormap_name, arrays.make_stft(stft), native)
-        if path and has_entries(Path(path)):
+        if files.has_entries(path):
             source = folder_source(options, Path(path), reading, stft)
         elif not known:
-            raise damage or missing_source(path)
+            raise damage or files.missing_source(path)
 
     # ------------------------------------------------------------------- open, or prepare
     fingerprint = fingerprint_options(source.options) if source else fingerprint_without_source(options, known, stft)
@@ -146,7 +147,8 @@ def walkers_source(
 def folder_source(options: dict[str, Any], root: Path, reading: ReadOptions, stft: dict[str, Any]) -> Source:
     """The recordings in a folder or file."""
     items = sources.scan_windows(root, reading.stft)
-    options = options | {"content": hash_contents(root, items)}
+    with doing("reading the recordings"):
+        options = options | {"content": hash_contents(root, items)}
     options |= {"stft": known_stft(stft)} if any(item.row >= 0 for item in items) else {}
     examples = functools.partial(read_examples, root, items, reading)
     return Source(options, len(items), examples, sources.ignored_files(root, items))
@@ -169,19 +171,6 @@ def fingerprint_without_source(options: dict[str, Any], known: dict[str, Any], s
         return known["fingerprint"]
     options = options | {"content": recorded["content"]} | ({"stft": known_stft(stft)} if "stft" in recorded else {})
     return fingerprint_options(options)
-
-
-def missing_source(path: str) -> InputError:
-    """The error for a folder that is not there."""
-    if not path:
-        return InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
-    problem = "is empty" if Path(path).is_dir() else "does not exist"
-    return InputError(f"data.path '{path}' {problem}: give a folder that holds a folder per user")
-
-
-def has_entries(folder: Path) -> bool:
-    """Whether a folder holds anything: a disk that is not mounted leaves an empty one."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def hash_contents(root: Path, items: list[sources.WindowSource]) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from mdiff_jax.data import arrays, colormap, images, native_grid, sources, spectrogram
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import Bar, doing
 
 MAX_ROW_SHIFT = 0.5  # rows, by which velocity axes that count as the same may differ
 MAX_STRETCH = 0.01  # share, by which durations of windows may
@@ -56,11 +56,12 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
     or than those expected.
     """
     paths = [sources.file_path(root, item) for item in items if item.row < 0]
-    name = find_colormap(paths, options)
-    grid = find_grid(paths, options, name)
+    with doing("looking at the recordings"):
+        name = find_colormap(paths, options)
+        grid = find_grid(paths, options, name)
     native = options.native_frames and grid.is_native
     size, first, common, counts, readings = None, "", UNKNOWN_AXES, Counter(), {}
-    for item in tqdm(items, desc="reading", unit="window", mininterval=1):
+    for item in Bar(items, desc="reading", unit="window"):
         path = sources.file_path(root, item)
         if item.row >= 0:
             image, (window, axes) = None, read_array_window(path, item.row, options)

@@ -59,3 +59,17 @@ def describe_ignored(root: Path, used: Iterable[Path]) -> str | None:
     counts = [(len(hidden), "hidden"), (len(others), f"beside the windows, such as {min(others, default='')!r}")]
     found = ", ".join(f"{count} {what}" for count, what in counts if count)
     return f"ignored files in '{root}': {found}" if found else None
+
+
+def missing_source(path: str) -> InputError:
+    """The error for a folder that is not there."""
+    if not path:
+        return InputError("data.path is empty: give the folder of recordings, --config.data.path=FOLDER")
+    problem = "is empty" if Path(path).is_dir() else "does not exist"
+    return InputError(f"data.path '{path}' {problem}: give a folder that holds a folder per user")
+
+
+def has_entries(path: str) -> bool:
+    """Whether there is a file or folder that holds anything: a disk that is not mounted leaves an empty folder."""
+    folder = Path(path)
+    return bool(path) and folder.exists() and (not folder.is_dir() or any(folder.iterdir()))

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from mdiff_jax.data import native_grid, sources, spectrogram
 from mdiff_jax.data.examples import Example, describe_reduced
 from mdiff_jax.runtime.array_types import Window
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import Bar
 from mdiff_jax.simulator import walkers
 
 IMAGE_SIZE = (256, 256)  # rows, columns of real recordings, whose frames are blocks of equal columns
@@ -44,7 +44,7 @@ def read_examples(size: tuple[int, int], options: dict[str, Any], native: bool) 
     seconds, reduced = 0.0, 0
     rows = max(size[0], walkers.ROWS) if native else walkers.ROWS
     made = walkers.make_windows(**options, rows=rows)
-    windows = tqdm(made, desc="walking", unit="window", total=total, mininterval=1)
+    windows = Bar(made, desc="walking", unit="window", total=total)
     for count, w in enumerate(windows, 1):
         seconds += w.seconds
         reduced += native and w.spectrogram.shape[1] > size[1]

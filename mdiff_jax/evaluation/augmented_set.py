@@ -6,13 +6,11 @@ windows, by which one is chosen, and on test windows, which tell what it brings.
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from mdiff_jax.data import export, images, labels
 from mdiff_jax.data.labels import Label
@@ -33,6 +31,7 @@ from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics import paired_gain
 from mdiff_jax.metrics.paired_gain import Estimate
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import Bar
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, atomic_folder, write_json, write_text
 
@@ -90,7 +89,7 @@ def write_augmented_set(root: Path, output: Path, share: float, seeds: int, reci
     budget = model.config.data.windows_per_user
     experiment = augmentation_study.read_experiment(model, budget, workdir.root / "augmentation", samples, share)
     total = experiment.count_rows() * seeds * len(JUDGES)
-    with tqdm(total=total, desc="training judges", unit="judge", file=sys.stderr) as bar:
+    with Bar(total=total, desc="training judges", unit="judge") as bar:
         scores = augmentation_study.run_experiment(experiment, seeds, bar.update)
     choice = choose(experiment, scores)
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from mdiff_jax.data import render
 from mdiff_jax.inference import sample_calibration
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime import parallel
+from mdiff_jax.runtime.progress import Bar
 from mdiff_jax.runtime.workdir import Workdir
 
 CALIBRATION_SEED = 2**31 - 1  # of the windows that are drawn for it; no user's samples
@@ -23,7 +23,7 @@ def calibrate(model: Model, shown: Int[np.ndarray, " users"], workdir: Workdir) 
         return model
     users = [model.users[i] for i in shown]
     requests, drawn = model.requests(users, range(-(-c.calibration_windows // len(users)))), []
-    with tqdm(total=len(requests), desc="calibration", unit="window", disable=not parallel.is_first()) as bar:
+    with Bar(total=len(requests), desc="calibration", unit="window", disable=not parallel.is_first()) as bar:
         for chunk, windows in model.run(requests, CALIBRATION_SEED):
             drawn += own_frames(*windows)
             bar.update(len(chunk))

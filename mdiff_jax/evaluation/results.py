@@ -9,6 +9,7 @@ from mdiff_jax.evaluation import blind_sheet, charts, html_report, report, repor
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.comparison import Figure
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.workdir import write_json, write_text
 
 TITLE = "Can these windows be trusted?"
@@ -69,8 +70,9 @@ class Report:
         returns these files.
         """
         folder = Path(folder)
-        plots = report_figures.plot_report_figures(folder, self.pictures)
-        plots += blind_sheet.write_blind_sheet(folder, self.blind)
+        with doing("drawing the report"):
+            plots = report_figures.plot_report_figures(folder, self.pictures)
+            plots += blind_sheet.write_blind_sheet(folder, self.blind)
         write_text(folder / "report.md", self.to_markdown(plots))
         write_json(folder / "report.json", self.to_json())
         html_report.write_page(folder / html_report.FILE, self.page())

@@ -28,6 +28,7 @@ from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, 
 from mdiff_jax.metrics.reference import FeatureExtractor, MeasuredSet, Reference, WindowSet, make_reference
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.ranges import show
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir
@@ -45,7 +46,8 @@ def judge_samples(
     """Evaluates a folder of images, by default the newest samples, by the working directory's data, and writes the
     report; returns it and where the files are. Arguments are those of `evaluate`.
     """
-    workdir, model = Workdir(root), load(root)
+    with doing("reading the model"):
+        workdir, model = Workdir(root), load(root)
     model.require_recordings()
     folder = sample_folders.find_newest_samples(workdir.samples) if samples is None else samples
     target = report_folder(workdir, model, folder)
@@ -81,12 +83,15 @@ def evaluate(
         own=own,
         enrolled=sample_folders.enrolled_window_set(model),
     )
-    test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples))
-    test, generated, source = file_windows.measure_files(model, folder, reference, test, generated)
+    with doing("measuring the windows"):
+        test, generated = (reference.measure(s.sort_by_content()) for s in (unseen, samples))
+    with doing("measuring the files"):
+        test, generated, source = file_windows.measure_files(model, folder, reference, test, generated)
 
     # ------------------------------------------------------------------- judge
-    figures = measures.all_figures(reference, test, generated, load_truth(model))
-    names, by_user = (*model.users, *model.enrolled), user_measures.figures_by_user(reference, test, generated)
+    with doing("comparing"):
+        figures = measures.all_figures(reference, test, generated, load_truth(model))
+        names, by_user = (*model.users, *model.enrolled), user_measures.figures_by_user(reference, test, generated)
     fit = AUGMENTATION_JUDGES[augmentation]
     known = generated.window_set.pick(generated.window_set.users < reference.num_users)
     sets = reference.train, test.window_set, known

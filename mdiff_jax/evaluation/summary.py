@@ -19,6 +19,7 @@ from mdiff_jax.metrics.comparison import IDENTITY, Figure
 from mdiff_jax.metrics.reference import LINEAR_JUDGE, WindowSet
 from mdiff_jax.runtime import cli, parallel
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.workdir import Workdir, read_json, write_json
 
 
@@ -30,7 +31,8 @@ def summarize_run(root: str | Path) -> str:
     """
     # ------------------------------------------------------------------- sample
     parallel.wait_for_all("the last stage is saved")
-    workdir, model = Workdir(root), load(root)
+    with doing("reading the model"):
+        workdir, model = Workdir(root), load(root)
     model.require_recordings()
     count, seed = model.config.sample.num_samples_per_user, model.config.seed
     folder = default_folder(model, workdir.samples, seed)
@@ -49,8 +51,9 @@ def summarize_run(root: str | Path) -> str:
     # ------------------------------------------------------------------- identity
     generated = sample_folders.read_sample_set(model, folder)
     train, test = (sample_folders.real_window_set(model, name, shown) for name in ("train", "test"))
-    judge = identity.fit_linear(train.windows, np.searchsorted(shown, train.users), seed=0)
-    accuracy = measure_accuracy(judge, generated, test, shown)
+    with doing("teaching a linear judge"):
+        judge = identity.fit_linear(train.windows, np.searchsorted(shown, train.users), seed=0)
+        accuracy = measure_accuracy(judge, generated, test, shown)
     figures = {
         "identity_real_test": accuracy.real,
         "identity_generated": accuracy.generated,
@@ -64,7 +67,8 @@ def summarize_run(root: str | Path) -> str:
     }
     write_json(workdir.root / "summary.json", figures)
     if not is_evaluated(workdir, model):
-        write_first_page(workdir, model, folder, accuracy, generated, test)
+        with doing("drawing the report"):
+            write_first_page(workdir, model, folder, accuracy, generated, test)
     return format_summary(figures, names, root, workdir, folder)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mdiff_jax.config import from_plain_dict, lists_to_tuples, to_plain_dict
 from mdiff_jax.evaluation import measures, plots, sample_folders
@@ -24,6 +23,7 @@ from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics.reference import MeasuredSet, Reference, WindowSet, make_reference, to_grayscale
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import Bar, doing
 from mdiff_jax.runtime.workdir import Workdir, read_json, write_json, write_text
 
 SWEEP_KINDS = ("weights", "guidance", "steps")
@@ -57,10 +57,11 @@ def run_sweep(
     }
     path = workdir.sweeps / f"{kind}.json"
     finished = read_finished_trials(path, conditions)
-    reference, validation = measure_validation(model)
+    with doing("measuring validation windows"):
+        reference, validation = measure_validation(model)
     real = measures.quick_figures(validation, validation)
     real.pop("kernel distance", None)  # of a set to itself
-    bar = tqdm(trials, desc=f"sweep of {kind}", unit="setting")
+    bar = Bar(trials, desc=f"sweep of {kind}", unit="setting")
     for settings in bar:
         name = json.dumps(settings, sort_keys=True)
         if name not in finished:

@@ -2,13 +2,11 @@
 
 import contextlib
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from mdiff_jax.data import export, images, render, sources
 from mdiff_jax.inference import rejection, sample_arrays, sampling_jobs
@@ -26,6 +24,7 @@ from mdiff_jax.inference.provenance import (
 from mdiff_jax.inference.sampling_jobs import SampleTask, SamplingJob
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.progress import Bar, doing
 
 MAX_ATTEMPTS_PER_SAMPLE = 10  # windows generated for one that is to pass the filters, at most
 
@@ -81,7 +80,8 @@ def write_job(
     check_options(job.model, options)
     metadata = job.model.dataset.metadata
     options = options._replace(image_format=export.image_suffix(metadata, options.image_format))
-    selection = rejection.make_filter(job.model, options.filters)
+    with doing("preparing the filters"):
+        selection = rejection.make_filter(job.model, options.filters)
     filters = {"filter": sorted(options.filters)} if options.filters else {}
     settings = describe_settings(job.model, seed) | job.settings | filters | {"format": options.image_format}
     target = SampleFolder(folder, options)
@@ -108,7 +108,8 @@ def write_job(
         if parallel.is_first():
             record["files"] |= {target.image(task).relative_to(folder).as_posix(): task.about for task in finished}
             if not lacking:
-                finish_folder(job, target, settings, record, finished)
+                with doing("drawing the sheet"):
+                    finish_folder(job, target, settings, record, finished)
             write_provenance(folder, settings, record, complete=not lacking)
     if lacking:
         raise InputError(
@@ -215,7 +216,7 @@ def sample_tasks(
 ) -> Iterator[list[tuple[SampleTask, DrawnWindows, bool]]]:
     """Yields chunks of the tasks with their windows, and which to keep, in whole groups of the filter."""
     waiting: list[tuple[SampleTask, DrawnWindows]] = []  # windows of a group that the batch has cut
-    with tqdm(total=len(tasks), desc="samples", unit="image", file=sys.stderr, disable=not parallel.is_first()) as bar:
+    with Bar(total=len(tasks), desc="samples", unit="image", disable=not parallel.is_first()) as bar:
         rest = iter(tasks)
         for chunk, windows in job.model.run([t.request for t in tasks], seed, job.function, batch_size):
             waiting += zip(itertools.islice(rest, len(chunk)), windows.split(), strict=True)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from mdiff_jax.data import array_files, arrays, images, sources
 from mdiff_jax.data.examples import ReadOptions, read_examples
@@ -16,6 +15,7 @@ from mdiff_jax.data.files import check_regular, describe_ignored, list_visible
 from mdiff_jax.inference.drawn_windows import from_image_axes
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.progress import Bar
 
 
 class UserWindows(NamedTuple):
@@ -39,12 +39,12 @@ def read_user_windows(model: Model, path: Path, user: str | None, options: ReadO
     root, items = scan_path(model, path.resolve())
     used = [file for item in items for file in sources.files_of(root, item)]
     if path.is_dir() and (ignored := describe_ignored(path.resolve(), used)):
-        tqdm.write(ignored, file=sys.stderr)
+        Bar.write(ignored, file=sys.stderr)
     if user is not None:
         items = [item._replace(user=user) for item in items]
     examples = list(read_examples(root, items, options or read_options(model)))
     for note in examples[-1].metadata["notes"]:
-        tqdm.write(note, file=sys.stderr)
+        Bar.write(note, file=sys.stderr)
     x = np.stack([example.window for example in examples]).astype(np.float32)
     frames, metadata = np.array([example.frames for example in examples]), examples[-1].metadata
     files, users = tuple(item.file for item in items), tuple(item.user for item in items)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
 
 from mdiff_jax.metrics import bootstrap, identity
 from mdiff_jax.metrics.identity import Judge, Users
 from mdiff_jax.metrics.reference import WindowSet
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import Bar
 
 ADDED_SHARES = (0.25, 0.5, 1.0, 2.0)  # windows added, as a share of the real ones
 BUDGETS = (10, 20, 50, 0)  # real windows per user; 0: all
@@ -193,7 +193,7 @@ def augmentation_curve(
     """
     accuracies: dict[tuple[int, str, float], list[float]] = {}
     fewest = min(np.bincount(train.users)[np.unique(train.users)])
-    for budget, seed in tqdm([(b, s) for b in budgets if b <= fewest for s in range(seeds)], desc="training judges"):
+    for budget, seed in Bar([(b, s) for b in budgets if b <= fewest for s in range(seeds)], desc="training judges"):
         rng = np.random.default_rng([seed, budget])
         real = train.pick(limit_per_user(train.users, budget, rng)) if budget else train
         judge = fit(real.windows, real.users, seed)

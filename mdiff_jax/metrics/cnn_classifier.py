@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from mdiff_jax.metrics import identity, memorization
 from mdiff_jax.runtime.array_types import Windows
+from mdiff_jax.runtime.progress import Bar
 
 WIDTHS = (16, 32, 64)  # channels
 COMPACT_WIDTHS = (32, 64)
@@ -107,7 +108,7 @@ def fit_cnn(
     state = init_training(network, steps, key, x[:1])
     rng = np.random.default_rng(seed)
     weight = balance_users(targets, np.ones(len(x)))
-    for step in range(steps):
+    for step in Bar(range(steps), desc="teaching a convolutional judge", unit="step", leave=False, delay=1):
         rows = rng.choice(len(x), BATCH_SIZE, p=weight / weight.sum())
         state = train_step(network, steps, augment, state, x[rows], targets[rows], jax.random.fold_in(key, step))
     return describe_judge(network, state[0], windows)

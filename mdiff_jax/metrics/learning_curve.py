@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from mdiff_jax.data import inspect, splits
 from mdiff_jax.metrics import augmentation_utility, bootstrap, identity, memorization
 from mdiff_jax.metrics.reference import WindowSet
+from mdiff_jax.runtime.progress import Bar
 
 REPEATS = 10
 FACTORS = (2, 4)  # times what is there
@@ -71,7 +71,7 @@ def to_json(found: EnoughData) -> dict[str, Any]:
 def best_classical(data: WindowSet, parts: list[Parts]) -> tuple[str, float, bootstrap.Range]:
     """Returns the classical augmentation that raises accuracy most, with as many windows added, and by how much."""
     gains: dict[str, list[float]] = {}
-    for repeat, (train, unseen) in enumerate(tqdm(parts, desc="augmentation", unit="repeat", leave=False)):
+    for repeat, (train, unseen) in enumerate(Bar(parts, desc="augmentation", unit="repeat", leave=False)):
         known, nothing, rng = data.pick(train), data.pick(np.arange(0)), np.random.default_rng(repeat)
         hidden = data.pick(unseen)
         plain = _accuracy(known.windows, known.users, hidden)
@@ -145,7 +145,7 @@ def _measure(
     if len(sizes) < 2:
         return None
     accuracy = np.zeros((len(parts), len(sizes)))
-    for repeat in tqdm(range(len(parts)), desc=f"learning curve, {unit}", unit="repeat", leave=False):
+    for repeat in Bar(range(len(parts)), desc=f"learning curve, {unit}", unit="repeat", leave=False):
         unseen = data.pick(parts[repeat][1])
         for i, size in enumerate(sizes):
             rows = drawn[repeat].of_size(size)

@@ -13,6 +13,7 @@ from mdiff_jax.data import splits
 from mdiff_jax.metrics import cnn_classifier, identity, kinematics, memorization
 from mdiff_jax.runtime.array_types import Windows
 from mdiff_jax.runtime.errors import InputError, one_line
+from mdiff_jax.runtime.progress import doing
 
 CHUNK_SIZE = 256  # windows
 INDEPENDENT_DISTANCE = 2**20  # on the time axis, between windows that share no pixels
@@ -169,7 +170,8 @@ def make_reference(
         extractors[OWN_FEATURES] = check_features(own)
         extractors[OWN_FEATURES](train.windows[:2])
     zero = kinematics.ZERO_DOPPLER if zero_doppler is None else zero_doppler
-    judges: dict[str, identity.Judge] = {LINEAR_JUDGE: identity.fit_linear(train.windows, train.users, seed=0)}
+    with doing("teaching a linear judge"):
+        judges: dict[str, identity.Judge] = {LINEAR_JUDGE: identity.fit_linear(train.windows, train.users, seed=0)}
     if convolutional:
         judges[CONVOLUTIONAL_JUDGE] = cnn_classifier.fit_cnn(
             train.windows, train.users, seed=1, steps=cnn_classifier.choose_training_steps(len(train.users))

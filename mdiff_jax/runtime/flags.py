@@ -185,6 +185,13 @@ def require(remedy: str, *holders: Holder) -> None:
             raise InputError(f"--{holder.name} is missing: give {remedy}")
 
 
+def require_workdir(holder: Holder) -> None:
+    """Raises InputError unless a flag gives a working directory: at once, before JAX is imported to use it."""
+    from mdiff_jax.runtime.workdir import Workdir
+
+    Workdir(holder.value).read_config()
+
+
 def parse_numbers(holder: Holder, allowed: Range) -> list:
     """Returns the numbers of a flag with a list of texts; InputError unless they are in a range."""
 

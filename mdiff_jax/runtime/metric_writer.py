@@ -19,8 +19,8 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
-from tqdm import tqdm
 
+from mdiff_jax.runtime.progress import Bar
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, refuse_damage
 
 
@@ -32,7 +32,7 @@ class RunLog:
 
     def log(self, line: str) -> None:
         if self.writes:
-            tqdm.write(line, file=sys.stdout)
+            Bar.write(line, file=sys.stdout)
             sys.stdout.flush()
             with self.workdir.log.open("a") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
@@ -45,9 +45,7 @@ class StageMetricWriter:
     """
 
     def __init__(self, run_log: RunLog, stage: str, start: int, total: int, tensorboard: bool):
-        interval = 1 if sys.stderr.isatty() else 15  # seconds between updates of the bar
-        hidden = not run_log.writes
-        self._bar = tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=interval, disable=hidden)
+        self._bar = Bar(total=total, initial=start, desc=stage, unit="step", disable=not run_log.writes)
         self._closing = contextlib.ExitStack()
         self._closing.callback(self._bar.close)
         self._file = self._events = None

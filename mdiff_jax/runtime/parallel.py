@@ -152,9 +152,10 @@ class CompiledStep(NamedTuple):
 
 def compile_step(step: Callable[..., tuple[Tree, dict]]) -> CompiledStep:
     """Compiles `step(state, batch, key, frozen, collectives=…)` for all devices of all processes."""
+    collectives = SINGLE_DEVICE if jax.device_count() == 1 else ALL_DEVICES  # a reduction of one is still compiled
     return CompiledStep(
         jax.pmap(
-            functools.partial(step, collectives=ALL_DEVICES),
+            functools.partial(step, collectives=collectives),
             axis_name=DEVICE_AXIS,
             in_axes=(None, 0, None, None),
             out_axes=(None, None),

@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from mdiff_jax.config import Params
 from mdiff_jax.inference import base_model, exported, people, user_adapters, user_windows, weight_updates
@@ -31,6 +30,7 @@ from mdiff_jax.inference.user_adapters import Adapters
 from mdiff_jax.runtime import parallel, prng
 from mdiff_jax.runtime.array_types import Array, Key
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import Bar, doing
 from mdiff_jax.runtime.user_names import check_user_names, fold_name
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import stages
@@ -245,10 +245,11 @@ def optimize_adapter(
     key, state = prng.purpose_key(settings.seed, "train", f"enrol {name}"), optimizer.init(free)
     unseen = prng.purpose_key(settings.seed, "eval", f"enrol {name}")
     shown: dict[str, str] = {}  # beside the progress
-    best = (float(check(params, free, unseen)), free) if held_out else None
+    with doing(f"enroll: {name}, compiling"):
+        best = (float(check(params, free, unseen)), free) if held_out else None
     if held_out:
         shown["held_out"] = f"{best[0]:.4f}"
-    bar = tqdm(range(settings.steps), desc=f"enroll: {name}", unit="step", mininterval=1)
+    bar = Bar(range(settings.steps), desc=f"enroll: {name}", unit="step")
     for i in bar:
         free, state, loss = step(params, free, state, jax.random.fold_in(key, i))
         if i % 20 == 0:

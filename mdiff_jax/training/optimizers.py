@@ -1,8 +1,10 @@
 """The optimiser: clipped AdamW with a warm-up."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from mdiff_jax.runtime.array_types import Array, Tree
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -20,8 +22,21 @@ def make_adamw(
     rate: optax.Schedule, *, weight_decay: float, clip_norm: float, b2: float
 ) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019) after clipping by global norm; only kernels decay, not norms or biases."""
+    shared = lambda count: jax.lax.optimization_barrier(rate(count))  # noqa: E731: else compiled into each leaf's update
     kernels = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
     return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.adamw(rate, b1=0.9, b2=b2, weight_decay=weight_decay, mask=kernels),
+        optax.stateless(lambda grads, _: clip(grads, clip_norm)),
+        optax.adamw(shared, b1=0.9, b2=b2, weight_decay=weight_decay, mask=kernels),
     )
+
+
+def clip(grads: Tree, most: float) -> Tree:
+    """Scales gradients down to the global norm `most` where theirs is larger."""
+    factor = most / jnp.maximum(global_norm(grads), most)
+    return jax.tree.map(lambda g: g * factor, grads)
+
+
+def global_norm(tree: Tree) -> Array:
+    """The norm of all leaves together. By products, which a library has: each sum would be a program to compile."""
+    squares = [jnp.vdot(x, x, precision=jax.lax.Precision.HIGHEST) for x in jax.tree.leaves(tree)]
+    return jnp.sqrt(jnp.stack(squares).sum())

@@ -24,6 +24,7 @@ from mdiff_jax.runtime.checkpointing import Checkpoints
 from mdiff_jax.runtime.errors import InputError, Stopped, explain_disk_errors
 from mdiff_jax.runtime.metric_writer import RunLog, StageMetricWriter
 from mdiff_jax.runtime.preemption import PreemptionHandler
+from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir, refuse_damage, write_json
 from mdiff_jax.training import cost_analysis, distillation, sample_evaluator, stages, validation_loss, warm_start
@@ -128,7 +129,8 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         if name == DISTILL:
             frozen, fingerprint, steps = distillation.read_teacher(config, workdir, len(users))
             depends, of_teacher = f"{depends}-{fingerprint}", {TEACHER_STEPS: steps}
-        state, start, progress = restore_or_init(run, setup, checkpoints, depends, may_train, frozen)
+        with doing(f"{name}: preparing its parameters"):
+            state, start, progress = restore_or_init(run, setup, checkpoints, depends, may_train, frozen)
         if progress.finished and progress.total_steps == total:
             log(f"{name}: finished at step {start}")
             return state.ema
@@ -144,13 +146,17 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         # --------------------------------------------------------------- batches, cost, evaluators
         batches = parallel.prefetch(make_batches(config, name, data, embeddings, "train", start))
         first = next(batches)
-        cost = setup.measure_cost(start + 1, state, first, frozen)
+        with doing(f"{name}: compiling the training step"):
+            cost = setup.measure_cost(start + 1, state, first, frozen)
         plan = cost_analysis.plan_stage(name, config[name].batch_size, windows, state, total, cost)
         log(cost_analysis.format_plan(plan))
         validate_params = validation_loss.make_validation(config, data, name, embeddings, frozen)
         evaluate_samples = None
         if name in ("decoder", DISTILL) and config.sheet_every and parallel.is_first():
-            evaluate_samples = sample_evaluator.make_sample_evaluator(config, name, data.dataset, data.rows, embeddings)
+            with doing(f"{name}: teaching a judge for the sheets"):
+                evaluate_samples = sample_evaluator.make_sample_evaluator(
+                    config, name, data.dataset, data.rows, embeddings
+                )
 
         # --------------------------------------------------------------- loop
         writer = stack.enter_context(StageMetricWriter(run.log, name, start, total, config.tensorboard))
@@ -180,17 +186,20 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                 if pending is not None:
                     write_metrics(writer, pending, timer, config, name)
                     pending = None
-                figures = validate_params(state.ema[decay]) if due else {}
+                with doing("validation"):
+                    figures = validate_params(state.ema[decay]) if due else {}
                 if figures:
                     writer.write_scalars(step, {f"validation_{k}": v for k, v in figures.items()})
                 # the student's loss says how well it agrees with itself: of its checkpoints the last is the best
                 loss = figures.get("loss") if name != DISTILL else None
                 progress = update_progress(progress, loss, step, total, config.patience)
-                if checkpoints:
-                    checkpoints.save(step, state, meta | progress._asdict(), loss)
+                with doing("saving"):
+                    if checkpoints:
+                        checkpoints.save(step, state, meta | progress._asdict(), loss)
                 if evaluate_samples and due and (step // config.checkpoint_every) % config.sheet_every == 0:
                     path = workdir.root / name / "sheets" / f"step_{step:06d}.png"
-                    pixels, figures = evaluate_samples(state.ema[decay], path)
+                    with doing("drawing the sheet"):
+                        pixels, figures = evaluate_samples(state.ema[decay], path)
                     writer.write_image(step, "sheet", pixels)
                     writer.write_scalars(step, figures)
                 if stop:
@@ -316,7 +325,8 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
             batch = next(parallel.prefetch(make_batches(config, name, data, embeddings, "train")))
             state = parallel.lowering_arguments(shapes)
             frozen = distillation.teacher_shapes(config, users) if name == DISTILL else NOTHING_FROZEN
-            cost = setup.measure_cost(1, state, batch, parallel.lowering_arguments(frozen))
+            with doing(f"{name}: compiling the training step"):
+                cost = setup.measure_cost(1, state, batch, parallel.lowering_arguments(frozen))
             size = config[name].batch_size
             plan = cost_analysis.plan_stage(name, size, windows, shapes, setup.total_steps, cost)
             log(cost_analysis.format_plan(plan))

@@ -11,6 +11,7 @@ import optax
 
 from mdiff_jax.runtime.array_types import Array, Batch, Key
 from mdiff_jax.runtime.parallel import SINGLE_DEVICE, Collectives
+from mdiff_jax.training.optimizers import global_norm
 
 Params = Any  # a tree of arrays
 Leaf = Any  # an array, or what Orbax puts in its place
@@ -86,26 +87,27 @@ def train_step(
     # --- gradient
     key = jax.random.fold_in(key, state.step)
 
+    scale = state.loss_scale if dynamic_scale else 1.0  # a number that is known costs nothing
+
     def scaled_loss(params: Params, part: Batch) -> tuple[Array, dict[str, Array]]:
         value, metrics = loss(params, part, key, collectives, **frozen)
-        return value * state.loss_scale, metrics
+        return value * scale, metrics
 
     gradient = functools.partial(jax.grad(scaled_loss, has_aux=True), state.params)
     grads, metrics = collectives.mean(
         gradient(batch) if accumulate == 1 else accumulate_mean(gradient, batch, accumulate)
     )
-    grads = jax.tree.map(lambda g: g / state.loss_scale, grads)
-    norm = optax.tree.norm(grads)
-    finite = jnp.isfinite(norm)
+    grads = jax.tree.map(lambda g: g / scale, grads)
+    norm = global_norm(grads)
+    finite = jax.lax.optimization_barrier(jnp.isfinite(norm))  # one value, not an expression in the update of each leaf
 
     # --- update, or none
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     done = (state.step - state.skipped).astype(jnp.float32)
-    ema = {
-        decay: optax.incremental_update(params, average, 1.0 - jnp.minimum(float(decay), (1.0 + done) / (10.0 + done)))
-        for decay, average in state.ema.items()
-    }
+    weights = {decay: 1.0 - jnp.minimum(float(decay), (1.0 + done) / (10.0 + done)) for decay in state.ema}
+    weights = jax.lax.optimization_barrier(weights)
+    ema = {decay: optax.incremental_update(params, mean, weights[decay]) for decay, mean in state.ema.items()}
     new, old = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
     params, ema, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 

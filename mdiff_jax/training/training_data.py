@@ -21,6 +21,7 @@ from mdiff_jax.runtime.checkpointing import CheckpointReader, DamageError
 from mdiff_jax.runtime.config_files import load_config
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.metric_writer import RunLog
+from mdiff_jax.runtime.progress import Bar
 from mdiff_jax.runtime.workdir import Workdir, atomic_write, read_npz, refuse_damage
 from mdiff_jax.training import references
 from mdiff_jax.validation import DISTILL
@@ -121,7 +122,8 @@ def embed_dataset(
     params = averages[str(decay)]
     function = parallel.compile_map(denoisers.make_encoder(config))
     chunks = []
-    for start in range(0, len(data.dataset), 64):
+    starts = range(0, len(data.dataset), 64)
+    for start in Bar(starts, desc="embedding", unit="batch", leave=False, delay=1, disable=not parallel.is_first()):
         rows = np.arange(start, start + 64) % len(data.dataset)
         chunks.append(function(params, {"spectrogram": data.dataset.load(rows), "frames": data.dataset.frames[rows]}))
     z = np.concatenate(chunks)[: len(data.dataset)]
