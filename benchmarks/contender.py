@@ -1,4 +1,4 @@
-"""Runs one contender of a benchmark in its own process: our decoder, or diffusers' UNet of the same shape.
+"""Runs one contender of a benchmark in its own process: our decoder, its student, or diffusers' UNet of that shape.
 
 Started by `duel.py`. Prints a line of JSON when it is ready, one for each line that it reads (the seconds of one
 repetition), and one with its peak memory when the input ends. Both networks take 4x4 patches of the spectrogram as 16
@@ -22,10 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 
-def config_of(path: str, precision: str) -> Any:
-    config = runpy.run_path(path)["get_config"]()
-    config.precision = precision
+def config_of(given: argparse.Namespace) -> Any:
+    """Returns the configuration of a benchmark, without guidance, with a student of `--student_steps`."""
+    config = runpy.run_path(given.config)["get_config"]()
+    config.precision = given.precision
     config.sample.update(cond_scale=1.0)
+    config.distill.curriculum = ((given.student_steps, 1),)
+    if given.image_size:
+        config.data.image_size = tuple(map(int, given.image_size.split("x")))
     return config
 
 
@@ -33,25 +37,26 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     """Returns our training step or sampler, as `train.py` and `sample.py` run it, and a description of it."""
     import jax
 
-    from mdiff_jax.config import condition_size, spectrogram_shape
+    from mdiff_jax.config import condition_size, person_size, spectrogram_shape
     from mdiff_jax.inference import denoisers, pipeline
     from mdiff_jax.runtime import parallel, prng
     from mdiff_jax.training import stages
 
     jax.config.update("jax_compilation_cache_dir", given.cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    config, users, rng = config_of(given.config, given.precision), 6, np.random.default_rng(0)
-    key = prng.purpose_key(0, "train")
-    state = parallel.replicate(
-        jax.jit(functools.partial(stages.init_train_state, config, "decoder", users, 1000, {}))()
-    )
+    config, users, rng = config_of(given), 6, np.random.default_rng(0)
+    key, student = prng.purpose_key(0, "train"), given.contender == "student"
+    stage = "distill" if student else "decoder"
+    state = parallel.replicate(jax.jit(functools.partial(stages.init_train_state, config, stage, users, 1000, {}))())
     embedding = rng.normal(size=(given.batch, condition_size(config))).astype(np.float32)
     user, example = np.arange(given.batch, dtype=np.int32) % users, np.arange(given.batch, dtype=np.int32)
+    person = {"person": rng.normal(size=(given.batch, person_size(config))).astype(np.float32)}
+    person = person if config.people.references else {}
     began = time.perf_counter()
     if given.task == "train":
         shape = (given.batch, *spectrogram_shape(config))
         batch = {"spectrogram": rng.uniform(-1, 1, shape).astype(np.float32), "embedding": embedding}
-        batch |= {"frames": np.full(given.batch, shape[2])}
+        batch |= {"frames": np.full(given.batch, shape[2]), **person}
         batch = next(parallel.prefetch(iter([batch | {"user": user, "example": example}])))
         step = stages.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps)
         cost, box = step.cost(state, batch, key), [state]
@@ -63,7 +68,9 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
         config.decoder.sample_timesteps = given.steps
         names = [f"user_{u}" for u in user]
         batch = {"embedding": embedding, "user": user, "decoder_key": prng.sample_keys(0, "decoder", names, example)}
-        decode = parallel.compile_map(pipeline.make_embedding_decoder(denoisers.decoder_sampler(config, users)))
+        batch |= person
+        sampler = denoisers.drawing_sampler(config, users, student)
+        decode = parallel.compile_map(pipeline.make_embedding_decoder(sampler))
         repeat, cost = (
             functools.partial(decode, {"decoder": {"params": state.params}}, batch),
             parallel.StepCost(None, None),
@@ -81,12 +88,13 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     from diffusers.training_utils import EMAModel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    config = config_of(given.config, "float32")
+    config = config_of(given)
     c, (rows, frames) = config.decoder, config.data.image_size
     network = unet(c, given.scale, (rows // c.patch[0], frames // c.patch[1])).to(device)
     x = torch.randn(given.batch, c.patch[0] * c.patch[1], rows // c.patch[0], frames // c.patch[1], device=device)
     user = torch.arange(given.batch, device=device) % 6
-    precise = torch.autocast(device, torch.bfloat16, enabled=given.precision == "bfloat16")
+    precise = torch.autocast(device, getattr(torch, given.precision), enabled=given.precision != "float32")
+    scaler = torch.amp.GradScaler(device, enabled=given.precision == "float16")
     began = time.perf_counter()
     if given.task == "train":
         scheduler = DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
@@ -100,9 +108,11 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
                 output = run(scheduler.add_noise(x, noise, t), t, class_labels=user).sample
                 loss = torch.nn.functional.mse_loss(output.float(), scheduler.get_velocity(x, noise, t))
             optimizer.zero_grad()
-            loss.backward()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             average.step(network.parameters())
             loss.item()
     else:
@@ -141,12 +151,12 @@ def unet(c: Any, scale: float, size: tuple[int, int]) -> Any:
     )
 
 
-def forward_flops(path: str, scale: float) -> float:
+def forward_flops(given: argparse.Namespace, scale: float) -> float:
     """Returns the operations of a forward pass of diffusers' network for one window."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    config = config_of(path, "float32")
+    config = config_of(given)
     c, (rows, frames) = config.decoder, config.data.image_size
     network = unet(c, scale, (rows // c.patch[0], frames // c.patch[1]))
     x = torch.zeros(1, c.patch[0] * c.patch[1], rows // c.patch[0], frames // c.patch[1])
@@ -155,13 +165,13 @@ def forward_flops(path: str, scale: float) -> float:
     return float(counter.get_total_flops())
 
 
-def our_forward_flops(path: str) -> float:
+def our_forward_flops(given: argparse.Namespace) -> float:
     """Returns the operations of a forward pass of our decoder for one window, by the compiler's count."""
     import jax
 
     from mdiff_jax.config import build_decoder, condition_size, parameter_shapes, spectrogram_shape
 
-    config = config_of(path, "float32")
+    config = config_of(given)
     params = parameter_shapes(config, "decoder", 6)
     one, x = np.zeros(1, np.float32), np.zeros((1, *spectrogram_shape(config)), np.float32)
     z = np.zeros((1, condition_size(config)), np.float32)
@@ -171,31 +181,49 @@ def our_forward_flops(path: str) -> float:
     return float(said["flops"])
 
 
+def peak_mib(is_ours: bool) -> float:
+    """Returns the peak memory of the device; of this process where that is the CPU."""
+    if is_ours:
+        import jax
+
+        if stats := jax.local_devices()[0].memory_stats():
+            return stats["peak_bytes_in_use"] / 2**20
+    else:
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("contender", choices=("ours", "eager", "compiled", "flops"))
+    parser.add_argument("contender", choices=("ours", "student", "eager", "compiled", "flops"))
     parser.add_argument("--task", choices=("train", "sample"))
     parser.add_argument("--config")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--student_steps", type=int)
+    parser.add_argument("--image_size")
     parser.add_argument("--precision")
     parser.add_argument("--scale", type=float)
     parser.add_argument("--cache")
     given = parser.parse_args()
     if given.contender == "flops":
-        target = our_forward_flops(given.config)
+        target = our_forward_flops(given)
         scales = [s / 100 for s in range(50, 131, 5)]
-        flops = {s: forward_flops(given.config, s) for s in scales}
+        flops = {s: forward_flops(given, s) for s in scales}
         best = min(scales, key=lambda s: abs(flops[s] - target))
         print(json.dumps({"ours": target, "theirs": flops[best], "scale": best}), flush=True)
         return
-    repeat, about = (ours if given.contender == "ours" else theirs)(given)
+    is_ours = given.contender in ("ours", "student")
+    repeat, about = (ours if is_ours else theirs)(given)
     print(json.dumps(about), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         repeat()
         print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
-    print(json.dumps({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
+    print(json.dumps({"peak_mib": peak_mib(is_ours)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Compares our decoder with diffusers' UNet of as many operations: each in its own process, in turn."""
+"""Compares our decoder and its student with diffusers' UNet of as many operations: each in its process, in turn."""
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 PROGRAM = Path(__file__).with_name("contender.py")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # all of them share one GPU
 
 
 def main(task: str, description: str) -> None:
@@ -17,17 +19,22 @@ def main(task: str, description: str) -> None:
     parser.add_argument("--config", default="configs/quickstart.py")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=32, help="sampling steps")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--student_steps", type=int, default=4, help="sampling steps of the contender 'student'")
+    parser.add_argument("--image_size", default="", help="rows x frames, as 256x256, if not those of the configuration")
+    parser.add_argument("--precisions", default="float32", help="any of float32, bfloat16, float16")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--contenders", default="ours,eager,compiled")
+    parser.add_argument("--contenders", default="ours,eager,compiled" + ",student" * (task == "sample"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        run(task, given, cache)
+        for precision in given.precisions.split(","):
+            given.precision = precision
+            run(task, given, cache)
 
 
 def run(task: str, given: argparse.Namespace, cache: str) -> None:
     common = [f"--config={given.config}", f"--batch={given.batch}", f"--steps={given.steps}", f"--cache={cache}"]
-    common += [f"--precision={given.precision}", f"--task={task}"]
+    common += [f"--precision={given.precision}", f"--task={task}", f"--student_steps={given.student_steps}"]
+    common += [f"--image_size={given.image_size}"]
     flops = json.loads(subprocess.check_output([sys.executable, PROGRAM, "flops", *common], text=True))
     print(
         f"forward pass of a window: ours {flops['ours'] / 1e9:.3f} GFLOP, theirs {flops['theirs'] / 1e9:.3f}",
@@ -47,31 +54,40 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
     for name, process in processes.items():
         out, _ = process.communicate()
         about[name] |= json.loads(out.splitlines()[-1])
-    rate, per_step = matrix_rate(), flops["ours"] * given.batch * (3 if task == "train" else given.steps)
+    rate, passes = matrix_rate(given.precision), dict.fromkeys(names, 3 if task == "train" else given.steps)
+    passes |= {"student": given.student_steps} if task == "sample" else {}
+    forward = {name: flops["ours" if name in ("ours", "student") else "theirs"] * given.batch for name in names}
     median = {name: statistics.median(values) for name, values in seconds.items()}
     print(f"\n{task}, {given.config}, batch {given.batch}, {given.precision}")
-    print(f"float32 matrices here: {rate / 1e9:.0f} GFLOP/s")
-    print("| | ms | relative to ours | parameters M | peak MiB | GFLOP/s, share of the matrix rate |")
-    print("|---|---|---|---|---|---|")
+    print(f"{given.precision} matrices here: {rate / 1e9:.0f} GFLOP/s")
+    print("| | ms | windows/s | relative to ours | parameters M | peak MiB | GFLOP/s, share of the matrix rate |")
+    print("|---|---|---|---|---|---|---|")
     for name in names:
-        achieved = (per_step if name == "ours" else per_step * flops["theirs"] / flops["ours"]) / median[name]
+        achieved = forward[name] * passes[name] / median[name]
         ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds[name], strict=True))
-        print(
-            f"| {name} | {median[name] * 1e3:.0f} | {ratio:.2f} | {about[name]['parameters'] / 1e6:.2f} | "
-            f"{about[name]['peak_mib']:.0f} | {achieved / 1e9:.0f}, {achieved / rate:.0%} |"
+        cells = (
+            name,
+            f"{median[name] * 1e3:.0f}",
+            f"{given.batch / median[name]:.1f}",
+            f"{ratio:.2f}",
+            f"{about[name]['parameters'] / 1e6:.2f}",
+            f"{about[name]['peak_mib']:.0f}",
+            f"{achieved / 1e9:.0f}, {achieved / rate:.0%}",
         )
+        print(f"| {' | '.join(cells)} |", flush=True)
     command = [sys.executable, str(PROGRAM), "ours", *common]
     again = subprocess.run(command, input="", capture_output=True, text=True, check=True).stdout.splitlines()[0]
     cold, cached = about["ours"]["compile_s"], json.loads(again)["compile_s"]
     print(f"our compilation: {cold:.1f} s cold, {cached:.1f} s from the cache")
 
 
-def matrix_rate(size: int = 1536) -> float:
-    """Returns FLOP/s of a float32 matrix product, the best of five."""
+def matrix_rate(precision: str) -> float:
+    """Returns FLOP/s of a matrix product of this precision, the best of five."""
     import jax
     import jax.numpy as jnp
 
-    a, multiply, best = jnp.ones((size, size)), jax.jit(lambda a: a @ a), float("inf")
+    size = 1536 if jax.default_backend() == "cpu" else 8192
+    a, multiply, best = jnp.ones((size, size), precision), jax.jit(lambda a: a @ a), float("inf")
     jax.block_until_ready(multiply(a))
     for _ in range(5):
         began = time.perf_counter()

@@ -13,6 +13,7 @@ import contender
 import jax
 from jax.profiler import ProfileData
 
+FIXED = {"contender": "ours", "task": "train", "precision": "float32", "image_size": "", "student_steps": 4}
 NUMBER = re.compile(r"[.\d]+$")
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        step, _ = contender.ours(argparse.Namespace(**vars(given), task="train", precision="float32", cache=folder))
+        step, _ = contender.ours(argparse.Namespace(**vars(given), **FIXED, cache=folder))
         with jax.profiler.trace(folder):
             for _ in range(given.steps):
                 step()

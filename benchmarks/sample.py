@@ -1,6 +1,7 @@
-"""Compares DDIM sampling with diffusers' UNet and scheduler: python benchmarks/sample.py [--steps=32 …]
+"""Compares sampling by our decoder and by its student with diffusers' UNet and DDIM: python benchmarks/sample.py
 
-Needs `pip install -r benchmarks/requirements-peers.txt`. Runs unchanged on a GPU.
+Needs `pip install -r benchmarks/requirements-peers.txt`. On a GPU:
+python benchmarks/sample.py --config=configs/gait.py --image_size=256x256 --batch=64 --precisions=bfloat16,float16
 """
 
 import duel

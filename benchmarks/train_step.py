@@ -1,6 +1,7 @@
-"""Compares the decoder's training step with diffusers' UNet: python benchmarks/train_step.py [--precision=bfloat16 …]
+"""Compares the decoder's training step with diffusers' UNet: python benchmarks/train_step.py
 
-Needs `pip install -r benchmarks/requirements-peers.txt`. Runs unchanged on a GPU.
+Needs `pip install -r benchmarks/requirements-peers.txt`. On a GPU:
+python benchmarks/train_step.py --config=configs/gait.py --image_size=256x256 --batch=32 --precisions=bfloat16,float16
 """
 
 import duel

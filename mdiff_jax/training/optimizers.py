@@ -22,12 +22,16 @@ def make_adamw(
     rate: optax.Schedule, *, weight_decay: float, clip_norm: float, b2: float
 ) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019) after clipping by global norm; only kernels decay, not norms or biases."""
-    shared = lambda count: jax.lax.optimization_barrier(rate(count))  # noqa: E731: else compiled into each leaf's update
     kernels = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
     return optax.chain(
         optax.stateless(lambda grads, _: clip(grads, clip_norm)),
-        optax.adamw(shared, b1=0.9, b2=b2, weight_decay=weight_decay, mask=kernels),
+        optax.adamw(computed_once(rate), b1=0.9, b2=b2, weight_decay=weight_decay, mask=kernels),
     )
+
+
+def computed_once(rate: optax.Schedule) -> optax.Schedule:
+    """The same schedule, as a branch of the program: else compilers put a copy of it into the update of each leaf."""
+    return lambda count: jax.lax.cond(count < 0, lambda _: jnp.float32(0), lambda n: jnp.float32(rate(n)), count)
 
 
 def clip(grads: Tree, most: float) -> Tree:
@@ -39,4 +43,5 @@ def clip(grads: Tree, most: float) -> Tree:
 def global_norm(tree: Tree) -> Array:
     """The norm of all leaves together. By products, which a library has: each sum would be a program to compile."""
     squares = [jnp.vdot(x, x, precision=jax.lax.Precision.HIGHEST) for x in jax.tree.leaves(tree)]
-    return jnp.sqrt(jnp.stack(squares).sum())
+    norms = jnp.sqrt(jnp.stack(squares))
+    return jnp.sqrt(jnp.vdot(norms, norms, precision=jax.lax.Precision.HIGHEST))

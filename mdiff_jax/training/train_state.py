@@ -99,15 +99,16 @@ def train_step(
     )
     grads = jax.tree.map(lambda g: g / scale, grads)
     norm = global_norm(grads)
-    finite = jax.lax.optimization_barrier(jnp.isfinite(norm))  # one value, not an expression in the update of each leaf
+    finite = jnp.isfinite(norm)
 
     # --- update, or none
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     done = (state.step - state.skipped).astype(jnp.float32)
-    weights = {decay: 1.0 - jnp.minimum(float(decay), (1.0 + done) / (10.0 + done)) for decay in state.ema}
-    weights = jax.lax.optimization_barrier(weights)
-    ema = {decay: optax.incremental_update(params, mean, weights[decay]) for decay, mean in state.ema.items()}
+    ema = {
+        decay: optax.incremental_update(params, average, 1.0 - jnp.minimum(float(decay), (1.0 + done) / (10.0 + done)))
+        for decay, average in state.ema.items()
+    }
     new, old = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
     params, ema, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 

@@ -43,6 +43,28 @@ sys.exit(f"imported: {{found}}" if found else 0)
     assert done.returncode == 0, done.stderr
 
 
+def test_folders_that_are_missing_are_refused_before_jax_is_imported(tmp_path):
+    none = str(tmp_path / "none")
+    cases = [("train", "--config=gait_cpu", f"--workdir={none}", f"--config.data.path={none}")]
+    cases += [(name, f"--workdir={none}") for name in ("sample", "evaluate")]
+    cases += [("enroll", f"--workdir={none}", "--name=NEW", f"--path={none}")]
+    cases += [(name, f"--workdir={none}", f"--output={none}2") for name in ("augment", "export")]
+    code = f"""
+import sys
+from mdiff_jax.commands import main
+from mdiff_jax.runtime.errors import InputError
+for name, *arguments in {cases}:
+    try:
+        main.start(main.load(name), arguments)
+    except InputError as error:
+        print(error)
+sys.exit("JAX is imported" if "jax" in sys.modules else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is not a working directory") == 5 and done.stdout.count("does not exist") == 1
+
+
 def test_every_flag_stands_in_its_help_once(capsys):
     for name in main.COMMANDS:
         command = main.load(name)
