@@ -1,6 +1,7 @@
 """Start and end of scripts: one line and exit status 2 for errors of the user, a traceback for errors of ours."""
 
 import argparse
+import gc
 import io
 import os
 import re
@@ -15,6 +16,7 @@ from mdiff_jax.runtime.config_files import INSTALLED
 from mdiff_jax.runtime.errors import InputError, Stopped
 
 HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")  # ask for the help of a command
+GARBAGE_THRESHOLDS = (50_000, 20, 100)  # Python's own cost a sixth of tracing, which makes many objects that stay
 SCRIPT = re.compile(
     r"""(?:\bpython )?(?<![\w/.='"-])(train|sample|enroll|evaluate|augment|inspect|export)(?:_data)?\.py\b"""
 )
@@ -27,6 +29,7 @@ def name_commands(text: str) -> str:
 
 def guard(start: Callable[[], object]) -> NoReturn:
     """Calls `start` and ends the process: what a user can mend and signals become one line and an exit status."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     sys.stdout, sys.stderr = open_output(1), open_output(2)
     sys.unraisablehook = repeat_lost_signal
     try:

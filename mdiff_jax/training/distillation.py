@@ -15,7 +15,6 @@ from mdiff_jax.inference.pipeline import WEAKER
 from mdiff_jax.runtime import parallel
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training.train_state import Frozen, TrainState
-from mdiff_jax.training.warm_start import FAST_COMPILATION
 from mdiff_jax.validation import EARLY
 
 
@@ -56,7 +55,7 @@ def read_teacher(config: ConfigDict, workdir: Workdir, num_users: int) -> Teache
 
 def make_first_student(init: Callable[[], TrainState], frozen: Frozen) -> TrainState:
     """Returns the state that `init` makes, with the teacher's parameters: without guidance the two estimate alike."""
-    state = jax.jit(init, compiler_options=FAST_COMPILATION)()
+    state = init()
     start: Params = jax.device_get(dict(state.params) | dict(frozen["teacher"]["params"]))
     averages = {decay: jax.tree.map(jnp.array, start) for decay in state.ema}
     return state.replace(params=jax.tree.map(jnp.array, start), ema=averages)

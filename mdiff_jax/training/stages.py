@@ -20,6 +20,8 @@ from mdiff_jax.training.augmentation import Augmentation
 from mdiff_jax.training.train_state import Frozen, Loss, TrainState, create_train_state, train_step
 from mdiff_jax.validation import DISTILL, STAGES
 
+FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
 
 def make_loss(
     config: ConfigDict, name: str, num_users: int, timesteps: int | None = None, batch_size: int | None = None
@@ -101,6 +103,11 @@ def init_train_state(
     params = init_parameters(config, name, num_users, prng.purpose_key(config.seed, "init", name))
     optimizer = make_optimizer(config, name, total_steps)
     return create_train_state(params, optimizer, tuple(config.ema_decays), constants, config.precision == "float16")
+
+
+def compile_init(init: Callable[[], TrainState]) -> Callable[[], TrainState]:
+    """Compiles what makes a fresh state, quickly; its shapes (`jax.eval_shape`) and its call are traced once."""
+    return jax.jit(init, compiler_options=FAST_COMPILATION)
 
 
 def compile_train_step(
@@ -185,7 +192,7 @@ def set_up_stage(
     return StageSetup(
         name,
         phases,
-        functools.partial(init_train_state, config, name, num_users, total, constants),
+        compile_init(functools.partial(init_train_state, config, name, num_users, total, constants)),
         functools.cache(lambda timesteps: compile_train_step(config, name, num_users, total, timesteps)),
         prng.purpose_key(config.seed, "train", name),
         accumulation_parts(config, name),

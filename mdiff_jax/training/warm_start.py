@@ -15,7 +15,6 @@ from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training.train_state import TrainState
 from mdiff_jax.validation import BASE_MODEL, NO_MODEL
 
-FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 USER_TABLE = "user/embedding"  # a row for each user, the null user's last
 SHOWN = 3  # names of parameters in a line
 
@@ -28,7 +27,7 @@ def make_first_state(init: Callable[[], TrainState], source: str, name: str, log
     InputError where there is no such stage, or none of its parameters fit. The first process reads, the others are sent
     the result.
     """
-    state = jax.jit(init, compiler_options=FAST_COMPILATION)()
+    state = init()
     if source == NO_MODEL:
         return state
     params = jax.device_get(state.params)

@@ -31,7 +31,7 @@ def test_what_fits_is_taken_over_and_the_rest_named():
 def test_averages_of_a_working_directory_become_parameters(trained, root, name):
     """Of one more user, whose rows are new."""
     config, users, said = trained.config.copy_and_resolve_references(), len(trained.users) + 1, []
-    init = functools.partial(stages.init_train_state, config, name, users, 10, {})
+    init = stages.compile_init(functools.partial(stages.init_train_state, config, name, users, 10, {}))
     state, started = init(), warm_start.make_first_state(init, str(root), name, said.append)
     assert jax.tree.structure(started) == jax.tree.structure(state)
     assert started.params is not started.ema[str(config.sample.ema_decay)], "steps give memory away"
@@ -48,7 +48,7 @@ def test_averages_of_a_working_directory_become_parameters(trained, root, name):
 
 
 def test_nothing_in_common_is_refused(trained, root, monkeypatch):
-    init = functools.partial(stages.init_train_state, trained.config, "prior", 2, 10, {})
+    init = stages.compile_init(functools.partial(stages.init_train_state, trained.config, "prior", 2, 10, {}))
     monkeypatch.setattr(warm_start, "read_averages", lambda *_: {"b": np.zeros(1)})
     with pytest.raises(InputError, match=r"init_from: stage prior of .* no parameter of the same shape"):
         warm_start.make_first_state(init, str(root), "prior", print)
