@@ -7,7 +7,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,16 +74,31 @@ def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
     """
     about = {str(Path(file).with_suffix("")): record["files"][file] for file in sorted(record["files"])}
     names = [name for name in about if array_file(folder, name).is_file()]
-    windows = np.stack([read_array(array_file(folder, name)) for name in names])
-    columns = {"spectrogram": windows, "name": np.array(names)}
+    rows, frames = read_array(array_file(folder, names[0])).shape
+    columns = {"name": np.array(names)}
     columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
     if (velocity := job.model.dataset.metadata["velocity"]) is not None:
-        columns["velocity"] = spectrogram.resize_velocity_axis(np.array(velocity), windows.shape[1])
+        columns["velocity"] = spectrogram.resize_velocity_axis(np.array(velocity), rows)
     if job.seconds is not None:
-        columns["time"] = (np.arange(windows.shape[2]) + 0.5) * (job.seconds / windows.shape[2])
+        columns["time"] = (np.arange(frames) + 0.5) * (job.seconds / frames)
     with atomic_write(folder / "samples.npz") as temporary:
         np.savez_compressed(temporary, **columns)
+        append_windows(temporary, [array_file(folder, name) for name in names], (rows, frames))
     shutil.rmtree(folder / ".windows")
+
+
+def append_windows(archive: Path, paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Adds the windows in files to a .npz as 'spectrogram' (n, F, T); one at a time is in memory."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(paths), *size)}
+    with (
+        zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as opened,
+        opened.open("spectrogram.npy", "w", force_zip64=True) as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+        for path in paths:
+            if (window := read_array(path)).shape != size:
+                raise InputError(f"'{path}' has another size than {paths[0].name}: remove it and repeat the command")
+            file.write(window.astype("<f4").tobytes())
 
 
 def write_mat(folder: Path) -> None:

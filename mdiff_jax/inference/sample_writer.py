@@ -89,7 +89,7 @@ def write_job(
     written = set(names)
 
     # ------------------------------------------------------------------- missing samples
-    batch_size = None
+    batch_size, begun = None, False
     with explain_failed_writes(folder, written):
         while missing := select_missing(job.tasks, written, record["rejected"], count, selection.group):
             batch_size = batch_size or min(job.model.config.sample.batch_size, len(missing))  # of all rounds: a program
@@ -98,8 +98,10 @@ def write_job(
                 rejected = [task.name for task, _, keep in drawn if not keep]
                 record["rejected"] = list(dict.fromkeys([*record["rejected"], *rejected]))
                 if parallel.is_first():  # nothing is written before: settings that cannot work leave no folder
-                    write_provenance(folder, settings, record, complete=False)
+                    if rejected or not begun:
+                        write_provenance(folder, settings, record, complete=False)
                     write_windows(job, target, kept)
+                begun = True
                 written.update(task.name for task, _ in kept)
 
         # --------------------------------------------------------------- the whole folder

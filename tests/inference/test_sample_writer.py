@@ -47,6 +47,20 @@ def test_images_arrays_and_data_set_say_the_same(trained, tmp_path):
     assert not (tmp_path / "s" / ".windows").exists()
 
 
+def test_what_is_written_beside_images_does_not_grow_with_the_batches(trained, tmp_path, monkeypatch):
+    calls, write = [], provenance.write_provenance
+    monkeypatch.setattr(sample_writer, "write_provenance", lambda *a, **k: calls.append(k) or write(*a, **k))
+    sample_writer.write_samples(trained, trained.users, 2 * trained.config.sample.batch_size, 0, tmp_path / "s")
+    assert calls == [{"complete": False}, {"complete": True}]
+
+
+def test_windows_of_several_sizes_are_no_array(tmp_path):
+    for i, size in enumerate([(4, 4), (4, 5)]):
+        sample_arrays.write_array(tmp_path / f"{i}.npy", np.zeros(size))
+    with pytest.raises(InputError, match="another size than 0.npy"):
+        sample_arrays.append_windows(tmp_path / "s.npz", sorted(tmp_path.glob("*.npy")), (4, 4))
+
+
 def test_matlab_gets_the_same_windows_with_their_axes(trained, tmp_path):
     """And the file is a data set: read again, it holds the windows that were drawn."""
     sample_writer.write_samples(trained, trained.users, 2, 0, tmp_path / "s", sample_writer.SaveOptions(mat=True))
