@@ -57,7 +57,7 @@ def test_what_is_written_beside_images_does_not_grow_with_the_batches(trained, t
 def test_windows_of_several_sizes_are_no_array(tmp_path):
     for i, size in enumerate([(4, 4), (4, 5)]):
         sample_arrays.write_array(tmp_path / f"{i}.npy", np.zeros(size))
-    with pytest.raises(InputError, match="another size than 0.npy"):
+    with pytest.raises(InputError, match=r"another size than 0\.npy"):
         sample_arrays.append_windows(tmp_path / "s.npz", sorted(tmp_path.glob("*.npy")), (4, 4))
 
 
