@@ -1,5 +1,9 @@
-"""The cache of compiled programs in a working directory: machine code that training loads and runs."""
+"""The cache of compiled programs in a working directory, machine code that training loads and runs; and the memory that
+compiling takes.
+"""
 
+import contextlib
+import ctypes
 import os
 import stat
 import warnings
@@ -27,3 +31,9 @@ def enable(folder: Path) -> str | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
     return None
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the system. The C library keeps it: hundreds of MiB after a program was compiled."""
+    with contextlib.suppress(AttributeError):  # not in every C library
+        ctypes.CDLL(None).malloc_trim(0)

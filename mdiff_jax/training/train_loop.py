@@ -102,6 +102,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
             averages = train_stage(run, name, embeddings, may_train=name in chosen)
             if name == "encoder" and chosen[-1] != "encoder":
                 embeddings = embed_dataset(config, workdir, data, averages, run.log.log)
+            compilation_cache.release_memory()
 
 
 # ----------------------------------------------------------------------------- a stage
@@ -148,6 +149,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         first = next(batches)
         with doing(f"{name}: compiling the training step"):
             cost = setup.measure_cost(start + 1, state, first, frozen)
+        compilation_cache.release_memory()
         plan = cost_analysis.plan_stage(name, config[name].batch_size, windows, state, total, cost)
         log(cost_analysis.format_plan(plan))
         validate_params = validation_loss.make_validation(config, data, name, embeddings, frozen)
@@ -207,6 +209,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
                     raise Stopped(stop)
                 if progress.finished:
                     break
+                compilation_cache.release_memory()
                 timer.restart(step)
     if step < total:
         best = f"{progress.best_validation_loss:.4f}"

@@ -1,7 +1,10 @@
 """Compiled programs are kept where no one else could have put them."""
 
+import ctypes
 import os
+import resource
 import stat
+from pathlib import Path
 
 import jax
 import pytest
@@ -40,3 +43,24 @@ def test_a_working_directory_of_another_user_is_not_used(tmp_path, monkeypatch, 
     assert compilation_cache.enable(tmp_path / "cache") == f"{tmp_path} belongs to another user"
     assert jax.config.jax_compilation_cache_dir == settings["jax_compilation_cache_dir"]
     assert (tmp_path / "cache").exists() == made
+
+
+def test_memory_that_is_free_goes_back_to_the_system():
+    """In pieces too small to go back by themselves, behind one that stays."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        pytest.skip("another C library")
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    pieces = [libc.malloc(2**16) for _ in range(1600)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, 2**16)
+    for piece in pieces[:-1]:
+        libc.free(piece)
+    kept = resident_mib()
+    compilation_cache.release_memory()
+    libc.free(pieces[-1])
+    assert kept - resident_mib() > 50
+
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
