@@ -49,6 +49,7 @@ class Outcome(NamedTuple):
     status: int
     seconds: float
     cpu_seconds: float
+    peak_mib: float
     said: list[Said]
 
     def first(self, pattern: str) -> float | None:
@@ -84,7 +85,8 @@ def run(*arguments: str) -> Outcome:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     os.close(ours)
-    return Outcome(process.returncode, time.perf_counter() - began, used.ru_utime + used.ru_stime, said)
+    cpu_seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return Outcome(process.returncode, time.perf_counter() - began, cpu_seconds, peak, said)
 
 
 def measure(title: str, *arguments: str, status: int = 0) -> Outcome:
@@ -97,7 +99,8 @@ def measure(title: str, *arguments: str, status: int = 0) -> Outcome:
     silence, before, after = done.longest_silence()
     between = f"'{before}' and '{after}'" if silence > 1 else ""
     mark = " **too long**" if silence > SILENCE else ""
-    print(f"| {title} | {done.seconds:.1f} | {done.cpu_seconds:.1f} | {silence:.1f}{mark} | {between} |", flush=True)
+    used = f"{done.seconds:.1f} | {done.cpu_seconds:.1f} | {done.peak_mib:.0f}"
+    print(f"| {title} | {used} | {silence:.1f}{mark} | {between} |", flush=True)
     return done
 
 
@@ -106,7 +109,7 @@ def print_waits(title: str, done: Outcome, waits: dict[str, tuple[str, str]]) ->
     for name, (start, end) in waits.items():
         began, ended = done.first(start) if start else 0.0, done.first(end)
         if began is not None and ended is not None:
-            print(f"| … {title}: {name} | {ended - began:.1f} | | | |", flush=True)
+            print(f"| … {title}: {name} | {ended - began:.1f} | | | | |", flush=True)
 
 
 def print_phases(done: Outcome) -> None:
@@ -114,14 +117,14 @@ def print_phases(done: Outcome) -> None:
     last: dict[str, str] = {}
     for said in done.said:
         last |= dict(re.findall(r"([^\r\n\x1b]+?) … (\d+:\d+)", said.text))
-    print("".join(f"| … {name} | {clock} | | | |\n" for name, clock in last.items()), end="", flush=True)
+    print("".join(f"| … {name} | {clock} | | | | |\n" for name, clock in last.items()), end="", flush=True)
 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="tiny", help="name or file of the configuration that is trained")
     given = parser.parse_args()
-    print("| | seconds | CPU seconds | longest silence | between |\n|---|---|---|---|---|", flush=True)
+    print("| | seconds | CPU seconds | peak MiB | longest silence | between |\n|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         # ----------------------------------------------------------------- help and refusals
         for name in COMMANDS:
@@ -129,7 +132,7 @@ def main() -> None:
         train = ["train", f"--config={given.config}"]
         measure("unknown flag", *train, "--workdr=x", status=2)
         measure("unknown key", *train, f"--workdir={folder}/none", "--config.decoder.epoch=1", status=2)
-        nowhere = ["--config.data.kind=folder", f"--config.data.path={folder}/none"]
+        nowhere = ["--config.data.kind=folder", f"--config.data.path={folder}/recordings"]
         measure("no such recordings", *train, f"--workdir={folder}/none", *nowhere, status=2)
         measure("no such working directory", "sample", f"--workdir={folder}/none", status=2)
 
