@@ -69,8 +69,8 @@ def run(call: Call, folder: Path, given: argparse.Namespace, total: int) -> Meas
             there, now = count_images(folder), resident_mib(started[0].pid)
             bar.update(there - bar.n)
             memory += [now] if there and now else []
-            if call.kill and there >= total // 2:
-                started[0].send_signal(signal.SIGKILL)
+            if call.kill and there >= total // 2 and not ended:
+                os.kill(started[0].pid, signal.SIGKILL)  # send_signal would take its end from wait4
             for process in started:
                 if process.pid not in ended and (done := os.wait4(process.pid, os.WNOHANG))[0]:
                     process.returncode = os.waitstatus_to_exitcode(done[1])
