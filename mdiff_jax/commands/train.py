@@ -5,6 +5,7 @@ python train.py --config=quickstart --workdir=runs/quickstart [--config.key=valu
 The same command resumes an interrupted run.
 """
 
+import os
 from typing import Any
 
 from mdiff_jax.data import files
@@ -30,8 +31,9 @@ def refuse_missing_recordings(data: Any) -> None:
     """Raises InputError where there is nothing to prepare windows from: before JAX is imported, which takes seconds."""
     from mdiff_jax.runtime.workdir import Workdir
 
-    prepared = COORDINATOR.value or Workdir(WORKDIR.value).data.exists()  # of several processes the first looks
-    if data.kind == "folder" and not prepared and not files.has_entries(data.path):
+    if COORDINATOR.value or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):  # of several processes the first looks
+        return
+    if data.kind == "folder" and not Workdir(WORKDIR.value).data.exists() and not files.has_entries(data.path):
         raise files.missing_source(data.path)
 
 
