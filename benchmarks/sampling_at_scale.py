@@ -63,12 +63,12 @@ def run(call: Call, folder: Path, given: argparse.Namespace, total: int) -> Meas
         subprocess.Popen([*command, *([*together, f"--process_id={i}"] if call.processes > 1 else [])], **quiet)
         for i in range(call.processes)
     ]
-    memory, ended = [], {}
+    memory, ended, before = [], {}, count_images(folder)
     with Bar(total=total, desc=call.name, unit="image", leave=False) as bar:
         while len(ended) < len(started):
             there, now = count_images(folder), resident_mib(started[0].pid)
             bar.update(there - bar.n)
-            memory += [now] if there and now else []
+            memory += [now] if there > before and now else []
             if call.kill and there >= total // 2 and not ended:
                 os.kill(started[0].pid, signal.SIGKILL)  # send_signal would take its end from wait4
             for process in started:
