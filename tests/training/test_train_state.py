@@ -87,6 +87,26 @@ def test_learning_rate_warms_up_and_ends():
         optimizers.make_learning_rate(1.0, "cosin", 10, 100)
 
 
+def test_the_learning_rate_is_compiled_once_not_for_each_array():
+    rate = optimizers.make_learning_rate(1.0, "cosine", 10, 100)
+    optimizer = optimizers.make_adamw(rate, weight_decay=0.0, clip_norm=1.0, b2=0.99)
+    params = {f"layer_{i}": jnp.ones((3, i + 1)) for i in range(6)}
+    program = jax.jit(optimizer.update).lower(params, optimizer.init(params), params).compile().as_text()
+    assert 1 <= program.count(" cosine(") <= 3
+
+
+@pytest.mark.parametrize("size", [0.1, 10.0])
+def test_gradients_are_clipped_as_a_whole(size):
+    grads = {"a": size * jnp.arange(3.0), "b": -size * jnp.ones((2, 2))}
+    whole = np.concatenate([np.ravel(g) for g in grads.values()])
+    norm = np.linalg.norm(whole)
+    np.testing.assert_allclose(optimizers.global_norm(grads), norm, rtol=1e-6)
+    clipped = optimizers.clip(grads, 1.0)
+    np.testing.assert_allclose(
+        np.concatenate([np.ravel(g) for g in clipped.values()]), whole / max(norm, 1.0), rtol=1e-6
+    )
+
+
 def test_only_kernels_decay():
     optimizer = optimizers.make_adamw(lambda _: 0.1, weight_decay=0.5, clip_norm=1.0, b2=0.99)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
