@@ -1,6 +1,7 @@
 """Start and end of scripts: one line and exit status 2 for errors of the user, a traceback for errors of ours."""
 
 import argparse
+import atexit
 import gc
 import io
 import os
@@ -30,6 +31,7 @@ def name_commands(text: str) -> str:
 def guard(start: Callable[[], object]) -> NoReturn:
     """Calls `start` and ends the process: what a user can mend and signals become one line and an exit status."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    atexit.register(gc.freeze)  # the end looks through everything once more: a second with JAX imported
     sys.stdout, sys.stderr = open_output(1), open_output(2)
     sys.unraisablehook = repeat_lost_signal
     try:
