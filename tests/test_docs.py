@@ -54,10 +54,8 @@ def test_what_a_document_names_is_there(document):
     known = flatten(to_plain_dict(load_config("default")))
     for key in re.findall(r"--config\.([\w.]+)=", text):
         assert key in known or key in ("KEY", "key"), key
-    names = "|".join(main.COMMANDS)
-    for script, command, line in re.findall(
-        rf"(?:(?<!benchmarks/)({names})(?:_data)?\.py|\bmdiff ({names})) (.*)", text
-    ):
+    names, ours = "|".join(main.COMMANDS), r"(?<!benchmarks/)"
+    for script, command, line in re.findall(rf"(?:{ours}({names})(?:_data)?\.py|\bmdiff ({names})) (.*)", text):
         flags = set(main.load(script or command).FLAGS.values) | {"help"}
         for flag in re.findall(r"--(\w+)", line):
             assert flag in flags or flag.removeprefix("no") in flags, f"{script or command}: --{flag}"
