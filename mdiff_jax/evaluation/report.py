@@ -7,6 +7,7 @@ from mdiff_jax.evaluation.fidelity_measures import TOLD_APART
 from mdiff_jax.metrics.augmentation_utility import AugmentationPoint
 from mdiff_jax.metrics.bootstrap import Range
 from mdiff_jax.metrics.comparison import FIDELITY, IDENTITY, NOVELTY, PHYSICS, USEFULNESS, Figure
+from mdiff_jax.runtime import cli
 
 JUDGED = "Can they be judged?"
 WEAK_JUDGE_NOTE = ": THE JUDGE IS TOO WEAK to decide anything"
@@ -144,7 +145,7 @@ def curve_sentence(points: Sequence[AugmentationPoint]) -> str:
     """Compares generated windows, nothing added and the best classical augmentation, at the largest budget."""
     budgets = [p.budget for p in points if p.source == "generated"]  # in order, all real windows last
     if not budgets:
-        return "Undecided: there are too few generated windows, sample more with sample.py."
+        return cli.name_commands("Undecided: there are too few generated windows, sample more with sample.py.")
     largest = [p for p in points if p.budget == budgets[-1]]
     best = max((p for p in largest if p.source == "generated"), key=lambda p: p.accuracy)
     none = next(p for p in largest if p.source == "real")

@@ -27,6 +27,7 @@ from mdiff_jax.inference.model import Model
 from mdiff_jax.metrics import augmentation_utility, cnn_classifier, comparison, identity, simulator_truth
 from mdiff_jax.metrics.reference import FeatureExtractor, MeasuredSet, Reference, WindowSet, make_reference
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
+from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.ranges import show
@@ -173,7 +174,7 @@ def warn_of_samples(model: Model, folder: Path, samples: WindowSet) -> list[str]
     """Returns a sentence for everything about the samples that the figures would not show."""
     record, warnings = provenance.read_record(folder) or {}, []
     if not record.get("complete", True):
-        warnings.append("The samples are unfinished: repeat the command of sample.py")
+        warnings.append(cli.name_commands("The samples are unfinished: repeat the command of sample.py"))
     steps = [record.get(name) for name in ("prior_checkpoint_step", "checkpoint_step")]
     if record and model.params and steps != (now := [model.prior_step, model.step]):
         warnings.append(f"The samples were made at steps {steps} of prior and decoder, the model is at {now}")

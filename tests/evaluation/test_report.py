@@ -56,6 +56,13 @@ def test_generated_windows_must_beat_nothing_and_the_classical_ones():
     assert "| generated | 85.0% (84.0% to 86.0%) | too few |" in text
 
 
+def test_an_installed_report_names_the_command(monkeypatch):
+    alone = [AugmentationPoint(0, "real", 0.0, 0.7, 0.6, 0.8)]
+    assert "more with sample.py" in report.curve_sentence(alone)
+    monkeypatch.setattr(report.cli, "INSTALLED", True)
+    assert "more with mdiff sample" in report.curve_sentence(alone)
+
+
 def test_long_tables_leave_details_out():
     figures = [share(f"metric {k}", 0.5, 0.5) for k in range(report.MAX_TABLE_ROWS - 1)]
     detail = share("distance of a measure", 0.5, 0.5)._replace(detail=True)

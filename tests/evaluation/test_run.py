@@ -52,6 +52,14 @@ def test_what_is_left_out_of_a_folder_is_said(trained, tmp_path):
     assert "1 beside the windows, such as 'stray.png'" in run.warn_of_samples(trained, tmp_path, read)[0]
 
 
+def test_unfinished_samples_name_the_command_that_goes_on(trained, tmp_path, monkeypatch):
+    one = reference.WindowSet(np.zeros((1, 8, 8), np.float32), np.zeros(1, np.int32), files=np.array(["one.png"]))
+    monkeypatch.setattr(run.provenance, "read_record", lambda folder: {"complete": False})
+    assert run.warn_of_samples(trained, tmp_path, one)[0].endswith("the command of sample.py")
+    monkeypatch.setattr(run.cli, "INSTALLED", True)
+    assert run.warn_of_samples(trained, tmp_path, one)[0].endswith("the command of mdiff sample")
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [1, 7])
 def test_a_figure_has_the_windows_it_needs_or_is_left_out(crowd, tmp_path, quick_judge, count):
