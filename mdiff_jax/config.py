@@ -28,7 +28,7 @@ MAX_PARAMETERS = 2 * 10**9  # of a network: 8 GB, and four times as much to trai
 MAX_BATCH_VALUES = 4 * 10**9
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
-Params = dict[str, Any]  # a tree of parameters, by Flax module names
+Params = Mapping[str, Any]  # a tree of parameters, by Flax module names
 
 
 class EnrollmentSettings(NamedTuple):
@@ -144,7 +144,7 @@ def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> 
     user, person = one.astype(int), [jnp.zeros((1, person_size(config)))] if config.people.references else []
     if name == "prior":
         return build_prior(config, num_users).init(key, z, one, user, one > 0, None, *person)["params"]
-    told = {"scale": one} if name == DISTILL else {}
+    told: dict[str, Any] = {"scale": one} if name == DISTILL else {}
     network = build_decoder(config, num_users, student=name == DISTILL)
     return network.init(key, x, one, z, user, one > 0, frames, *person, **told)["params"]
 
@@ -226,7 +226,8 @@ def with_settings(config: Any, settings: Mapping[str, Any]) -> ConfigDict:
     return changed
 
 
-NO_STUDENT = {"curriculum": [], "teacher_timesteps": 64, "sample_timesteps": 0, "scales": [1.0, 3.0], "huber": 0.00054}
+NO_STUDENT: dict[str, Any] = {"curriculum": [], "teacher_timesteps": 64, "sample_timesteps": 0}
+NO_STUDENT |= {"scales": [1.0, 3.0], "huber": 0.00054}
 NO_STUDENT |= {"batch_size": 16, "accumulate": 1, "optimizer": {"learning_rate": 2e-4, "schedule": "cosine"}}
 NO_STUDENT["optimizer"] |= {"warmup_steps": 100, "weight_decay": 0.0, "clip_norm": 1.0, "b2": 0.99}
 ADDED_LATER = {  # keys that older versions did not have, and what these did
@@ -247,8 +248,10 @@ ADDED_LATER = {  # keys that older versions did not have, and what these did
     "sample.teacher": False,
     "summary.max_users": 64,
 }
-REMOVED = ("keep_every", "data.simulated_share", "data.simulated_until")  # without effect on a finished model
-REMOVED += ("enrollment.finetune_steps", "enrollment.finetune_learning_rate")  # of fine-tuning as it was
+REMOVED = (
+    *("keep_every", "data.simulated_share", "data.simulated_until"),  # without effect on a finished model
+    *("enrollment.finetune_steps", "enrollment.finetune_learning_rate"),  # of fine-tuning as it was
+)
 
 
 def from_older_version(values: dict) -> dict:
@@ -256,7 +259,7 @@ def from_older_version(values: dict) -> dict:
     values = copy.deepcopy(values)
     for key in (*ADDED_LATER, *REMOVED):
         *places, name = key.split(".")
-        part = values
+        part: dict | None = values
         for place in places:
             part = part.get(place) if isinstance(part, dict) else None
         if isinstance(part, dict) and key in ADDED_LATER:

@@ -15,7 +15,9 @@ from mdiff_jax.runtime.ranges import COUNT, SEED, Range, flatten, prefixed
 STAGES = ("encoder", "prior", "decoder")
 DISTILL = "distill"  # the stage of the decoder's student, where there is one
 NO_MODEL, BASE_MODEL, EARLY = "none", "base", "early"  # values of init_from that are no folder, and of sample.guide
-CHOICES = {f"{name}.optimizer.schedule": ("cosine", "constant") for name in (*STAGES, DISTILL)}
+CHOICES: dict[str, tuple[str, ...]] = {
+    f"{name}.optimizer.schedule": ("cosine", "constant") for name in (*STAGES, DISTILL)
+}
 CHOICES |= {f"{name}.schedule": ("cosine", "linear") for name in STAGES[1:]} | {
     "precision": ("float32", "bfloat16", "float16"),
     "stage": ("all", *STAGES, DISTILL),

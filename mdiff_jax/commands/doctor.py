@@ -83,7 +83,7 @@ def describe_cache() -> str:
     """Says where compiled programs are kept."""
     import jax
 
-    return jax.config.jax_compilation_cache_dir or "of each working directory, WORKDIR/cache"
+    return jax.config.values["jax_compilation_cache_dir"] or "of each working directory, WORKDIR/cache"
 
 
 def check_base_model() -> tuple[str, str, str | None]:

@@ -11,6 +11,7 @@ import math
 import resource
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -181,7 +182,7 @@ def main() -> None:
             resource.setrlimit(resource.RLIMIT_AS, most)
             found = decode(request["path"], request["limit"])
             arrays = {k: np.ascontiguousarray(v) for k, v in found.items() if v.dtype != object}
-            reply = {"arrays": [[k, v.dtype.str, v.shape] for k, v in arrays.items()]}
+            reply: dict[str, Any] = {"arrays": [[k, v.dtype.str, v.shape] for k, v in arrays.items()]}
             reply |= {"texts": {k: v.tolist() for k, v in found.items() if v.dtype == object}}
         except Refusal as error:
             reply, arrays = {"refusal": str(error)}, {}
@@ -189,7 +190,7 @@ def main() -> None:
             reply, arrays = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}, {}
         out.write(json.dumps(reply).encode() + b"\n")
         for array in arrays.values():
-            out.write(array.reshape(-1).view(np.uint8))
+            out.write(array.reshape(-1).view(np.uint8).data)
         out.flush()
         del arrays
 

@@ -6,7 +6,6 @@ Nothing is unpickled, no other file is read, and what the arrays take is known b
 import atexit
 import contextlib
 import functools
-import io
 import json
 import math
 import os
@@ -16,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def check_size(size: int, path: Path) -> None:
         raise InputError(f"'{path}' claims {claim}: give at most {limit / 2**30:.3g} GiB in a file")
 
 
-def claimed_size(file: io.BufferedIOBase) -> int:
+def claimed_size(file: IO[bytes]) -> int:
     """Bytes of the array that the header of .npy claims."""
     shape, _, dtype = NPY_HEADERS[np.lib.format.read_magic(file)](file)
     return math.prod(map(int, shape)) * dtype.itemsize
@@ -126,7 +126,7 @@ class Decoder:
             self.close()
             # -P: modules in the current folder are not imported. A session of its own: Ctrl-C is not for it.
             command = [sys.executable, "-P", str(Path(__file__).with_name("array_decoder.py"))]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
             environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would claim memory
             self._process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
         return self._process
@@ -136,7 +136,7 @@ class Decoder:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
+            for pipe in filter(None, (self._process.stdin, self._process.stdout)):
                 with contextlib.suppress(OSError):  # what was not sent
                     pipe.close()
             self._process = None
@@ -145,6 +145,7 @@ class Decoder:
         """Loads a file; InputError for one that cannot be read, ends the process, or takes it too long."""
         process, limit = self.process(), size_limit(path)
         request = {"path": str(path.absolute()), "limit": limit, "memory": DECODER_BYTES + 3 * limit}
+        assert process.stdin and process.stdout
         alarm = threading.Timer(DECODER_SECONDS, process.kill)
         alarm.start()
         try:
@@ -154,7 +155,7 @@ class Decoder:
             arrays = {name: np.array(texts, object) for name, texts in reply.get("texts", {}).items()}
             for name, dtype, shape in reply.get("arrays", []):
                 data = bytearray(math.prod(shape) * np.dtype(dtype).itemsize)
-                if process.stdout.readinto(data) != len(data):
+                if process.stdout.readinto(data) != len(data):  # type: ignore[attr-defined]
                     raise EOFError
                 arrays[name] = np.frombuffer(data, dtype).reshape(shape)
         except (OSError, ValueError, EOFError):

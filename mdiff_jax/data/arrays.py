@@ -44,10 +44,10 @@ class Stft(NamedTuple):
 class FileDescription(NamedTuple):
     """Number of windows in a file, and the metadata stored for each; None where it is not stored."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of tuples
     user: list[str] | None
     recording: list[str] | None
-    index: list[int] | None
+    index: list[int] | None  # type: ignore[assignment]
 
 
 class FileWindows(NamedTuple):
@@ -68,7 +68,7 @@ def make_stft(values: dict[str, Any]) -> Stft:
     if stft.array_axes not in ARRAY_AXES:
         raise InputError(f"data.stft.array_axes is '{stft.array_axes}': give one of {', '.join(ARRAY_AXES)}")
     least = Stft(window_seconds=1e-4, hop_seconds=1e-5, frames=8, hop_frames=1, span_db=1.0, zero_row=0.0)
-    for name, value, low in zip(Stft._fields[:-1], stft, least, strict=False):
+    for name, value, low in zip(Stft._fields[:-1], stft[:-1], least[:-1], strict=True):
         if not low <= value < (1 if name == "zero_row" else np.inf):
             raise InputError(f"data.stft.{name} is {value}: give at least {low}" + ", below 1" * (name == "zero_row"))
     return stft

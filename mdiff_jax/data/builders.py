@@ -66,7 +66,7 @@ class Source(NamedTuple):
     """What a data set is prepared from."""
 
     options: dict[str, Any]  # all that the windows depend on, JSON; the recordings by their contents
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of tuples
     examples: Callable[[], Iterator[Example]]
     ignored: str | None  # what was left out, in one line
 

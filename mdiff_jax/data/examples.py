@@ -60,7 +60,8 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
         name = find_colormap(paths, options)
         grid = find_grid(paths, options, name)
     native = options.native_frames and grid.is_native
-    size, first, common, counts, readings = None, "", UNKNOWN_AXES, Counter(), {}
+    size, first, common, counts = None, "", UNKNOWN_AXES, Counter[str]()
+    readings: dict[Path, str] = {}
     for item in Bar(items, desc="reading", unit="window"):
         path = sources.file_path(root, item)
         if item.row >= 0:
@@ -86,7 +87,7 @@ def read_examples(root: Path, items: list[sources.WindowSource], options: ReadOp
             window = window[..., None]
         else:
             window, frames = spectrogram.resize(window, options.image_size) * 2 - 1, options.image_size[1]
-        metadata = {"colormap": name, "original_size": list(size), "native": native}
+        metadata: dict[str, Any] = {"colormap": name, "original_size": list(size), "native": native}
         metadata |= {
             "file_format": grid.file_format.to_json(),
             "notes": describe_reading(options, grid, counts) + describe_arrays(readings),

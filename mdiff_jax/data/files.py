@@ -11,7 +11,7 @@ from mdiff_jax.runtime.user_names import holds_control_characters
 
 def natural_sort_key(name: str | Path) -> list:
     """Sort key that puts ID_2 before ID_10."""
-    parts = re.split(r"([0-9]{1,99})", getattr(name, "name", name))
+    parts = re.split(r"([0-9]{1,99})", name.name if isinstance(name, Path) else name)
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 

@@ -48,7 +48,7 @@ def check_image(image: Image.Image, path: Path) -> None:
         raise InputError(f"'{path}' holds several images: save one window per file")
     if image.mode == "F":
         raise InputError(f"'{path}' holds fractions, whose scale is unknown: save an array in dB (.npz, name 'db')")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise InputError(f"'{path}' is partly transparent: save it without alpha")
 
 

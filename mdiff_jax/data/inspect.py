@@ -142,8 +142,8 @@ def correlation_by_shift(data: InspectedData, d: int) -> Float[np.ndarray, " shi
     ]
     if len(pairs) < 5:
         return None
-    pairs = np.array(pairs)[:: math.ceil(len(pairs) / MAX_PAIRS)]
-    first, second, frames = data.windows[pairs], data.windows[pairs + d], data.windows.shape[2]
+    rows = np.array(pairs)[:: math.ceil(len(pairs) / MAX_PAIRS)]
+    first, second, frames = data.windows[rows], data.windows[rows + d], data.windows.shape[2]
     shifts = range(frames * 7 // 8)
     return np.array([np.median(pair_correlation(first[:, :, s:], second[:, :, : frames - s])) for s in shifts])
 
@@ -253,7 +253,7 @@ def format_overlap(o: Report | None) -> list[str]:
 def plot_report(path: Path, report: Report, data: InspectedData) -> None:
     """Plots one page: a window of each user, windows per user, and correlation by shift."""
     figure = Figure(figsize=(11, 8), layout="constrained")
-    top, bottom = figure.subfigures(2, 1)
+    top, bottom = np.asarray(figure.subfigures(2, 1))
     shown = data.users[:10]
     for axes, user in zip(np.ravel(top.subplots(2, 5)), [*shown, *[None] * (10 - len(shown))], strict=True):
         axes.set_axis_off()

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def write_metadata(folder: Path, labels: Iterable[Label]) -> None:
     """
     with atomic_write(folder / METADATA_FILE) as temporary, temporary.open("w", encoding="utf-8") as file:
         for label in labels:
-            row = {"file_name": label.file, "user": label.user, "split": "train"}
+            row: dict[str, Any] = {"file_name": label.file, "user": label.user, "split": "train"}
             row |= {"generated": list(label.source) != [RECORDED], "weight": label.weight}
             row |= {"soft_label": format_shares(label.soft_label), "source": list(label.source)}
             file.write(json.dumps(row) + "\n")
@@ -59,7 +59,8 @@ def write_metadata(folder: Path, labels: Iterable[Label]) -> None:
 
 def read_labels(folder: Path) -> list[Label]:
     """Reads FOLDER/labels.csv; InputError, with the line, for one that `write_labels` would not write."""
-    path, labels = folder / FILE, {}
+    path = folder / FILE
+    labels: dict[str, Label] = {}
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             reader = csv.DictReader(file, strict=True)
@@ -76,7 +77,7 @@ def read_labels(folder: Path) -> list[Label]:
     return list(labels.values())
 
 
-def parse_label(row: Mapping[str | None, object], where: str) -> Label:
+def parse_label(row: Mapping[Any, Any], where: str) -> Label:
     """Returns the label of one line; InputError for anything that is none, or for a file outside the folder."""
     if None in row or None in row.values():
         raise InputError(f"{where}: there are not {len(COLUMNS)} columns: restore it")

@@ -81,6 +81,7 @@ def read_file_format(path: Path) -> FileFormat:
     with Image.open(path, formats=images.FORMATS) as image:
         if image.format != "JPEG":
             return PLAIN
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
         tables = tuple(tuple(min(n, 255) for n in image.quantization[key]) for key in sorted(image.quantization))
         sampling = JpegImagePlugin.get_sampling(image)  # -1 for gray and for kinds that Pillow does not write
         return FileFormat("jpg", tables, SUBSAMPLINGS[sampling])

@@ -209,7 +209,7 @@ def make_tfds_builder(cache_dir: Path, shape: Shape, count: int, examples: Calla
 
     size = max(1, PART_BYTES // (2 * math.prod(shape)))
 
-    class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class Spectrograms(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         """Micro-Doppler windows; users, recordings and times are in dataset.json."""
 
         VERSION = tfds.core.Version(FILE_VERSION)

@@ -38,7 +38,8 @@ def plot_grid(
     """
     every = every or len(rows)
     most = max(len(g) for _, g in rows.values())
-    rows = {name: tuple(spread_windows(x, MAX_COLUMNS) for x in rows[name]) for name in spread_rows(list(rows))}
+    kept = ((name, *rows[name]) for name in spread_rows(list(rows)))
+    rows = {name: (spread_windows(r, MAX_COLUMNS), spread_windows(g, MAX_COLUMNS)) for name, r, g in kept}
     real = max(len(r) for r, _ in rows.values())
     made = max(len(g) for _, g in rows.values())
     shape = next(iter(rows.values()))[1].shape[1:3]

@@ -32,7 +32,7 @@ class WindowSource(NamedTuple):
     file: str  # relative to the folder, with '/'; 'walk.npz#12' is window 12 of a file
     user: str
     recording: str  # condition/number
-    index: int  # in time; -1 where it is unknown
+    index: int  # type: ignore[assignment]  # in time; -1 where it is unknown
     row: int = -1  # in its array file; -1 where the file is one image
 
 
@@ -242,7 +242,7 @@ def split_trailing_number(stem: str) -> tuple[str, int]:
 
 def name_recordings(numbered: Sequence[tuple[str, int]]) -> list[str]:
     """Names the recording of each window, given in order of time: a gap in the numbering starts another."""
-    names, count, last = [], Counter(), None
+    names, count, last = [], Counter[str](), None
     for prefix, index in numbered:
         if last is None or index < 0 or (prefix, index - 1) != last:
             count[prefix] += 1

@@ -31,12 +31,16 @@ Split = dict[str, list[str]]
 class SplittableDataset(Protocol):
     """Data set as a split needs it, one entry per window."""
 
-    files: tuple[str, ...]
-    users: tuple[str, ...]
-    user_ids: np.ndarray
-    recordings: tuple[str, ...]
-    indices: np.ndarray
-
+    @property
+    def files(self) -> tuple[str, ...]: ...
+    @property
+    def users(self) -> tuple[str, ...]: ...
+    @property
+    def user_ids(self) -> np.ndarray: ...
+    @property
+    def recordings(self) -> tuple[str, ...]: ...
+    @property
+    def indices(self) -> np.ndarray: ...
     def load(self, rows: np.ndarray) -> np.ndarray:
         """Returns windows (n, F, T, C) at these rows."""
 

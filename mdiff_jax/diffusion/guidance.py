@@ -43,9 +43,9 @@ def classifier_free_guidance(
     def both(x: Array, t: Array) -> tuple[Array, Array]:
         if weaker is not None:
             return one_pass(x, t), one_pass(x, t, weaker)
-        twice = jax.tree.map(lambda c: jnp.concatenate([c, c]), (x, t, condition))
+        xs, ts, conditions = jax.tree.map(lambda c: jnp.concatenate([c, c]), (x, t, condition))
         keep = jnp.arange(2 * len(x)) < len(x)
-        with_it, without = jnp.split(denoise(*twice, keep), 2)
+        with_it, without = jnp.split(denoise(xs, ts, conditions, keep), 2)
         return with_it, without
 
     def two_passes(x: Array, t: Array) -> Array:

@@ -9,11 +9,12 @@ The rows are computed in float64 and scanned over as arguments: under `jit`, tab
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
 from mdiff_jax.diffusion import gaussian, schedules
@@ -94,14 +95,14 @@ def _scan(
     heun: bool,
     keys: Keys | None,
     collect: Collect,
-) -> tuple[State, tuple[Array, Array] | None]:
+) -> tuple[State, Any]:
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     x = jnp.asarray(x, dtype)
 
     def estimate(x: Array, t: Array) -> Array:
         return denoise(x, jnp.full(x.shape[:1], t, jnp.int32)).astype(dtype)
 
-    def step(carry: tuple[Array, Array], row: Table) -> tuple:
+    def step(carry: tuple[Array, Array], row: Table) -> tuple[tuple[Array, Array], Any]:
         x, other = carry
         x0 = estimate(x, row.t)
         if heun:
@@ -116,7 +117,7 @@ def _scan(
     return x, collected
 
 
-def normal(keys: Keys, salt: Array | int, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> State:
+def normal(keys: Keys, salt: Array | int, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> State:
     """Returns (B, *shape) unit normal noise; row i is a function of keys[i] and salt."""
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, salt), shape, dtype))(keys)
 

@@ -18,7 +18,7 @@ SHEET, KEY = "blind.png", "blind_key.json"
 MOST_OF_A_KIND, COLUMNS = 12, 6
 GAP, LABEL_HEIGHT = 6, 14  # pixels between pictures, and of the number above each
 Picture = UInt8[np.ndarray, "rows columns 3"]
-Pictures = list[tuple[dict[str, str], Picture]]  # what the key says of each, and its colors
+Pictures = Sequence[tuple[dict[str, str], Picture]]  # what the key says of each, and its colors
 
 
 def read_blind_pictures(model: Model, samples: Path, test: MeasuredSet, generated: MeasuredSet) -> Pictures:
@@ -34,7 +34,7 @@ def read_blind_pictures(model: Model, samples: Path, test: MeasuredSet, generate
     except InputError:
         return []
     scanned = sample_folders.scan_samples(model, samples)
-    pictures = recorded + read_pictures(model, "generated", samples, scanned, choose(generated, common))
+    pictures = [*recorded, *read_pictures(model, "generated", samples, scanned, choose(generated, common))]
     order = np.random.default_rng(0).permutation(len(pictures))
     return [pictures[i] for i in order]
 

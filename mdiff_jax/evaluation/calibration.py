@@ -29,9 +29,9 @@ def calibrate(model: Model, shown: Int[np.ndarray, " users"], workdir: Workdir) 
             bar.update(len(chunk))
     rows = model.dataset.rows(model.split["train"])
     each = max(1, RECORDED_WINDOWS // len(users))
-    rows = [render.spread_windows(rows[model.dataset.user_ids[rows] == u], each) for u in shown]
-    recorded = [x for of in rows for x in own_frames(model.dataset.load(of), model.dataset.frames[of])]
-    weights = np.concatenate([np.full(len(of), 1 / len(of)) for of in rows])
+    rows_of = [render.spread_windows(rows[model.dataset.user_ids[rows] == u], each) for u in shown]
+    recorded = [x for of in rows_of for x in own_frames(model.dataset.load(of), model.dataset.frames[of])]
+    weights = np.concatenate([np.full(len(of), 1 / len(of)) for of in rows_of])
     calibration = sample_calibration.fit_calibration(drawn, recorded, weights)
     if parallel.is_first():
         path = workdir.calibration(bool(model.student))

@@ -200,7 +200,7 @@ def embed_images(page: Page, most: int = IMAGE_BYTES) -> dict[str, Any]:
     encoded: Iterator[str] = iter(encode_images(images, most))
     return {
         "sheet": {user: [[next(encoded) for _ in kind] for kind in kinds] for user, kinds in page.sheet.items()},
-        "pairs": [pair._replace(generated=next(encoded), training=next(encoded)) for pair in page.pairs],
+        "pairs": [pair._asdict() | {"generated": next(encoded), "training": next(encoded)} for pair in page.pairs],
         "blind": [(about, next(encoded)) for about, _ in page.blind],
     }
 

@@ -6,6 +6,7 @@ that nothing was trained on, and a range where it can vary; where there are too 
 says why.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -42,6 +43,7 @@ from mdiff_jax.metrics.reference import (
     LINEAR_JUDGE,
     MeasuredSet,
     Reference,
+    WindowSet,
 )
 from mdiff_jax.metrics.simulator_truth import SimulatorTruth
 
@@ -158,9 +160,11 @@ def physics_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figur
     note = "the envelope falls faster than it rises; few do if time runs backwards"
     yield compare_means(PHYSICS, "forward in time", note, [s.physics["arrow"] < 0 for s in sets], sets)
     for name, note in kinematics.select_notes(test.physics).items():
-        yield compare_values(
-            PHYSICS, f"median {name}", note, lambda s, name=name: float(np.median(s.physics[name])), sets
-        )
+
+        def median(s: MeasuredSet, name: str = name) -> float:
+            return float(np.median(s.physics[name]))
+
+        yield compare_values(PHYSICS, f"median {name}", note, median, sets)
     yield from distribution_figures(test, generated)
 
 
@@ -171,14 +175,13 @@ def truth_figures(truth: SimulatorTruth, test: MeasuredSet, generated: MeasuredS
     note = "mean relative error; walks of a user differ by 0.07 m/s"
     yield compare_means(PHYSICS, "torso speed off the truth", note, errors, sets)
     for part, note in (("torso", "mean speed"), ("ankle", "highest speed, by the highest return")):
-        yield compare_values(
-            PHYSICS,
-            f"correlation with the truth, {part}",
-            f"over users, {note}",
-            lambda s, part=part: simulator_truth.truth_correlation(truth, s.physics, s.window_set.users)[part],
-            sets,
-            f"{simulator_truth.MIN_USERS} users who differ",
-        )
+
+        def correlation(s: MeasuredSet, part: str = part) -> float | None:
+            return simulator_truth.truth_correlation(truth, s.physics, s.window_set.users)[part]
+
+        needs = f"{simulator_truth.MIN_USERS} users who differ"
+        metric = f"correlation with the truth, {part}"
+        yield compare_values(PHYSICS, metric, f"over users, {note}", correlation, sets, needs)
 
 
 def distribution_figures(test: MeasuredSet, generated: MeasuredSet) -> Iterator[Figure]:
@@ -258,9 +261,11 @@ def usefulness_figures(reference: Reference, test: MeasuredSet, generated: Measu
         rngs = [np.random.default_rng(seed) for seed in range(TRAINING_DRAWS)]
         equal = [train.pick(np.unique(augmentation_utility.sample_like(users, train.users, rng))) for rng in rngs]
         note = "real: trained on as many real windows, or all"
-        trainers = [(None, identity.fit_linear, equal, f"{note}; mean of {TRAINING_DRAWS} draws; linear judge")]
+        trainers: list[tuple[str | None, Callable[..., identity.Judge], list[WindowSet], str]] = [
+            (None, identity.fit_linear, equal, f"{note}; mean of {TRAINING_DRAWS} draws; linear judge")
+        ]
         if CONVOLUTIONAL_JUDGE in reference.judges:
-            fit_short = lambda *given: cnn_classifier.fit_cnn(*given, steps=SHORT_TRAINING)  # noqa: E731
+            fit_short = functools.partial(cnn_classifier.fit_cnn, steps=SHORT_TRAINING)
             trainers.append((CONVOLUTIONAL_JUDGE, fit_short, equal[:1], f"{note}; {SHORT_TRAINING} steps each"))
         for judge, fit, draws, note in trainers:
             correct = [
@@ -268,7 +273,8 @@ def usefulness_figures(reference: Reference, test: MeasuredSet, generated: Measu
                 np.mean([augmentation_utility.correct_mask(s, test.window_set, fit) for s in draws], axis=0),
             ]
             ranges = [bootstrap.bootstrap_interval(v, test.window_set.independent_groups(), seed=0) for v in correct]
-            yield Figure(USEFULNESS, metric, *(float(v.mean()) for v in correct), note, *ranges, judge=judge)
+            means = [float(v.mean()) for v in correct]
+            yield Figure(USEFULNESS, metric, means[0], means[1], note, ranges[0], ranges[1], judge)
     sets = (generated, test)
     correct = [s.correct(LINEAR_JUDGE) for s in sets]
     yield compare_means(USEFULNESS, "train on real, test on generated", "linear judge", correct, sets)

@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 class Spectra(NamedTuple):
     """Ratios to recorded windows, of each kind by band, and how often each row is not empty."""
 
-    ratios: dict[str, tuple[Sequence[str], tuple[np.ndarray, np.ndarray]]]
+    ratios: Mapping[str, tuple[Sequence[str], tuple[np.ndarray, np.ndarray]]]
     generated_occupancy: np.ndarray
     real_occupancy: np.ndarray
 
@@ -121,10 +121,11 @@ def make_sheet(
     users: Mapping[str, tuple[np.ndarray, np.ndarray]], colormap: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns images (n, F, T, 3) uint8 of some of the real and of the generated windows (N, F, T) of each user."""
-    return {
-        user: tuple(to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap) for windows in pair)
-        for user, pair in users.items()
-    }
+
+    def show(windows: np.ndarray) -> np.ndarray:
+        return to_images(render.spread_windows(windows, WINDOWS_PER_USER), colormap)
+
+    return {user: (show(real), show(generated)) for user, (real, generated) in users.items()}
 
 
 def confusion_tables(test: MeasuredSet, generated: MeasuredSet) -> dict[str, np.ndarray]:

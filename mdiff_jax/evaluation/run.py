@@ -2,7 +2,9 @@
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,7 +36,8 @@ from mdiff_jax.runtime.ranges import show
 from mdiff_jax.runtime.version import VERSION
 from mdiff_jax.runtime.workdir import Workdir
 
-AUGMENTATION_JUDGES = {  # trained on real windows and others; the convolutional one then sees them unaugmented
+# Trained on real windows and others; the convolutional one then sees them unaugmented.
+AUGMENTATION_JUDGES: dict[str, Callable[..., identity.Judge] | None] = {
     "none": None,
     "linear": identity.fit_linear,
     "convolutional": functools.partial(cnn_classifier.fit_cnn, augment=False),
@@ -180,8 +183,8 @@ def warn_of_samples(model: Model, folder: Path, samples: WindowSet) -> list[str]
         warnings.append(f"The samples were made at steps {steps} of prior and decoder, the model is at {now}")
     student = record.get("student_checkpoint_step")
     if model.params and student not in (None, model.student_step):
-        now = f"now at {model.student_step}" if model.student else "which does not draw now"
-        warnings.append(f"The samples were made by the decoder's student at step {student}, {now}")
+        here = f"now at {model.student_step}" if model.student else "which does not draw now"
+        warnings.append(f"The samples were made by the decoder's student at step {student}, {here}")
     if twice := len(samples.windows) - len(np.unique(samples.windows.reshape(len(samples.windows), -1), axis=0)):
         warnings.append(f"{twice} of {len(samples.windows)} generated windows repeat another one exactly")
     if ignored := describe_ignored(folder, [folder / name for name in (*samples.files, *provenance.FILES)]):

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def measure_accuracy(judge: identity.Judge, generated: WindowSet, test: WindowSe
     ranges = [bootstrap.bootstrap_interval(c, s.independent_groups(), 0) for c, s in zip(correct, sets, strict=True)]
     means, note = [float(c.mean()) for c in correct], f"chance {1 / len(shown):.2f}"
     reliable = not identity.is_too_weak(means[1], len(shown))
-    return Figure(IDENTITY, "accuracy", *means, note, *ranges, LINEAR_JUDGE, reliable)
+    return Figure(IDENTITY, "accuracy", means[0], means[1], note, ranges[0], ranges[1], LINEAR_JUDGE, reliable)
 
 
 def is_evaluated(workdir: Workdir, model: Model) -> bool:
@@ -120,7 +121,7 @@ def write_first_page(
 
 
 def format_summary(
-    figures: dict[str, float], users: tuple[str, ...], root: str | Path, workdir: Workdir, folder: Path
+    figures: dict[str, Any], users: tuple[str, ...], root: str | Path, workdir: Workdir, folder: Path
 ) -> str:
     """Returns the lines that training ends with."""
     f = figures

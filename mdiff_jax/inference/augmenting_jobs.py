@@ -78,13 +78,14 @@ def others_drawn_as(
         make_task(
             request,
             ("from_others", seed),
-            {"window": given.windows[row], "frames": np.int32(given.frames[row])},
+            {"window": given.windows[row], "frames": np.asarray(given.frames[row], np.int32)},
             label({request.user: share, given.users[row]: 1 - share}, given.files[row]),
         )
         for request, row in zip(requests, rows.tolist(), strict=True)
     ]
-    specs = [make(model.config, len(model.users)) for make in (denoisers.prior_sampler, denoisers.decoder_sampler)]
-    function = pipeline.make_window_redrawing(*specs, strength)
+    prior = denoisers.prior_sampler(model.config, len(model.users))
+    decoder = denoisers.decoder_sampler(model.config, len(model.users))
+    function = pipeline.make_window_redrawing(prior, decoder, strength)
     settings = {"like": "others", "like_content": given.digest, "strength": strength, "soft_label_gamma": gamma}
     return make_job(model, given, rows, tasks, function, settings)
 
@@ -112,7 +113,7 @@ def across_walks(model: Model, users: Sequence[str], count: int, seed: int) -> S
                 "last": given.windows[b],
                 "first_embedding": first[k],
                 "last_embedding": last[k],
-                "share": np.float32(shares[k]),
+                "share": np.asarray(shares[k], np.float32),
                 "embedding": mixed[k],
             },
             {"share_of_second": float(shares[k])} | label({request.user: 1.0}, given.files[a], given.files[b]),

@@ -116,7 +116,8 @@ def describe_model(model: Model, about: str) -> dict[str, Any]:
 
 def spectrogram_size(model: Model) -> tuple[int, int]:
     """Returns rows and frames of a window."""
-    return tuple(spectrogram_shape(model.config)[:2])
+    rows, frames = spectrogram_shape(model.config)[:2]
+    return rows, frames
 
 
 def without_users(model: Model) -> Model:
@@ -131,7 +132,7 @@ def without_users(model: Model) -> Model:
     params = dict(model.params)
     for name in (name for name in ("prior", "decoder") if "user" in params[name]):
         table = params[name]["user"]["embedding"]
-        params[name] = params[name] | {"user": params[name]["user"] | {"embedding": table[-1:]}}
+        params[name] = {**params[name], "user": params[name]["user"] | {"embedding": table[-1:]}}
     constants = model.constants | {"people": model.constants["people"][:0]}
     student = dict(model.student)
     if "user" in student:
@@ -186,7 +187,7 @@ def build_model(
         records.check_metadata(card["metadata"], config.data.image_size)
         calibration = Calibration.from_json(card["calibration"]) if card.get("calibration") else None
     check_user_names(users, card_path)
-    shapes: Params = {name: parameter_shapes(config, name, len(users)) for name in STAGES}
+    shapes: dict[str, Any] = {name: parameter_shapes(config, name, len(users)) for name in STAGES}
     del shapes["encoder"]["classifier"]
     shapes["constants"] = constant_shapes(config, len(users))
     if config.sample.guide == EARLY:

@@ -209,9 +209,9 @@ def restore_stage(
         best = name in ("prior", "decoder") and config.sample.checkpoint == "best"
         step = chosen or (checkpoints.best() if best else checkpoints.latest())
         users = len(checkpoints.meta(step)["users"])
-        like = {"ema": {str(decay): parameter_shapes(config, name, users)}}
+        like: dict[str, Any] = {"ema": {str(decay): parameter_shapes(config, name, users)}}
         like |= {} if name == "encoder" else {"constants": constant_shapes(config, users)}
-        state = {"constants": {}} | checkpoints.restore_part(step, like)
+        state: dict[str, Any] = {"constants": {}} | checkpoints.restore_part(step, like)
         return RestoredStage(step, state["ema"][str(decay)], state["constants"])
 
     return checkpoints.read_while_written(read)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -41,7 +41,7 @@ class Model(NamedTuple):
     split: dict[str, list[str]]
     step: int  # of the decoder's checkpoint
     prior_step: int
-    weaker: dict[str, Params] = MappingProxyType({})  # 'prior', 'decoder': those of early checkpoints, if they guide
+    weaker: Mapping[str, Params] = MappingProxyType({})  # 'prior', 'decoder': those of early checkpoints, if they guide
     calibration: Calibration | None = None  # which drawn windows go through
     student: Params = MappingProxyType({})  # averaged parameters of the decoder's student, if it draws in its place
     student_step: int = 0  # of its checkpoint
@@ -163,9 +163,9 @@ class Model(NamedTuple):
         the updates of a `user` that was fine-tuned.
         """
         updates = self.enrolled[user].updates if user else {}
-        variables = {}
+        variables: dict[str, pipeline.Variables] = {}
         for name in ("prior", "decoder"):
-            collections = {"params": self.params[name]}
+            collections: dict[str, Any] = {"params": self.params[name]}
             if name in self.weaker:
                 collections[pipeline.WEAKER] = self.weaker[name]
             if name == "decoder" and self.student:
@@ -232,7 +232,7 @@ class Model(NamedTuple):
         """Trained and enrolled users."""
         return len(self.users) + len(self.enrolled)
 
-    def index(self, user: str) -> int:
+    def index(self, user: str) -> int:  # type: ignore[override]
         """Row of a user in the networks' tables; InputError if there is none, or one that belongs to other weights."""
         known = (*self.users, *self.enrolled)
         if user not in known:

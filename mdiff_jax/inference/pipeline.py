@@ -29,7 +29,7 @@ class SampleRequest(NamedTuple):
     """One sample: which it is depends on `user` and `sample_id` (and the seed), on nothing else."""
 
     user: str
-    index: int  # of the user, in the tables of the networks
+    index: int  # type: ignore[assignment]  # of the user, in the tables of the networks
     sample_id: int
     inputs: Mapping[str, np.ndarray] = MappingProxyType({})  # what else the function takes of this sample
 

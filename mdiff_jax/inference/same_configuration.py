@@ -5,10 +5,12 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.validation import DISTILL, flatten
 
 # Keys that may change between two runs: they do not touch what was trained.
-FREE_KEYS = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_early", "compilation_cache")
-FREE_KEYS += ("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard")
-FREE_KEYS += ("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps", "distill.sample_timesteps")
-FREE_KEYS += ("data.path",)  # the recordings' contents decide, not where they are
+FREE_KEYS = (
+    *("stage", "log_every", "checkpoint_every", "keep_checkpoints", "keep_early", "compilation_cache"),
+    *("max_skipped", "remat", "dry_run", "validation_passes", "patience", "sheet_every", "tensorboard"),
+    *("grace_seconds", "prior.sample_timesteps", "decoder.sample_timesteps", "distill.sample_timesteps"),
+    "data.path",  # the recordings' contents decide, not where they are
+)
 FREE_PREFIXES = ("sample.", "enrollment.", "summary.")
 
 

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -75,7 +76,7 @@ def pack_arrays(folder: Path, job: SamplingJob, record: Record) -> None:
     about = {str(Path(file).with_suffix("")): record["files"][file] for file in sorted(record["files"])}
     names = [name for name in about if array_file(folder, name).is_file()]
     rows, frames = read_array(array_file(folder, names[0])).shape
-    columns = {"name": np.array(names)}
+    columns: dict[str, Any] = {"name": np.array(names)}
     columns |= {key: np.array([about[name][key] for name in names]) for key in ("user", "sample_id")}
     if (velocity := job.model.dataset.metadata["velocity"]) is not None:
         columns["velocity"] = spectrogram.resize_velocity_axis(np.array(velocity), rows)

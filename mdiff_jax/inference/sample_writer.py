@@ -256,7 +256,7 @@ def select_missing(
     first that are undecided. One of which a file is written is decided, and so is one that was rejected as a whole.
     """
     missing, out = count_missing(tasks, select_finished(tasks, written, count), count), set(rejected)
-    selected = []
+    selected: list[SampleTask] = []
     for user, own in group_by_user(tasks).items():
         groups = [own[i : i + group] for i in range(0, len(own), group)]
         left = [g for g in groups if not (any(t.name in written for t in g) or all(t.name in out for t in g))]

@@ -113,7 +113,7 @@ def interpolate(model: Model, users: tuple[str, str], steps: int, count: int, se
     first, last = sample_end_embeddings(model, [r._replace(user=name) for r in ends], seed).reshape(2, count, -1)
     shares = np.linspace(0.0, 1.0, steps)
     embeddings = np.stack([mix_embeddings(model, first, last, share) for share in shares], axis=1).astype(np.float32)
-    people = [mix_people(*(model.people[user] for user in users), share) for share in shares]
+    people = [mix_people(model.people[users[0]], model.people[users[1]], share) for share in shares]
     tasks = [
         SampleTask(
             f"{name}/{name}_seed{seed}_{i:04d}_{k:02d}",
@@ -144,9 +144,9 @@ def mix_embeddings(
     """From first (n, D), share 0, to last along the great circle of unit embeddings; numbers of frames in a line."""
     share = np.broadcast_to(share, len(first))
     mean, deviation = model.constants["embedding_mean"], model.constants["embedding_deviation"]
-    ends = [z[:, : len(mean)] * deviation + mean for z in (first, last)]
+    start, end = (z[:, : len(mean)] * deviation + mean for z in (first, last))
     rest = (1 - share[:, None]) * first[:, len(mean) :] + share[:, None] * last[:, len(mean) :]
-    return np.concatenate([model.standardise(np.asarray(editing.slerp(*ends, share))), rest], axis=1)
+    return np.concatenate([model.standardise(np.asarray(editing.slerp(start, end, share))), rest], axis=1)
 
 
 def mix_people(

@@ -48,7 +48,7 @@ MAX_BYTES = 2**28  # of a file's arrays
 
 def write_adapter(path: Path, adapter: UserAdapter) -> None:
     """Writes the whole file or nothing."""
-    values = adapter._replace(windows=np.float16(adapter.windows))._asdict()
+    values = adapter._replace(windows=adapter.windows.astype(np.float16))._asdict()
     blocks = {f"{MODULATION_PREFIX}{name}": value for name, value in values.pop("modulations").items()}
     if not adapter.person.size:
         del values["person"]
@@ -103,11 +103,11 @@ def read_adapter(
         if len(values["windows"]) != len(values["frames"]):
             raise ValueError("it has not as many 'frames' as 'windows'")
         frames = values.pop("frames").astype(np.int32)
-        steps = tuple(int(step) for step in values.pop("steps"))
+        of_prior, of_decoder = (int(step) for step in values.pop("steps"))
         values = {name: x.astype(np.float32) for name, x in values.items()}
         prefixed = [name for name in values if name.startswith(MODULATION_PREFIX)]
         blocks = {name.removeprefix(MODULATION_PREFIX): values.pop(name) for name in prefixed}
-        return UserAdapter(**values, modulations=blocks, frames=frames, steps=steps, updates=updates)
+        return UserAdapter(**values, modulations=blocks, frames=frames, steps=(of_prior, of_decoder), updates=updates)
 
 
 def take_updates(values: dict[str, np.ndarray]) -> dict[str, weight_updates.Update]:

@@ -47,7 +47,8 @@ def compare_means(
     groups = [s.window_set.independent_groups() for s in sets]
     ranges = [bootstrap.bootstrap_interval(v, g, seed=0) for v, g in zip(values, groups, strict=True)]
     means = [float(np.mean(v)) if len(v) else None for v in values]
-    return Figure(question, metric, *means, note_of_values(note, means, "1 window"), *ranges)
+    note = note_of_values(note, means, "1 window")
+    return Figure(question, metric, means[0], means[1], note, ranges[0], ranges[1])
 
 
 def compare_values(
@@ -62,7 +63,7 @@ def compare_values(
     `needs` is what such a set lacks.
     """
     values = [measure(s) if s.count() else None for s in sets]
-    return Figure(question, metric, *values, note_of_values(note, values, needs))
+    return Figure(question, metric, values[0], values[1], note_of_values(note, values, needs))
 
 
 def note_of_values(note: str, values: Sequence[float | None], needs: str) -> str:
@@ -123,7 +124,8 @@ def mean_over_draws(
     for k, (metric, note) in enumerate(notes.items()):
         both = of_generated[:, k], of_real[:, k]
         ranges = [bootstrap.percentile_interval(v) for v in both]
-        yield Figure(question, metric, *(float(v.mean()) for v in both), note, *ranges)
+        means = [float(v.mean()) for v in both]
+        yield Figure(question, metric, means[0], means[1], note, ranges[0], ranges[1])
 
 
 # ----------------------------------------------------------------------------- copies

@@ -53,13 +53,17 @@ def measure(data: inspect.InspectedData, gap: int, repeats: int = REPEATS) -> En
         splits.make_split(data, fractions=inspect.FRACTIONS, by="auto", gap=gap, seed=repeat)
         for repeat in range(repeats)
     ]
-    parts = [tuple(np.array([row[file] for file in split[name]]) for name in ("train", "test")) for split in split_of]
+    parts = [
+        (np.array([row[file] for file in split["train"]]), np.array([row[file] for file in split["test"]]))
+        for split in split_of
+    ]
     whole = WindowSet(
         memorization.pool_windows(data.windows), data.user_ids, np.array(data.recordings), data.indices, gap=gap
     )
     identity.check_users(whole.users)
     curves = (_measure(unit, whole, parts, choose) for unit, choose in UNITS.items())
-    return EnoughData(*curves, *best_classical(whole, parts))
+    by_windows, by_walks = curves
+    return EnoughData(by_windows, by_walks, *best_classical(whole, parts))
 
 
 def to_json(found: EnoughData) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def best_classical(data: WindowSet, parts: list[Parts]) -> tuple[str, float, boo
         for name, windows, users in augmentation_utility.augmentation_sources(known, nothing, 1.0, rng):
             both = np.concatenate([known.windows, windows]), np.concatenate([known.users, users])
             gains.setdefault(name, []).append(_accuracy(*both, hidden) - plain)
-    name = max(gains, key=lambda name: np.mean(gains[name]))
+    name = max(gains, key=lambda name: float(np.mean(gains[name])))
     return name, float(np.mean(gains[name])), _interval(np.array(gains[name])[:, None])[0]
 
 
@@ -103,11 +107,12 @@ def advise(found: EnoughData) -> list[str]:
         points = ", ".join(f"{n}: {a:.0%}" for n, a in zip(curve.sizes, curve.accuracy, strict=True))
         lines.append(f"learning curve: accuracy on unseen walks, by {curve.unit} of each user: {points}")
         more = ", ".join(f"{n} times as many {a:.0%} ({b:.0%} to {c:.0%})" for n, (a, (b, c)) in curve.expected.items())
-        lines.append("  of the last {:.0%} to {:.0%}; by a power law, {}".format(*curve.intervals[-1], more))
+        low, high = curve.intervals[-1]
+        lines.append(f"  of the last {low:.0%} to {high:.0%}; by a power law, {more}")
         gains[f"more {curve.unit}"] = curve.expected[FACTORS[0]][1][0] - curve.accuracy[-1]
     gain = "{:+.1%} ({:+.1%} to {:+.1%})".format(found.gain, *found.gain_interval)
     lines.append(f"  augmentation by {found.augmentation}, the best, changes it by {gain}")
-    best = max(gains, key=gains.get)
+    best = max(gains, key=lambda name: gains[name])
     if gains[best] < WORTHWHILE:
         return [*lines, f"enough data? of these, nothing surely adds {WORTHWHILE:.0%} to accuracy"]
     return [*lines, f"enough data? {best} would add most to accuracy, at least {gains[best]:.1%}"]

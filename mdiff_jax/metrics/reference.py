@@ -3,7 +3,7 @@
 All figures of the report, their intervals and the halves of real windows select from these measures by position.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -51,8 +51,8 @@ class WindowSet(NamedTuple):
 
     def pick(self, rows: np.ndarray) -> "WindowSet":
         """Returns the windows at these positions, or where a mask is true."""
-        *fields, frames = (None if field is None else field[rows] for field in (*self[:5], self.frames))
-        return WindowSet(*fields, self.gap, frames)
+        fields = {name: field for name, field in self._asdict().items() if field is not None and name != "gap"}
+        return WindowSet(**self._asdict() | {name: field[rows] for name, field in fields.items()})
 
     def sort_by_content(self) -> "WindowSet":
         """Returns the set ordered by its content, so that the order of files does not change random choices."""
@@ -83,17 +83,19 @@ class MeasuredSet(NamedTuple):
     files: dict[str, Float[np.ndarray, "windows dim"]] = NOT_MEASURED
     rewritten: dict[str, Float[np.ndarray, "windows dim"]] = NOT_MEASURED
 
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         """Returns the number of windows."""
         return len(self.window_set.users)
 
     def pick(self, rows: np.ndarray) -> "MeasuredSet":
         """Returns the windows at these positions, or where a mask is true."""
-        first, last = (
-            [{name: v[rows] for name, v in table.items()} for table in tables] for tables in (self[2:5], self[9:])
-        )
-        similarities = (None if v is None else v[rows] for v in self[5:9])
-        return MeasuredSet(self.window_set.pick(rows), self.verdict_judge, *first, *similarities, *last)
+        fields = self._asdict()
+        for field, value in fields.items():
+            if isinstance(value, Mapping):
+                fields[field] = {name: v[rows] for name, v in value.items()}
+            elif isinstance(value, np.ndarray):
+                fields[field] = value[rows]
+        return MeasuredSet(**fields | {"window_set": self.window_set.pick(rows)})
 
     def without_windows(self) -> "MeasuredSet":
         """Returns the set with empty windows, which is cheap to pick from."""

@@ -101,7 +101,7 @@ def tell_from_recorded(test: MeasuredSet, generated: MeasuredSet) -> dict[str, S
     firsts, chosen, others = ([draw[k] for draw in draws] for k in (1, 0, 2))
     made_folds, real_folds = (
         [
-            make_folds(*(x[first] for x in recorded), *(x[rows] for x in labels), seed)
+            make_folds(recorded[0][first], recorded[1][first], labels[0][rows], labels[1][rows], seed)
             for seed, (first, rows) in enumerate(zip(firsts, drawn, strict=True))
         ]
         for labels, drawn in ((made, chosen), (recorded, others))

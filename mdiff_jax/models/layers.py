@@ -3,6 +3,8 @@
 Every layer takes `dtype`, the type it computes in; parameters and norms stay float32.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -98,7 +100,8 @@ class SelfAttention(nn.Module):
     def __call__(self, x: Array) -> Array:
         b, n, c = x.shape
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(x).reshape(b, n, 3, self.heads, c // self.heads)
-        out = dot_product_attention(*jnp.unstack(qkv, axis=2), self.implementation)
+        q, k, v = jnp.unstack(qkv, axis=2)
+        out = dot_product_attention(q, k, v, self.implementation)
         return nn.Dense(c, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(out.reshape(b, n, c))
 
 
@@ -170,7 +173,7 @@ class ResBlock(nn.Module):
     def __call__(self, x: Array, cond: Array | None = None, extra: Array | None = None) -> Array:
         h = nn.silu(GroupNorm(self.dtype, name="norm_in")(x))
         h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(h)
-        modulation = (None, None)
+        modulation: Sequence[Array | None] = (None, None)
         if cond is not None:
             zeros = nn.initializers.zeros
             both = nn.Dense(2 * self.channels, kernel_init=zeros, dtype=self.dtype, name="modulation")(nn.silu(cond))

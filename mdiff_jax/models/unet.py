@@ -1,5 +1,7 @@
 """The decoder network: a UNet over spectrogram patches, conditioned on noise level, embedding and user."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -137,5 +139,5 @@ class UNet(nn.Module):
         """Rows (B, 2 channels) of the adapters' table of each block; none where there are no adapters."""
         if not self.has_variable("user_adapters", "modulations"):
             return {}
-        tables = self.get_variable("user_adapters", "modulations")
+        tables: Mapping[str, Array] = self.get_variable("user_adapters", "modulations")
         return {name: jnp.where(keep[:, None], table[user], 0.0) for name, table in tables.items()}

@@ -6,14 +6,17 @@ Axis names: ``batch`` examples, ``freq`` Doppler rows (row 0 is the highest velo
 embedding width, ``steps`` training timesteps.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 from jaxtyping import Key as TypedKey
 
-Array = jax.Array | np.ndarray
+if TYPE_CHECKING:
+    Array = Any  # which of the two it is, and its shape, are checked when tests run
+else:
+    Array = jax.Array | np.ndarray
 Tree = Any  # a pytree of arrays: dicts, tuples and dataclasses of them, nested
 
 Spectrogram = Float[Array, "batch freq time channels"]  # model space, [-1, 1]; -1 is the noise floor

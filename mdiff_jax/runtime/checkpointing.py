@@ -248,7 +248,7 @@ class _KeepBest(policy.PreservationPolicy):
 def _least_loss(losses: dict[int, float | None]) -> int | None:
     """Returns the step with the least loss; None where none was measured."""
     measured = {step: loss for step, loss in losses.items() if loss is not None}
-    return min(measured, key=measured.get) if measured else None
+    return min(measured, key=lambda step: measured[step]) if measured else None
 
 
 def _this_process_alone() -> ocp.options.MultiprocessingOptions:
@@ -276,7 +276,7 @@ def _leaf_checksums(tree: Tree) -> dict[str, int]:
 
 def _checksum(leaf: np.ndarray) -> int:
     """Returns the CRC-32 of an array's bytes: the store itself does not notice a flipped bit."""
-    return zlib.crc32(np.ascontiguousarray(leaf))
+    return zlib.crc32(np.ascontiguousarray(leaf).data)
 
 
 def _meta_checksum(meta: dict) -> int:

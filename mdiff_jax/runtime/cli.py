@@ -53,7 +53,8 @@ def guard(start: Callable[[], object]) -> NoReturn:
             raise
         fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
     sys.stdout.flush()
-    if isinstance(lost := sys.stdout.buffer.raw.lost, OSError) and not isinstance(lost, BrokenPipeError):
+    lost = sys.stdout.buffer.raw.lost  # type: ignore[attr-defined]  # an OutputFile
+    if isinstance(lost, OSError) and not isinstance(lost, BrokenPipeError):
         print(f"error: standard output: {lost.strerror}; all files are written", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)

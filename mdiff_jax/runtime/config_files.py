@@ -106,7 +106,7 @@ def dict_rows(functions: dict, table: ast.Dict, prefix: str, comments: dict, giv
     """Yields the rows of a dict, nested dicts last; `given` maps argument names of its function to their values."""
     later = []
     for key, value in zip(table.keys, table.values, strict=True):
-        name = f"{prefix}{key.value}"
+        name = f"{prefix}{ast.literal_eval(key)}"
         if isinstance(value, ast.Dict):
             later.append(dict_rows(functions, value, f"{name}.", comments, given))
         elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in functions:

@@ -16,7 +16,7 @@ class InputError(ValueError):
     """
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The message of an exception without line breaks, 200 characters at most."""
     return " ".join(str(error).split())[:200]
 

@@ -79,7 +79,7 @@ class Flags:
         flag = self.values[name]
         about = flag.help.removeprefix(f"<{shown}>: ")  # that stands beside it
         if flag.default not in (None, [], "", False):
-            about += f" Default: {flag.default_as_str.strip(chr(39))}."
+            about += f" Default: {(flag.default_as_str or '').strip(chr(39))}."
         self.groups[next(reversed(self.groups))].append(
             entry(f"--[no]{name}" if flag.boolean else f"--{name}={shown}", about)
         )

@@ -60,7 +60,7 @@ class StageMetricWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with contextlib.suppress(OSError if error else ()):  # the first error counts
+        with contextlib.suppress(*([OSError] if error else [])):  # the first error counts
             self._closing.close()
 
     def advance(self) -> None:

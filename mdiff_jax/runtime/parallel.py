@@ -7,8 +7,8 @@ Batches arrive flat and are split into one piece for each device here.
 import collections
 import functools
 import json
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -52,7 +52,7 @@ def broadcast_from_first(call: Callable[[], T]) -> T:
     """Calls `call` in the first process; returns its result, a JSON value, in all. All raise its InputError."""
     if jax.process_count() == 1:
         return call()
-    answer = {}
+    answer: dict[str, Any] = {}
     if is_first():
         try:
             answer = {"value": call()}
@@ -113,7 +113,7 @@ def shard_batch(batch: Tree) -> Tree:
 def prefetch(batches: Iterator[Tree], ahead: int = 2) -> Iterator[Tree]:
     """Yields flat host batches split over the devices, with `ahead` further ones already in transfer."""
     sharding = NamedSharding(Mesh(np.array(jax.local_devices()), (DEVICE_AXIS,)), PartitionSpec(DEVICE_AXIS))
-    waiting = collections.deque()
+    waiting: collections.deque[Tree] = collections.deque()
     for batch in batches:
         waiting.append(jax.device_put(shard_batch(batch), sharding))
         if len(waiting) > ahead:
@@ -133,7 +133,7 @@ class CompiledStep(NamedTuple):
     state, not that of `frozen`.
     """
 
-    mapped: Callable[[Tree, Tree, Key, Tree], tuple[Tree, dict]]
+    mapped: Any  # as `jax.pmap` returns it
 
     def __call__(self, state: Tree, batch: Tree, key: Key, frozen: Tree = None) -> tuple[Tree, dict]:
         return self.mapped(state, batch, key, frozen or {})
@@ -164,13 +164,13 @@ def compile_step(step: Callable[..., tuple[Tree, dict]]) -> CompiledStep:
     )
 
 
-def compile_loss(loss: Callable[..., tuple[Array, dict]]) -> Callable[[Tree, Tree, Key, dict[str, Tree]], dict]:
+def compile_loss(loss: Callable[..., tuple[Array, dict]]) -> Callable[[Tree, Tree, Key, Mapping[str, Tree]], dict]:
     """Compiles `loss(params, batch, key, collectives, **frozen)` to the mean of its metrics over all devices.
 
     The result takes prefetched batches, and `frozen` as a dict.
     """
 
-    def mean(params: Tree, batch: Tree, key: Key, frozen: dict[str, Tree]) -> dict:
+    def mean(params: Tree, batch: Tree, key: Key, frozen: Mapping[str, Tree]) -> dict:
         return ALL_DEVICES.mean(loss(params, batch, key, ALL_DEVICES, **frozen)[1])
 
     return jax.pmap(mean, axis_name=DEVICE_AXIS, in_axes=(None, 0, None, None), out_axes=None)

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from jax._src import distributed
@@ -29,6 +29,7 @@ POLL_SECONDS = 0.5
 CLEAN_UP_SECONDS = 2.0  # for a process to end by itself once another has failed
 LOST_WORDS = ("Gloo", "NCCL", "UNAVAILABLE", "ABORTED")  # of errors of collectives that another process has left
 NO_LOGS = 4  # a level of the C++ log above fatal
+KEPT_ALIVE: list[Any] = []  # handlers of signals that C++ calls
 LOST = (
     "another process of this run has ended without a word (killed, or its machine is gone), or XLA has aborted: "
     "see what the others say; the same command in all processes resumes"
@@ -42,7 +43,8 @@ class Peers:
         state = distributed.global_state
         self._client, self.process, self.count = state.client, state.process_id, state.num_processes
         self._requested: int | None = None  # the signal this process received
-        self._points, self._stop_at, self._signum = 0, math.inf, None
+        self._points, self._stop_at = 0, math.inf
+        self._signum: int | None = None
         self._frozen = threading.Lock()  # held while the processes agree where to stop
         self._ending = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -184,7 +186,8 @@ def explain_abort(line: str) -> None:
         os._exit(1)
 
     utils.absl_set_min_log_level(NO_LOGS)
-    explain_abort.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)  # Python's own handlers run too late; keep alive
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)  # Python's own handlers run too late
+    KEPT_ALIVE.append(handler)
     install = ctypes.CDLL(None).signal
-    install.argtypes, install.restype = [ctypes.c_int, type(explain_abort.handler)], ctypes.c_void_p
-    install(signal.SIGABRT, explain_abort.handler)
+    install.argtypes, install.restype = [ctypes.c_int, type(handler)], ctypes.c_void_p
+    install(signal.SIGABRT, handler)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mdiff_jax.runtime.errors import InputError
 
 NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", tuple: "pair"}
-TYPES = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str, tuple: tuple | list}
+TYPES: dict[type, Any] = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str, tuple: tuple | list}
 
 
 class Range(NamedTuple):
@@ -40,7 +40,7 @@ class Range(NamedTuple):
             return False
         if self.kind not in (int, float):
             return True
-        inside = value > self.low if self.above else value >= self.low
+        inside: bool = value > self.low if self.above else value >= self.low
         return inside and (value < self.high if self.below else value <= self.high) and math.isfinite(value)
 
     def describe(self) -> str:
@@ -100,7 +100,7 @@ def prefixed(name: str, keys: dict[str, Range]) -> dict[str, Range]:
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{'a': {'b': 1}} → {'a.b': 1}. InputError for a key that has a dot itself."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if "." in key:
             raise InputError(f"'{key}' is not a key: give {key.partition('.')[0]} as an object that holds the rest")

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 from mdiff_jax.runtime.errors import InputError
 
@@ -9,7 +10,7 @@ MAX_BYTES = 100  # in UTF-8: names of files hold up to two users, and have 255 b
 FORBIDDEN = "/\\,"  # separators of paths, and of lists in flags
 
 
-def check_user_names(names: Iterable[object], where: object) -> None:
+def check_user_names(names: Iterable[Any], where: object) -> None:
     """InputError for the first of `names` that cannot be a user's, or that some file systems take for another one.
 
     `where` is the file, folder, key or flag that they stand in.

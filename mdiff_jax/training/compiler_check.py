@@ -54,7 +54,7 @@ def draw_parameters(config: ConfigDict, name: str) -> Any:
 def make_cases(config: ConfigDict) -> Iterator[Case]:
     """Losses with gradients of the three stages and of the convolutional judge, windows by DDIM and DPM-Solver++."""
     rng, shape = np.random.default_rng(0), spectrogram_shape(config)
-    draw = lambda *size: rng.normal(size=size).astype(np.float32)  # noqa: E731
+    draw = lambda *size: np.asarray(rng.normal(size=size), np.float32)  # noqa: E731
     params = {name: draw_parameters(config, name) for name in STAGES}
     for name in STAGES:
         size = config[name].batch_size

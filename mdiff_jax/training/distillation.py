@@ -49,7 +49,7 @@ def read_teacher(config: ConfigDict, workdir: Workdir, num_users: int) -> Teache
     frozen = parallel.broadcast_arrays(frozen)
     digest = hashlib.sha256(repr(denoisers.taught_settings(config)).encode())
     for leaf in jax.tree.leaves(frozen):
-        digest.update(np.ascontiguousarray(leaf))
+        digest.update(np.ascontiguousarray(leaf).data)
     return Teacher(parallel.replicate(frozen), digest.hexdigest()[:16], steps)
 
 

@@ -116,7 +116,11 @@ def fit_adapter(
     model: Model, windows: Float[np.ndarray, "windows freq time channels"], frames: Int[np.ndarray, " windows"]
 ) -> user_adapters.UserAdapter:
     """Fits the prior's part of an adapter, then the decoder's, to windows of so many frames."""
-    data = {"spectrogram": windows, "frames": frames, "embedding": model.embed(windows, frames).astype(np.float32)}
+    data: dict[str, Array] = {
+        "spectrogram": windows,
+        "frames": frames,
+        "embedding": model.embed(windows, frames).astype(np.float32),
+    }
     data = {name: jnp.asarray(x) for name, x in data.items()}
     prior, (decoder, modulations) = fit_prior(model, data), fit_decoder(model, data)
     shown = slice(model.config.summary.grid_columns)
@@ -132,7 +136,11 @@ def finetune_adapter(
 ) -> user_adapters.UserAdapter:
     """Fits updates of both networks' weights for a person known by references to windows of so many frames."""
     c = model.config.enrollment
-    data = {"spectrogram": windows, "frames": frames, "embedding": model.embed(windows, frames).astype(np.float32)}
+    data: dict[str, Array] = {
+        "spectrogram": windows,
+        "frames": frames,
+        "embedding": model.embed(windows, frames).astype(np.float32),
+    }
     data = {field: jnp.asarray(x) for field, x in data.items()}
     data["person"] = jnp.broadcast_to(adapter.person, (len(windows), adapter.person.size))
     apart = np.arange(len(windows)) % HELD_OUT == HELD_OUT // 2
@@ -140,7 +148,7 @@ def finetune_adapter(
         part: {field: x[rows] for field, x in data.items()} for part, rows in (("fitted", ~apart), ("held_out", apart))
     }
     settings = FitSettings(c.update_steps, c.update_learning_rate, c.seed)
-    settings = {"prior": settings._replace(steps=PRIOR_STEPS * c.update_steps), "decoder": settings}
+    settings_of = {"prior": settings._replace(steps=PRIOR_STEPS * c.update_steps), "decoder": settings}
     counts = {"prior": c.prior_batch_size, "decoder": c.update_batch_size}
     of_person = model.with_users({"": adapter._replace(updates={})}).adapters
 
@@ -154,7 +162,7 @@ def finetune_adapter(
             model.params[name], c.update_rank, prng.purpose_key(c.seed, "init", f"enrol {name}")
         )
         constant = parts | {"params": model.params[name]}  # windows as arguments: the next person's program is the same
-        best = optimize_adapter(fitted, constant, start, name, settings[name], held_out)
+        best = optimize_adapter(fitted, constant, start, name, settings_of[name], held_out)
         return jax.tree.map(np.asarray, best)
 
     return adapter._replace(updates={name: fit(name) for name in ("prior", "decoder")})

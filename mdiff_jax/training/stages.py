@@ -87,7 +87,7 @@ def _distillation_loss(config: ConfigDict, num_users: int, segments: int | None,
             batch_size,
             config.people.row_drop_prob,
             config.decoder.conditioning_noise,
-            tuple(map(float, c.scales)),
+            (float(c.scales[0]), float(c.scales[1])),
             c.huber,
         ),
     )

@@ -135,7 +135,7 @@ def train_stage(run: TrainingRun, name: str, embeddings: Embeddings, may_train: 
         if progress.finished and progress.total_steps == total:
             log(f"{name}: finished at step {start}")
             return state.ema
-        meta = {"config": to_plain_dict(config), "users": list(users), "version": VERSION} | of_teacher
+        meta: dict[str, Any] = {"config": to_plain_dict(config), "users": list(users), "version": VERSION} | of_teacher
         meta |= {"fingerprint": data.dataset.fingerprint, "depends": depends}
         meta |= {ENCODER_DECAY: embeddings.decay} if name != "encoder" else {}
         if not total:

@@ -1,5 +1,6 @@
 """The state of training, and one pure step of it."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -120,7 +121,8 @@ def train_step(
         factor = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
         loss_scale = jnp.clip(loss_scale * factor, 1.0, 2.0**24)
         finite_steps = jnp.where(finite & ~grow, finite_steps + 1, 0)
-    state = state.replace(
+    state = dataclasses.replace(
+        state,
         step=state.step + 1,
         params=params,
         ema=ema,

@@ -152,7 +152,7 @@ def _fingerprint(data: PreparedData, params: Params) -> str:
     """Digest of the data, its training part and the encoder."""
     digest = hashlib.sha256(data.dataset.fingerprint.encode() + data.rows["train"].tobytes())
     for leaf in jax.tree.leaves(jax.device_get(params)):
-        digest.update(np.ascontiguousarray(leaf))
+        digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()[:16]
 
 
