@@ -5,6 +5,7 @@ Nothing is unpickled, no other file is read, and what the arrays take is known b
 
 import atexit
 import contextlib
+import io
 import functools
 import json
 import math
@@ -15,7 +16,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def check_size(size: int, path: Path) -> None:
         raise InputError(f"'{path}' claims {claim}: give at most {limit / 2**30:.3g} GiB in a file")
 
 
-def claimed_size(file: IO[bytes]) -> int:
+def claimed_size(file: io.BufferedIOBase) -> int:
     """Bytes of the array that the header of .npy claims."""
     shape, _, dtype = NPY_HEADERS[np.lib.format.read_magic(file)](file)
     return math.prod(map(int, shape)) * dtype.itemsize
@@ -105,7 +106,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         claimed = 0
         for name in archive.namelist():
             with archive.open(name) as member:
-                claimed += claimed_size(member)
+                claimed += claimed_size(member)  # type: ignore[arg-type]  # a ZipExtFile, which is one
         check_size(claimed, path)
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
