@@ -5,8 +5,8 @@ Nothing is unpickled, no other file is read, and what the arrays take is known b
 
 import atexit
 import contextlib
-import io
 import functools
+import io
 import json
 import math
 import os
