@@ -93,7 +93,8 @@ class Model(TrainedModel):
         """
         from mdiff_jax.training import enrollment
 
-        if save and not (self.root and self.root.is_dir()):
+        root = self.root if save else None
+        if save and not (root and root.is_dir()):
             raise InputError("this model was not loaded from a folder that could keep the person: leave out save")
         enrollment.check_user_name(self, name)
         knows_nobody = not self.num_users and not isinstance(windows, np.ndarray)
@@ -101,8 +102,8 @@ class Model(TrainedModel):
         given = read_given(self, windows, name, options)
         known = base_model.draw_as(self, given) if knows_nobody else self
         adapter = enrollment.make_adapter(known, given, finetune, f"what is given of '{name}'")
-        if save:
-            user_adapters.write_adapter(Workdir(self.root).enrolled / f"{name}.npz", adapter)
+        if root:
+            user_adapters.write_adapter(Workdir(root).enrolled / f"{name}.npz", adapter)
         return known.with_users(self.enrolled | {name: adapter})
 
     def save(self, path: str | Path, about: str = "") -> None:
@@ -184,8 +185,8 @@ def describe(model: Model) -> dict[str, str]:
     nobody = "none: enroll people, or load the base model like their recordings"
     shown = {} if model.enrolled and not model.users else {"users": list_names(model.users) if model.users else nobody}
     shown |= {"enrolled": list_names(list(model.enrolled))} if model.enrolled else {}
-    frames = f"up to {frames} frames" if model.config.data.native_frames else f"{frames} frames"
-    shown["windows"] = f"{rows} Doppler rows, {frames}, files of {' x '.join(map(str, model.image_size()))}"
+    columns = f"up to {frames} frames" if model.config.data.native_frames else f"{frames} frames"
+    shown["windows"] = f"{rows} Doppler rows, {columns}, files of {' x '.join(map(str, model.image_size()))}"
     if count := len(model.dataset):
         shown["recordings"] = f"{count} windows, {len(model.split['train'])} of them trained on"
     drawn = model.drawn_by or f"drawn by the decoder in {model.decoder_steps} steps"

@@ -33,8 +33,8 @@ def main() -> None:
         from mdiff_jax.inference import exported
 
     with doing("reading the model"):
-        model = load(WORKDIR.value)
-    model = model if USERS.value else exported.without_users(model)
+        read = load(WORKDIR.value)
+    model = read if USERS.value else exported.without_users(read)
     users = "its users are named in its card" if USERS.value else "it knows nobody by name"
     for flag, export in ((OUTPUT, exported.export_model), (WEIGHTS, exported.export_file)):
         if flag.value is not None:

@@ -120,7 +120,7 @@ class Report:
             spectra=charts.spectra_panels(p.spectra) if p.spectra else (),
             blind=self.blind,
             training=self.training,
-            tables={"Method": self.about} | self.origin,
+            tables={"Method": self.about, **self.origin},
         )
 
 

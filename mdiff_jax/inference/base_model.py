@@ -6,7 +6,7 @@ docs/base_model.md is its card; configs/base.py trains it.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Int
@@ -16,6 +16,8 @@ from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
+
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 FOLDER = Path(__file__).parents[1] / "base"
 
@@ -38,7 +40,7 @@ def know_people(model: Model, path: Path) -> Model:
     return model.with_users({name: know_person(model, given, mine) for name, mine in rows.items()})
 
 
-def draw_as(model: Model, given: user_windows.UserWindows) -> Model:
+def draw_as(model: AnyModel, given: user_windows.UserWindows) -> AnyModel:
     """Returns the model whose windows come out as files like the given ones."""
     return model._replace(dataset=dataclasses.replace(model.dataset, metadata=given.metadata))
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -126,11 +126,11 @@ class Model(NamedTuple):
         """Steps in which the decoder, or its student, draws."""
         return self.decoder_sampler().settings.sample_timesteps
 
-    def with_teacher(self, because: str) -> "Model":
+    def with_teacher(self, because: str) -> Self:
         """The model that draws by the decoder itself, for what a student cannot do; `because` says what."""
         return self._replace(student=MappingProxyType({}), student_step=0, instead=because) if self.student else self
 
-    def with_steps(self, steps: int) -> "Model":
+    def with_steps(self, steps: int) -> Self:
         """The model that draws in so many steps: those of the student, or else of prior and decoder alike.
 
         InputError for more than there are timesteps.
@@ -206,7 +206,7 @@ class Model(NamedTuple):
         rgb = self.config.data.channels == "rgb"
         return export.to_image(x if rgb else x[..., None], self.dataset.metadata["colormap"])
 
-    def with_users(self, enrolled: Mapping[str, user_adapters.UserAdapter]) -> "Model":
+    def with_users(self, enrolled: Mapping[str, user_adapters.UserAdapter]) -> Self:
         """The model with these users enrolled, and no others."""
         rows, users = len(self.params["prior"]["user"]["embedding"]) - 1, len(self.users)
         adapters = user_adapters.stack_adapters([*enrolled.values()], users, rows) if enrolled else {}

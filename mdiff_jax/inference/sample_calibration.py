@@ -129,7 +129,8 @@ def fit_level_map(
     Where many drawn levels are the same they go to the median of their quantiles.
     """
     if not len(drawn) or not len(recorded):
-        return tuple(2 * [np.linspace(-1, 1, 2, dtype=np.float32)])
+        ends = np.linspace(-1, 1, 2, dtype=np.float32)
+        return ends, ends
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
     values, first, count = np.unique(
         np.quantile(drawn, shares).astype(np.float32), return_index=True, return_counts=True

@@ -62,8 +62,9 @@ def take_user_windows(model: Model, by_user: Mapping[str, np.ndarray]) -> UserWi
         raise InputError("there are no windows: give one at least")
     windows, frames = from_image_axes(np.concatenate([*read.values()]), metadata, model.dataset.image_size)
     windows = windows if rgb else windows[..., None]
-    files = [(f"{user}/{i:04d}", user) for user, own in read.items() for i in range(len(own))]
-    return UserWindows(*map(tuple, zip(*files, strict=True)), windows, frames, digest(windows.tobytes()), metadata)
+    users = tuple(user for user, own in read.items() for _ in own)
+    files = tuple(f"{user}/{i:04d}" for user, own in read.items() for i in range(len(own)))
+    return UserWindows(files, users, windows, frames, digest(windows.tobytes()), metadata)
 
 
 def check_windows(user: str, windows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

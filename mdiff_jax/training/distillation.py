@@ -1,5 +1,6 @@
 """The stage `distill`: its teacher, the trained decoder as windows are drawn from it, and its student's first state."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -58,4 +59,4 @@ def make_first_student(init: Callable[[], TrainState], frozen: Frozen) -> TrainS
     state = init()
     start: Params = jax.device_get(dict(state.params) | dict(frozen["teacher"]["params"]))
     averages = {decay: jax.tree.map(jnp.array, start) for decay in state.ema}
-    return state.replace(params=jax.tree.map(jnp.array, start), ema=averages)
+    return dataclasses.replace(state, params=jax.tree.map(jnp.array, start), ema=averages)

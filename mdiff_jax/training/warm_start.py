@@ -1,5 +1,6 @@
 """Starting a stage from the averaged parameters of another model instead of from random ones."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -45,7 +46,7 @@ def make_first_state(init: Callable[[], TrainState], source: str, name: str, log
     parallel.broadcast_from_first(read)
     params = parallel.broadcast_arrays(params)
     averages = {decay: jax.tree.map(jnp.array, params) for decay in state.ema}
-    return state.replace(params=jax.tree.map(jnp.array, params), ema=averages)
+    return dataclasses.replace(state, params=jax.tree.map(jnp.array, params), ema=averages)
 
 
 def find_source(source: str) -> Workdir:
