@@ -9,8 +9,10 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from mdiff_jax.runtime.config_files import INSTALLED
@@ -101,7 +103,24 @@ def repeat_lost_signal(lost: Any) -> None:
         sys.__unraisablehook__(lost)
         return
     signum = getattr(lost.exc_value, "signum", signal.SIGINT)
-    threading.Timer(0.1, os.kill, (os.getpid(), signum)).start()
+    handler, heard = signal.getsignal(signum), threading.Event()
+
+    def send() -> None:
+        while not heard.wait(0.1):  # a call that is about to block does not notice a signal, so one may be too few
+            os.kill(os.getpid(), signum)
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        here = any(outer.f_code is repeat_lost_signal.__code__ for outer, _ in traceback.walk_stack(frame))
+        if here or heard.is_set():
+            return  # from here, too, no exception gets out
+        heard.set()
+        sender.join()
+        signal.signal(number, handler)
+        handler(number, frame)
+
+    sender = threading.Thread(target=send, daemon=True)
+    signal.signal(signum, receive)
+    sender.start()
 
 
 def exit_immediately(status: int) -> NoReturn:

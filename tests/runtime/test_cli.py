@@ -6,7 +6,7 @@ import sys
 import pytest
 
 LOST = """
-import gc, os, signal, sys, time
+import gc, os, signal, sys, threading, time
 from mdiff_jax.runtime import cli, preemption
 
 def lose(phase, info):
@@ -15,7 +15,12 @@ def lose(phase, info):
     for _ in range(1000):
         pass
 
+def start_slowly(thread, start=threading.Thread.start):
+    start(thread)
+    time.sleep(0.3)  # as on a busy machine, where the new thread runs first
+
 def main():
+    threading.Thread.start = start_slowly
     gc.callbacks.append(lose)
     gc.collect()
     time.sleep(30)
