@@ -7,12 +7,13 @@ import copy
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from mdiff_jax.diffusion import schedules
@@ -134,24 +135,41 @@ def person_size(config: ConfigDict) -> int:
 
 def init_parameters(config: ConfigDict, name: str, num_users: int, key: Key) -> Params:
     """Fresh parameters of the named one of `STAGES`, or of DISTILL."""
+    return _call_networks(
+        config, name, num_users, lambda network, *inputs, **told: network.init(key, *inputs, **told)["params"]
+    )
+
+
+def parameter_shapes(config: ConfigDict, name: str, num_users: int) -> Params:
+    """Shapes and types of a stage's parameters; nothing is computed, and no network is traced twice."""
+
+    def shapes(network: nn.Module, *inputs: Any, **told: Any) -> Params:
+        inputs, told = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (inputs, told))
+        return _trace_init(network, inputs, tuple(told.items()))
+
+    return _call_networks(config, name, num_users, shapes)
+
+
+@functools.lru_cache(64)
+def _trace_init(network: nn.Module, inputs: tuple, told: tuple) -> Params:
+    return jax.eval_shape(network.init, jax.random.key(0), *inputs, **dict(told))["params"]
+
+
+def _call_networks(config: ConfigDict, name: str, num_users: int, call: Callable[..., Params]) -> Params:
+    """Parameters of a stage, of which `call` makes those of a network from inputs of one example."""
     z, one = jnp.zeros((1, condition_size(config))), jnp.zeros(1)
     x, frames = jnp.zeros((1, *spectrogram_shape(config))), jnp.full(1, config.data.image_size[1])
     if name == "encoder":
         return {
-            "encoder": build_encoder(config).init(key, x, frames)["params"],
-            "classifier": CosineClassifier(num_users).init(key, z[:, : config.encoder.embedding_dim])["params"],
+            "encoder": call(build_encoder(config), x, frames),
+            "classifier": call(CosineClassifier(num_users), z[:, : config.encoder.embedding_dim]),
         }
     user, person = one.astype(int), [jnp.zeros((1, person_size(config)))] if config.people.references else []
     if name == "prior":
-        return build_prior(config, num_users).init(key, z, one, user, one > 0, None, *person)["params"]
+        return call(build_prior(config, num_users), z, one, user, one > 0, None, *person)
     told: dict[str, Any] = {"scale": one} if name == DISTILL else {}
     network = build_decoder(config, num_users, student=name == DISTILL)
-    return network.init(key, x, one, z, user, one > 0, frames, *person, **told)["params"]
-
-
-def parameter_shapes(config: ConfigDict, name: str, num_users: int) -> Params:
-    """Shapes and types of a stage's parameters; nothing is computed."""
-    return jax.eval_shape(functools.partial(init_parameters, config, name, num_users), jax.random.key(0))
+    return call(network, x, one, z, user, one > 0, frames, *person, **told)
 
 
 def constant_shapes(config: ConfigDict, num_users: int) -> dict[str, jax.ShapeDtypeStruct]:

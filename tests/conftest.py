@@ -7,20 +7,22 @@ import signal
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
+import pytest
 from jaxtyping import install_import_hook
 
+# Tests compile much and compute little. All processes of a run inherit this, and take programs from one cache.
+CHEAP = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"  # half the time of compilation
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="mdiff_jax_cache_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+if CHEAP not in (given := os.environ.get("XLA_FLAGS", "")):
+    os.environ["XLA_FLAGS"] = f"{CHEAP} {given}"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
 install_import_hook("mdiff_jax", "typecheck.check")
-
-import jax  # noqa: E402
-import pytest  # noqa: E402 - after the hook
-
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background, and so would children
-CACHE = tempfile.TemporaryDirectory(prefix="mdiff_jax_cache_")  # programs compiled twice in one run are taken from here
-jax.config.update("jax_compilation_cache_dir", CACHE.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_disable_most_optimizations", True)  # tests compile much and compute little
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "gait"
 

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
 from configs import tiny
@@ -73,7 +72,6 @@ FAULTS |= {
 
 def main() -> None:
     root, fault, address, count, process = sys.argv[1:]
-    jax.config.update("jax_disable_most_optimizations", True)
     config = get_config()
     config.stage, config.dry_run = "encoder", fault == "dry"
     loader.train_batches = interrupt(FAULTS[fault], loader.train_batches)

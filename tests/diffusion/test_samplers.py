@@ -239,7 +239,7 @@ one, four = jax.jit(draw)(keys), jax.jit(draw, in_shardings=over, out_shardings=
 assert len(jax.devices()) == 4 and len(four.sharding.device_set) == 4
 np.testing.assert_allclose(np.asarray(four), np.asarray(one), rtol=1e-6, atol=1e-6)
 """
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
     subprocess.run([sys.executable, "-c", program], env=env, check=True, timeout=120)
 
 

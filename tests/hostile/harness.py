@@ -4,6 +4,7 @@ python -m pytest tests/hostile -m "slow or not slow"    # all of them; the defau
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -46,11 +47,14 @@ class Runner:
     """Commands in forked processes, see `fork_server.py`."""
 
     def __init__(self) -> None:
+        # confined to a folder, commands cannot write to the cache of the tests
+        env = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
         self._server = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("fork_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=env,
         )
         assert json.loads(self._server.stdout.readline()) == "ready"
 

@@ -19,7 +19,6 @@ from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.training import losses, optimizers, train_state
 from mdiff_jax.training.augmentation import Augmentation
 
-jax.config.update("jax_disable_most_optimizations", True)
 RNG = np.random.default_rng(0)
 STEPS = 50
 BATCHES = {

@@ -14,8 +14,8 @@ PROGRAM = Path(__file__).with_name("on_devices.py")
 
 
 def start(devices: int, *arguments: str) -> subprocess.Popen:
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    env = os.environ | flags | {"PYTHONPATH": str(PROGRAM.parents[2])}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    env = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(PROGRAM.parents[2])}
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, str(PROGRAM), *arguments], env=env, stdout=pipe, stderr=pipe, text=True)
 

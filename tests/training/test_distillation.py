@@ -137,10 +137,9 @@ def distilled(**changes):
 
 
 @pytest.fixture(scope="module")
-def finished(programs_shared, tmp_path_factory):
+def distilled_run(programs_shared, finished, tmp_path_factory):
     """Trained without a student, then with."""
-    root = tmp_path_factory.mktemp("finished")
-    train_loop.train(get_config(), root)
+    root = shutil.copytree(finished, tmp_path_factory.mktemp("distilled") / "run")
     before = {path: path.stat().st_mtime_ns for path in (root / "decoder" / "checkpoints").rglob("*")}
     config = distilled()
     config.stage = "distill"
@@ -149,20 +148,20 @@ def finished(programs_shared, tmp_path_factory):
     return root
 
 
-def test_a_finished_run_gets_a_student_which_then_draws(finished):
-    lines = [json.loads(line) for line in Workdir(finished).metrics("distill").read_text().splitlines()]
+def test_a_finished_run_gets_a_student_which_then_draws(distilled_run):
+    lines = [json.loads(line) for line in Workdir(distilled_run).metrics("distill").read_text().splitlines()]
     assert [line["segments"] for line in lines if "segments" in line] == 4 * [4] + 4 * [2]
     assert np.isfinite([line["loss"] for line in lines if "loss" in line]).all()
     assert any("validation_loss" in line for line in lines)
-    model = loading.load(finished)
+    model = loading.load(distilled_run)
     assert model.drawn_by.startswith("drawn by the student in 2 steps") and model.student_step == 8
     assert np.isfinite(model.sample(model.users, 1)).all()
 
 
-def test_the_student_starts_as_its_teacher(finished):
-    config = from_plain_dict(Workdir(finished).read_config())
-    teacher = distillation.read_teacher(config, Workdir(finished), 2)
-    model = loading.load(finished)
+def test_the_student_starts_as_its_teacher(distilled_run):
+    config = from_plain_dict(Workdir(distilled_run).read_config())
+    teacher = distillation.read_teacher(config, Workdir(distilled_run), 2)
+    model = loading.load(distilled_run)
     jax.tree.map(np.testing.assert_array_equal, dict(teacher.frozen["teacher"]["params"]), model.params["decoder"])
     moved = [
         np.abs(np.asarray(a) - np.asarray(b)).max()
@@ -175,8 +174,8 @@ def test_the_student_starts_as_its_teacher(finished):
     assert 0 < max(moved) < 0.1
 
 
-def test_an_interrupted_stage_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
-    root = shutil.copytree(finished, tmp_path / "run")
+def test_an_interrupted_stage_ends_as_if_it_had_not_been(distilled_run, tmp_path, monkeypatch):
+    root = shutil.copytree(distilled_run, tmp_path / "run")
     shutil.rmtree(root / "distill")
     config = distilled()
     with monkeypatch.context() as patch:
@@ -185,13 +184,13 @@ def test_an_interrupted_stage_ends_as_if_it_had_not_been(finished, tmp_path, mon
             train_loop.train(config, root)
     assert "stage distill is not finished" in loading.load(root).drawn_by.replace("the stage", "stage")
     train_loop.train(config, root)
-    assert losses(root, ("distill",)) == losses(finished, ("distill",))
-    jax.tree.map(np.testing.assert_array_equal, loading.load(root).student, loading.load(finished).student)
+    assert losses(root, ("distill",)) == losses(distilled_run, ("distill",))
+    jax.tree.map(np.testing.assert_array_equal, loading.load(root).student, loading.load(distilled_run).student)
 
 
 @pytest.mark.slow
-def test_a_decoder_that_is_trained_on_makes_its_student_anew(finished, tmp_path):
-    root = shutil.copytree(finished, tmp_path / "run")
+def test_a_decoder_that_is_trained_on_makes_its_student_anew(distilled_run, tmp_path):
+    root = shutil.copytree(distilled_run, tmp_path / "run")
     config = distilled()
     config.decoder.epochs, config.stage = 3, "decoder"
     train_loop.train(config, root)
@@ -202,10 +201,10 @@ def test_a_decoder_that_is_trained_on_makes_its_student_anew(finished, tmp_path)
     assert (root / "distill.before_1").is_dir() and loading.load(root).student
 
 
-def test_a_student_is_made_as_it_was_begun(finished):
+def test_a_student_is_made_as_it_was_begun(distilled_run):
     with pytest.raises(InputError, match=r"distill\.teacher_timesteps=8, now it is 16"):
-        train_loop.train(distilled(teacher_timesteps=16), finished)
-    assert CheckpointReader(Workdir(finished).checkpoints("distill")).latest() == 8
+        train_loop.train(distilled(teacher_timesteps=16), distilled_run)
+    assert CheckpointReader(Workdir(distilled_run).checkpoints("distill")).latest() == 8
 
 
 def test_without_a_curriculum_there_is_no_such_stage():

@@ -17,12 +17,7 @@ from mdiff_jax.runtime.errors import InputError, Stopped
 from mdiff_jax.runtime.workdir import Workdir
 from mdiff_jax.training import train_loop
 
-
-@pytest.fixture(scope="module")
-def finished(programs_shared, tmp_path_factory):
-    root = tmp_path_factory.mktemp("finished")
-    train_loop.train(get_config(), root)
-    return root
+pytestmark = pytest.mark.usefixtures("programs_shared")
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +53,10 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, tmp_path, monke
     jax.tree.map(np.testing.assert_array_equal, again, before)
 
 
-def test_a_finished_run_is_left_alone(finished, capsys):
-    before = losses(finished)
-    train_loop.train(get_config(), finished)
-    assert losses(finished) == before
+def test_a_finished_run_is_left_alone(finished, tmp_path, capsys):
+    root = shutil.copytree(finished, tmp_path / "run")
+    train_loop.train(get_config(), root)
+    assert losses(root) == losses(finished)
     assert "finished" in capsys.readouterr().out
 
 
