@@ -103,7 +103,8 @@ def repeat_lost_signal(lost: Any) -> None:
         sys.__unraisablehook__(lost)
         return
     signum = getattr(lost.exc_value, "signum", signal.SIGINT)
-    handler, heard = signal.getsignal(signum), threading.Event()
+    handler: Any = signal.getsignal(signum)
+    heard = threading.Event()
 
     def send() -> None:
         while not heard.wait(0.1):  # a call that is about to block does not notice a signal, so one may be too few
