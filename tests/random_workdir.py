@@ -28,10 +28,12 @@ def make_workdir(
     windows: int = 2,
     native: bool = False,
     people: dict[str, Any] = MappingProxyType({}),
+    path: Path | None = None,
 ) -> Path:
     """A working directory whose stages look finished, all at step 3; heads are random too. Returns `root`.
 
     With `native` windows keep their own frames, of which walkers have 36 to 60. `people` are keys of that part.
+    With `path` these are the users and recordings that lie there.
     """
     workdir = Workdir(root)
     config = tiny.get_config()
@@ -42,10 +44,12 @@ def make_workdir(
     config.decoder.update(channels=(8, 8), patch=(2, 2), cond_width=8, head_width=8, sample_timesteps=STEPS)
     config.sample.update(num_samples_per_user=2, batch_size=2)
     config.people.update(people)
+    if path:
+        config.data.update(kind="folder", path=str(path))
     c = config.data
     dataset = builders.prepare_dataset(
-        kind="walkers",
-        path="",
+        kind=c.kind,
+        path=c.path,
         image_size=c.image_size,
         cache_dir=workdir.data,
         channels=c.channels,
@@ -63,9 +67,9 @@ def make_workdir(
     meta |= {"depends": "one encoder"}
     rng = np.random.default_rng(0)
     if config.people.references:
-        constants["people"] = rng.normal(size=(users, person_size(config))).astype(np.float32)
+        constants["people"] = rng.normal(size=(len(dataset.users), person_size(config))).astype(np.float32)
     for name in STAGES:
-        shapes = parameter_shapes(config, name, users)
+        shapes = parameter_shapes(config, name, len(dataset.users))
         params = jax.tree_util.tree_map_with_path(
             lambda path, x: 0.2 * rng.normal(size=x.shape).astype(np.float32) + (path[-1].key == "scale"), shapes
         )
@@ -109,11 +113,17 @@ def write_stranger(trained: Model, folder: Path) -> Path:
 def load_with_new_user(root: Path, target: Path) -> Model:
     """The model of a copy of `root` at `target`, to which a user NEW with random parameters was added."""
     shutil.copytree(root, target, dirs_exist_ok=True)
-    model, rng = load(target), np.random.default_rng(1)
+    add_user(target, "NEW")
+    return load(target)
+
+
+def add_user(root: Path, *names: str) -> None:
+    """Adds users with random parameters, enrolled, to a working directory."""
+    model, rng = load(root), np.random.default_rng(1)
     draw = lambda *shape: 0.2 * rng.normal(size=shape).astype(np.float32)  # noqa: E731
     rows = [draw(model.params[name]["user"]["embedding"].shape[1]) for name in ("prior", "decoder")]
     blocks = {name: p["modulation"]["bias"] for name, p in model.params["decoder"].items() if "modulation" in p}
     modulations = {name: draw(len(bias)) for name, bias in blocks.items()}
     given, frames = model.dataset.load(np.arange(6)), model.dataset.frames[:6]
-    write_adapter(Workdir(target).enrolled / "NEW.npz", UserAdapter(*rows, modulations, given, frames, (3, 3)))
-    return load(target)
+    for name in names:
+        write_adapter(Workdir(root).enrolled / f"{name}.npz", UserAdapter(*rows, modulations, given, frames, (3, 3)))

@@ -1,7 +1,8 @@
 """Writing of windows to files: a folder of images per user or one .npz, which `sources` reads, or TFDS.
 
 As a command it writes a folder of synthetic walkers as images like those of real recordings:
-python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--nuisances=1.0] [--seed=0]
+
+    python -m mdiff_jax.data.export --walkers=10 --output=FOLDER [--format=jpg] [--nuisances=1.0] [--seed=0]
 """
 
 import sys

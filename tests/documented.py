@@ -1,0 +1,119 @@
+"""Commands and Python of the documents: found, taken apart, and made small enough to be run by tests."""
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mdiff_jax.commands.main import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PROGRAMS = ("mdiff", "python", "python3", "pytest", "pip", "mkdocs", "source", "cp", "gcloud")
+SCRIPT = re.compile(rf"({'|'.join(COMMANDS)})(?:_data)?\.py")
+
+
+class Block(NamedTuple):
+    """A block of code; `language` is '' where it is indented, not fenced."""
+
+    document: Path
+    line: int
+    language: str
+    lines: tuple[str, ...]
+
+
+class Command(NamedTuple):
+    place: str  # document:line of its block
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str | None:
+        """Which command of mdiff it is, also as a script; None: another program."""
+        if self.words[0] == "mdiff":
+            return self.words[1]
+        script = SCRIPT.fullmatch(self.words[1]) if self.words[0] == "python" else None
+        return script and script[1]
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of a command of mdiff."""
+        return list(self.words[2:])
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    """Yields the blocks of code of a document."""
+    lines = iter(enumerate(document.read_text().split("\n"), 1))
+    before = ""
+    for number, line in lines:
+        fence = re.match(r"\s*```(\w*)", line)
+        if fence:
+            kept = itertools.takewhile(lambda pair: pair[1].strip() != "```", lines)
+            yield Block(document, number, fence[1], tuple(line for _, line in kept))
+        elif line.startswith("    ") and not before.strip():
+            kept = itertools.takewhile(lambda pair: pair[1].startswith("    "), lines)
+            yield Block(document, number, "", (line, *(line for _, line in kept)))
+        before = line
+
+
+def commands(document: Path) -> Iterator[Command]:
+    """Yields the commands in the blocks of a document. Every line of a block of bash is one."""
+    for block in blocks(document):
+        if block.language not in ("", "bash"):
+            continue
+        for line in re.sub(r"\\\n\s*", "", "\n".join(block.lines)).split("\n"):
+            for part in line.split(" && "):
+                first = (part.split() or ["#"])[0].removeprefix(".venv/bin/")
+                if first in PROGRAMS:
+                    text = part.replace(".venv/bin/", "").replace(" [", " ").replace("] ", " ").replace("]\n", "\n")
+                    words = shlex.split(re.sub(r"\]$", "", text), comments=True)
+                    yield Command(f"{document.relative_to(ROOT)}:{block.line}", tuple(words))
+                else:
+                    known = block.language == "" or first.startswith("#")
+                    assert known, f"{document.name}:{block.line}: {part!r} is of no program that tests know"
+
+
+def snippets(document: Path) -> Iterator[Block]:
+    """Yields the blocks of Python."""
+    for block in blocks(document):
+        if block.language == "python" or (block.language == "" and re.match(r"    (from|import) ", block.lines[0])):
+            yield block
+
+
+def nested(command: Command) -> Command:
+    """Returns the command that `gcloud … --command="…"` starts on each host."""
+    inner = next(word.removeprefix("--command=") for word in command.words if word.startswith("--command="))
+    return Command(command.place, tuple(shlex.split(inner)))
+
+
+# ----------------------------------------------------------------------------- small form
+
+SMALL = {  # flags that go over those of a document
+    "train": {"config": str(ROOT / "tests" / "small_run.py"), "workdir": "trained"},
+    "sample": {"num_samples_per_user": "1", "sample_timesteps": "2"},
+    "augment": {"seeds": "1", "share": "0.1"},
+    "enroll": {"name": "NEW"},
+}
+SMALL_SWEEP = {"sweep_count": "1", "sweep_steps": "2", "sweep_samplers": "ddim", "sweep_scales": "1"}
+
+
+def small(command: Command) -> tuple[str, ...]:
+    """Returns the words of a command of mdiff that computes little: less of all, and other networks in training."""
+    flags = dict(word.removeprefix("--").partition("=")[::2] for word in command.arguments)
+    flags |= {"workdir": f"runs/{Path(flags['workdir']).name}"} if "workdir" in flags else {}
+    flags |= SMALL.get(command.name, {})
+    if "base" in flags:
+        flags.pop("name", None)
+    if "config.stage" in flags:
+        flags["config.stage"] = "all"  # of which the others are small
+    if "config.distill.curriculum" in flags:
+        flags["config.distill.curriculum"] = "((2, 1), (1, 1))"
+    if "sweep" in flags:
+        flags |= SMALL_SWEEP
+    if command.name == "train" and "config.data.path" in flags:
+        flags |= {"config.data.kind": "folder", "config.data.path": "recordings"}
+    if "coordinator_address" in flags:
+        flags |= {"coordinator_address": "localhost:0", "num_processes": "1", "process_id": "0"}
+    words = [f"--{name}={value}" if value else f"--{name}" for name, value in sorted(flags.items())]
+    return (command.name, *words)

@@ -1,0 +1,146 @@
+"""Every command and every line of Python in the documents: its flags and keys are there, and it runs in a small form."""
+
+import ast
+import importlib
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import documented
+from documented import DOCUMENTS, ROOT, Command
+from mdiff_jax.commands import main
+from mdiff_jax.data import export
+
+EVERY = list({c.words: c for document in DOCUMENTS for c in documented.commands(document)}.values())
+FORMS = list({documented.small(c): c for c in EVERY if c.name}.items())
+SNIPPETS = [snippet for document in DOCUMENTS for snippet in documented.snippets(document)]
+ELSEWHERE = ("google", "torch", "torchvision")  # what is imported in snippets, but not installed for tests
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Returns a command whose flags have their defaults."""
+
+    def load(name: str):
+        module = f"mdiff_jax.commands.{name}"
+        monkeypatch.setitem(sys.modules, module, None)  # what it was before returns after the test
+        del sys.modules[module]
+        return main.load(name)
+
+    return load
+
+
+# ----------------------------------------------------------------------------- what is named is there
+
+
+def check_script(path: Path, arguments: list[str]) -> None:
+    """The flags of a script that parses them by argparse, itself or by `duel`, are in its text."""
+    text = path.read_text() + (path.parent / "duel.py").read_text() if "duel" in path.read_text() else path.read_text()
+    for flag in (argument.partition("=")[0] for argument in arguments):
+        assert f'"{flag}"' in text, flag
+
+
+def check_tests(arguments: list[str]) -> None:
+    """Files, words and marks of a call of pytest."""
+    files = [ROOT / argument for argument in arguments if argument.startswith("tests")]
+    assert all(file.exists() for file in files)
+    given = dict(zip(arguments, arguments[1:], strict=False))
+    if "-k" in given:
+        assert any(given["-k"] in file.read_text() for file in files)
+    marks = {mark.partition(":")[0] for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
+    assert set(re.findall(r"\w+", given.get("-m", ""))) - {"or", "not", "and"} <= marks
+
+
+def check_install(arguments: list[str]) -> None:
+    """Extras and files of requirements of a call of pip."""
+    for extra in re.findall(r"\[(\w+)\]", " ".join(arguments)):
+        assert extra in PROJECT["project"]["optional-dependencies"], extra
+    given = dict(zip(arguments, arguments[1:], strict=False))
+    assert (ROOT / given.get("-r", "requirements.txt")).is_file()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_flags_and_keys_of_commands_are_there(document, load, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for command in documented.commands(document):
+        command = documented.nested(command) if command.words[0] == "gcloud" else command
+        program, *arguments = command.words
+        if command.name:
+            load(command.name).FLAGS.parse(command.arguments)
+        elif arguments[:2] == ["-m", "mdiff_jax.data.export"]:
+            check_script(ROOT / "mdiff_jax/data/export.py", arguments[2:])
+        elif "pytest" in command.words[:3]:
+            check_tests(list(command.words[command.words.index("pytest") + 1 :]))
+        elif program == "python":
+            check_script(ROOT / arguments[0], arguments[1:])
+        elif program == "pip":
+            check_install(arguments)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: f"{snippet.document.name}:{snippet.line}")
+def test_python_of_documents_imports_what_is_there(snippet):
+    text = "\n".join(line.removeprefix("    ") if not snippet.language else line for line in snippet.lines)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] not in ELSEWHERE:
+            for name in node.names:
+                found = hasattr(importlib.import_module(node.module), name.name)
+                assert found or importlib.import_module(f"{node.module}.{name.name}"), name.name
+
+
+def test_every_line_of_bash_is_a_command_that_tests_know(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```bash\nmdiff doctor\nrm -r everything\n```\n")
+    with pytest.raises(AssertionError, match="rm -r everything"):
+        list(documented.commands(page))
+
+
+# ----------------------------------------------------------------------------- it runs
+
+
+@pytest.fixture(scope="session")
+def world(workdirs, tmp_path_factory) -> Path:
+    """A folder where what the documents speak of lies, small: recordings, trained runs, samples, a function."""
+    world = tmp_path_factory.mktemp("world")
+    options = {"num_users": 3, "recordings_per_user": 6, "windows_per_recording": 2}
+    export.write_walkers(world / "walkers", "jpg", **options, difficulty=1.0, nuisances=0.0, seed=0)
+    for walker, user in (("walker_01", "ID_1"), ("walker_02", "ID_2"), ("walker_03", "ID_3")):
+        shutil.copytree(world / "walkers" / walker, world / "recordings" / user)
+    first = min((world / "recordings" / "ID_1").iterdir())
+    first.rename(first.with_name("ID1_walk_001.jpg"))
+    for name in ("TWENTY_WINDOWS", "FOLDER", "ID_11"):
+        shutil.copytree(world / "walkers" / "walker_02", world / name)
+    gait = workdirs.make_workdir(world / "runs" / "gait", path=world / "recordings")
+    workdirs.add_user(gait, "ID_6", "ID_11")
+    for name in ("five", "people", "base"):
+        shutil.copytree(gait, world / "runs" / name)
+    workdirs.make_workdir(world / "runs" / "quickstart", users=3)
+    for name in ("generated", "new", "runs/gait/samples/filtered"):
+        for user in ("ID_1", "ID_3"):
+            shutil.copytree(world / "recordings" / user, world / name / user)
+    (world / "mine.py").write_text("def embed(windows):\n    return windows.mean(2)\n")
+    return world
+
+
+@pytest.fixture
+def here(world, tmp_path, monkeypatch) -> Iterator[Path]:
+    """A copy of the world, as the present folder."""
+    here = shutil.copytree(world, tmp_path / "world")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield here
+    sys.modules.pop("mine", None)
+
+
+@pytest.mark.parametrize(
+    ("form", "command"), FORMS, ids=lambda value: value.place if isinstance(value, Command) else ""
+)
+def test_commands_run_in_a_small_form(form, command, here, load):
+    name, *arguments = form
+    main.start(load(name), arguments)
