@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -66,8 +67,9 @@ def commands(document: Path) -> Iterator[Command]:
             for part in line.split(" && "):
                 first = (part.split() or ["#"])[0].removeprefix(".venv/bin/")
                 if first in PROGRAMS:
-                    text = part.replace(".venv/bin/", "").replace(" [", " ").replace("] ", " ").replace("]\n", "\n")
-                    words = shlex.split(re.sub(r"\]$", "", text), comments=True)
+                    words = shlex.split(part.replace(".venv/bin/", ""), comments=True)
+                    if first == "gcloud":  # starts a command on each host
+                        words = shlex.split(next(w for w in words if w.startswith("--command="))[len("--command=") :])
                     yield Command(f"{document.relative_to(ROOT)}:{block.line}", tuple(words))
                 else:
                     known = block.language == "" or first.startswith("#")
@@ -81,10 +83,9 @@ def snippets(document: Path) -> Iterator[Block]:
             yield block
 
 
-def nested(command: Command) -> Command:
-    """Returns the command that `gcloud … --command="…"` starts on each host."""
-    inner = next(word.removeprefix("--command=") for word in command.words if word.startswith("--command="))
-    return Command(command.place, tuple(shlex.split(inner)))
+def python_of(snippet: Block) -> str:
+    """Returns the text of a block of Python."""
+    return textwrap.dedent("\n".join(snippet.lines))
 
 
 # ----------------------------------------------------------------------------- small form
@@ -94,26 +95,54 @@ SMALL = {  # flags that go over those of a document
     "sample": {"num_samples_per_user": "1", "sample_timesteps": "2"},
     "augment": {"seeds": "1", "share": "0.1"},
     "enroll": {"name": "NEW"},
+    "mdiff_jax/data/export.py": {"walkers": "2", "recordings": "1", "windows": "2", "output": "exported"},
+    "benchmarks/compiler.py": {"only": "rows"},
+    "benchmarks/difficulty.py": {"users": "2", "windows": "6", "seeds": "0"},
+    "benchmarks/endurance.py": {"steps": "3", "precisions": "float32,overflow"},
+    "benchmarks/profile_step.py": {"config": str(ROOT / "configs" / "tiny.py"), "batch": "2", "steps": "2"},
 }
 SMALL_SWEEP = {"sweep_count": "1", "sweep_steps": "2", "sweep_samplers": "ddim", "sweep_scales": "1"}
+NOT_RUN = {  # only their flags are checked
+    "pip": "needs an index of packages",
+    "source": "is of a shell",
+    "cp": "is of Kaggle's folders",
+    "python3": "makes the environment that tests run in",
+    "pytest": "tests run by themselves",
+    "tests/kills.py": "kills trainings for minutes",
+    "benchmarks/augmentation.py": "tests/evaluation/test_augmentation_study.py runs it",
+    "benchmarks/newcomer.py": "trains several models",
+    "benchmarks/sample.py": "needs PyTorch and diffusers",
+    "benchmarks/simulated_against_recorded.py": "needs recordings that can be told apart",
+    "benchmarks/train_step.py": "needs PyTorch and diffusers",
+}
+
+
+def program(command: Command) -> str:
+    """Returns what a command runs: the name of a command of mdiff, a file of the repository, or a program."""
+    first, *rest = command.words
+    if "pytest" in command.words[:3]:
+        return "pytest"
+    if first == "python" and rest[0] == "-m":
+        return f"{rest[1].replace('.', '/')}.py"
+    return command.name or (rest[0] if first == "python" else first)
 
 
 def small(command: Command) -> tuple[str, ...]:
-    """Returns the words of a command of mdiff that computes little: less of all, and other networks in training."""
-    flags = dict(word.removeprefix("--").partition("=")[::2] for word in command.arguments)
+    """Returns the program and the flags of a command that computes little: less of all, other networks in training."""
+    name = program(command)
+    flags = dict(word.removeprefix("--").partition("=")[::2] for word in command.words if word.startswith("--"))
     flags |= {"workdir": f"runs/{Path(flags['workdir']).name}"} if "workdir" in flags else {}
-    flags |= SMALL.get(command.name, {})
+    flags |= SMALL.get(name, {})
+    if "sweep" in flags:
+        flags |= SMALL_SWEEP
     if "base" in flags:
         flags.pop("name", None)
     if "config.stage" in flags:
         flags["config.stage"] = "all"  # of which the others are small
     if "config.distill.curriculum" in flags:
         flags["config.distill.curriculum"] = "((2, 1), (1, 1))"
-    if "sweep" in flags:
-        flags |= SMALL_SWEEP
-    if command.name == "train" and "config.data.path" in flags:
+    if name == "train" and "config.data.path" in flags:
         flags |= {"config.data.kind": "folder", "config.data.path": "recordings"}
     if "coordinator_address" in flags:
         flags |= {"coordinator_address": "localhost:0", "num_processes": "1", "process_id": "0"}
-    words = [f"--{name}={value}" if value else f"--{name}" for name, value in sorted(flags.items())]
-    return (command.name, *words)
+    return (name, *(f"--{key}={value}" if value else f"--{key}" for key, value in sorted(flags.items())))

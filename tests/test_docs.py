@@ -4,10 +4,13 @@ import functools
 import importlib.util
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from documented import DOCUMENTS, ROOT
+from packaging.requirements import Requirement
 
 import mdiff_jax
 from mdiff_jax.commands import main
@@ -20,8 +23,7 @@ from mdiff_jax.runtime.ranges import flatten
 from mdiff_jax.runtime.workdir import Workdir, write_json
 from mdiff_jax.training import train_loop
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+SITE = ROOT / "docs"
 
 
 def module(path: Path):
@@ -110,3 +112,34 @@ def test_every_line_of_the_page_on_python_runs(root, reference_root, windows, tm
     assert space["windows"].shape == (2, 16, 16) and space["strips"].shape == (1, 8, 16, 16)
     assert len(space["table"]) == len(space["report"].figures) and (tmp_path / "report" / "report.html").is_file()
     assert "NEW" in mdiff_jax.load("runs/gait").enrolled and space["model"].users == trained.users
+
+
+# ----------------------------------------------------------------------------- the site
+
+
+def test_navigation_leads_to_every_page():
+    named = re.findall(r"[\w./]+\.md$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.md"))
+
+
+def test_pictures_are_shown_and_small():
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    for picture in (path for path in SITE.rglob("*") if path.suffix in (".png", ".jpg", ".svg", ".webp")):
+        assert picture.name in text and picture.stat().st_size < 300_000, picture.name
+
+
+def test_the_front_pages_say_the_same():
+    """In two languages: the same links, pictures, commands and figures."""
+    english, chinese = ((SITE / name).read_text() for name in ("index.md", "index.zh.md"))
+    for pattern in (r"\]\(([\w/]+)[.)]", r"(?m)^ *((?:pip|mdiff) .*)$", r"[\d.]+ %|AUC\s[\d.]+"):
+        first, second = (re.findall(pattern, re.sub(r"\s+%", " %", page)) for page in (english, chinese))
+        assert sorted(map(str.split, first)) == sorted(map(str.split, second)), pattern
+
+
+def test_what_builds_the_site_is_pinned_inside_the_ranges():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["docs"]
+    lines = (line.partition("#")[0].strip() for line in (SITE / "requirements.txt").read_text().splitlines())
+    pins = {pin.name: pin for pin in map(Requirement, filter(None, lines))}
+    assert set(pins) == {Requirement(name).name for name in wanted}
+    for requirement in map(Requirement, wanted):
+        assert str(pins[requirement.name].specifier).removeprefix("==") in requirement.specifier, requirement.name

@@ -1,24 +1,27 @@
-"""Every command and every line of Python in the documents: its flags and keys are there, and it runs in a small form."""
+"""Commands and Python in the documents: every flag, key and name is there, and each runs in a small form."""
 
 import ast
 import importlib
+import itertools
+import os
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 import documented
+import pytest
 from documented import DOCUMENTS, ROOT, Command
+
 from mdiff_jax.commands import main
 from mdiff_jax.data import export
+from mdiff_jax.inference import exported
 
 EVERY = list({c.words: c for document in DOCUMENTS for c in documented.commands(document)}.values())
-FORMS = list({documented.small(c): c for c in EVERY if c.name}.items())
+FORMS = list({documented.small(c): c for c in EVERY if documented.program(c) not in documented.NOT_RUN}.items())
 SNIPPETS = [snippet for document in DOCUMENTS for snippet in documented.snippets(document)]
 ELSEWHERE = ("google", "torch", "torchvision")  # what is imported in snippets, but not installed for tests
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -51,7 +54,7 @@ def check_tests(arguments: list[str]) -> None:
     """Files, words and marks of a call of pytest."""
     files = [ROOT / argument for argument in arguments if argument.startswith("tests")]
     assert all(file.exists() for file in files)
-    given = dict(zip(arguments, arguments[1:], strict=False))
+    given = dict(itertools.pairwise(arguments))
     if "-k" in given:
         assert any(given["-k"] in file.read_text() for file in files)
     marks = {mark.partition(":")[0] for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
@@ -62,7 +65,7 @@ def check_install(arguments: list[str]) -> None:
     """Extras and files of requirements of a call of pip."""
     for extra in re.findall(r"\[(\w+)\]", " ".join(arguments)):
         assert extra in PROJECT["project"]["optional-dependencies"], extra
-    given = dict(zip(arguments, arguments[1:], strict=False))
+    given = dict(itertools.pairwise(arguments))
     assert (ROOT / given.get("-r", "requirements.txt")).is_file()
 
 
@@ -70,24 +73,25 @@ def check_install(arguments: list[str]) -> None:
 def test_flags_and_keys_of_commands_are_there(document, load, monkeypatch):
     monkeypatch.chdir(ROOT)
     for command in documented.commands(document):
-        command = documented.nested(command) if command.words[0] == "gcloud" else command
-        program, *arguments = command.words
+        program, flags = documented.program(command), [word for word in command.words if word.startswith("--")]
         if command.name:
             load(command.name).FLAGS.parse(command.arguments)
-        elif arguments[:2] == ["-m", "mdiff_jax.data.export"]:
-            check_script(ROOT / "mdiff_jax/data/export.py", arguments[2:])
-        elif "pytest" in command.words[:3]:
+        elif program == "pytest":
             check_tests(list(command.words[command.words.index("pytest") + 1 :]))
-        elif program == "python":
-            check_script(ROOT / arguments[0], arguments[1:])
         elif program == "pip":
-            check_install(arguments)
+            check_install(list(command.words[1:]))
+        elif program.endswith(".py"):
+            check_script(ROOT / program, flags)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: f"{snippet.document.name}:{snippet.line}")
+each_snippet = pytest.mark.parametrize(
+    "snippet", SNIPPETS, ids=lambda snippet: f"{snippet.document.name}:{snippet.line}"
+)
+
+
+@each_snippet
 def test_python_of_documents_imports_what_is_there(snippet):
-    text = "\n".join(line.removeprefix("    ") if not snippet.language else line for line in snippet.lines)
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(documented.python_of(snippet))):
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] not in ELSEWHERE:
             for name in node.names:
                 found = hasattr(importlib.import_module(node.module), name.name)
@@ -124,6 +128,7 @@ def world(workdirs, tmp_path_factory) -> Path:
     for name in ("generated", "new", "runs/gait/samples/filtered"):
         for user in ("ID_1", "ID_3"):
             shutil.copytree(world / "recordings" / user, world / name / user)
+    exported.export_file(workdirs.load(gait), world / "gait.safetensors", "")
     (world / "mine.py").write_text("def embed(windows):\n    return windows.mean(2)\n")
     return world
 
@@ -143,4 +148,19 @@ def here(world, tmp_path, monkeypatch) -> Iterator[Path]:
 )
 def test_commands_run_in_a_small_form(form, command, here, load):
     name, *arguments = form
-    main.start(load(name), arguments)
+    if command.name:
+        main.start(load(name), arguments)
+    else:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(
+            [sys.executable, ROOT / name, *arguments], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@each_snippet
+def test_python_of_documents_runs(snippet, here):
+    text = documented.python_of(snippet)
+    if not re.search(rf"import .*\b({'|'.join(ELSEWHERE)})\b", text):
+        exec(text, {})
