@@ -101,6 +101,7 @@ SMALL = {  # flags that go over those of a document
     "benchmarks/endurance.py": {"steps": "3", "precisions": "float32,overflow"},
     "benchmarks/profile_step.py": {"config": str(ROOT / "configs" / "tiny.py"), "batch": "2", "steps": "2"},
 }
+NEW_FILES = {"output_dir": "drawn", "weights": "exported.safetensors"}  # where documents name what is there by then
 SMALL_SWEEP = {"sweep_count": "1", "sweep_steps": "2", "sweep_samplers": "ddim", "sweep_scales": "1"}
 NOT_RUN = {  # only their flags are checked
     "pip": "needs an index of packages",
@@ -132,9 +133,11 @@ def small(command: Command) -> tuple[str, ...]:
     name = program(command)
     flags = dict(word.removeprefix("--").partition("=")[::2] for word in command.words if word.startswith("--"))
     flags |= {"workdir": f"runs/{Path(flags['workdir']).name}"} if "workdir" in flags else {}
-    flags |= SMALL.get(name, {})
+    flags |= SMALL.get(name, {}) | {key: value for key, value in NEW_FILES.items() if key in flags}
     if "sweep" in flags:
         flags |= SMALL_SWEEP
+    if "filter" in flags:
+        flags["filter"] = "hard"  # what random networks draw passes no other
     if "base" in flags:
         flags.pop("name", None)
     if "config.stage" in flags:

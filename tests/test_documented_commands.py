@@ -14,14 +14,14 @@ from pathlib import Path
 
 import documented
 import pytest
-from documented import DOCUMENTS, ROOT, Command
+from documented import DOCUMENTS, ROOT
 
 from mdiff_jax.commands import main
 from mdiff_jax.data import export
 from mdiff_jax.inference import exported
 
-EVERY = list({c.words: c for document in DOCUMENTS for c in documented.commands(document)}.values())
-FORMS = list({documented.small(c): c for c in EVERY if documented.program(c) not in documented.NOT_RUN}.items())
+EVERY = [command for document in DOCUMENTS for command in documented.commands(document)]
+FORMS = list(dict.fromkeys(documented.small(c) for c in EVERY if documented.program(c) not in documented.NOT_RUN))
 SNIPPETS = [snippet for document in DOCUMENTS for snippet in documented.snippets(document)]
 ELSEWHERE = ("google", "torch", "torchvision")  # what is imported in snippets, but not installed for tests
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -109,7 +109,7 @@ def test_every_line_of_bash_is_a_command_that_tests_know(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def world(workdirs, tmp_path_factory) -> Path:
+def world(workdirs, root, reference_root, tmp_path_factory) -> Path:
     """A folder where what the documents speak of lies, small: recordings, trained runs, samples, a function."""
     world = tmp_path_factory.mktemp("world")
     options = {"num_users": 3, "recordings_per_user": 6, "windows_per_recording": 2}
@@ -122,9 +122,8 @@ def world(workdirs, tmp_path_factory) -> Path:
         shutil.copytree(world / "walkers" / "walker_02", world / name)
     gait = workdirs.make_workdir(world / "runs" / "gait", path=world / "recordings")
     workdirs.add_user(gait, "ID_6", "ID_11")
-    for name in ("five", "people", "base"):
-        shutil.copytree(gait, world / "runs" / name)
-    workdirs.make_workdir(world / "runs" / "quickstart", users=3)
+    for name, original in (("five", gait), ("people", gait), ("quickstart", root), ("base", reference_root)):
+        shutil.copytree(original, world / "runs" / name)
     for name in ("generated", "new", "runs/gait/samples/filtered"):
         for user in ("ID_1", "ID_3"):
             shutil.copytree(world / "recordings" / user, world / name / user)
@@ -143,12 +142,23 @@ def here(world, tmp_path, monkeypatch) -> Iterator[Path]:
     sys.modules.pop("mine", None)
 
 
+SLOW = {"--interpolate", "--like", "--across_walks", "--seconds", "--filter", "--base"}  # kinds of samples
+
+
+def is_quick(form: tuple[str, ...]) -> bool:
+    """Whether it trains nothing, no judge either, and draws no more than plain samples of small networks."""
+    flags = {flag.partition("=")[0] for flag in form[1:]}
+    learns = form[0] == "inspect" and "--nocurve" not in flags
+    return form[0] in ("sample", "export", "inspect", "doctor") and not flags & SLOW and not learns
+
+
 @pytest.mark.parametrize(
-    ("form", "command"), FORMS, ids=lambda value: value.place if isinstance(value, Command) else ""
+    "form",
+    [pytest.param(form, id=" ".join(form), marks=[] if is_quick(form) else pytest.mark.slow) for form in FORMS],
 )
-def test_commands_run_in_a_small_form(form, command, here, load):
+def test_a_command_runs_in_its_small_form(form, here, load):
     name, *arguments = form
-    if command.name:
+    if name in main.COMMANDS:
         main.start(load(name), arguments)
     else:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}

@@ -1,7 +1,7 @@
 """Recipes: the ways to draw windows that may help to train a classifier, each a mode of `sample.py` with its settings.
 
 A recipe takes the model and the number of windows, and writes these of each user into a folder, with `labels.csv` where
-labels are not plain. What each is: docs/augmentation.md.
+labels are not plain. What each is: docs/sampling.md.
 """
 
 from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ FACTORS = (2, 4)  # times what is there
 DRAWS = 1000
 WORTHWHILE = 0.01  # of accuracy
 Rows = Int[np.ndarray, " rows"]
-Parts = tuple[Rows, Int[np.ndarray, " unseen"]]  # rows to train on, and unseen ones
+Parts = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]  # rows to train on, and unseen ones, of other numbers each
 
 
 class LearningCurve(NamedTuple):

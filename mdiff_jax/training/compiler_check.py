@@ -89,7 +89,7 @@ def make_judge(windows: np.ndarray) -> tuple[Callable[..., Any], tuple[Any, ...]
         logits, _ = network.apply(params, x)
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
 
-    return jax.value_and_grad(loss), (params, windows)
+    return jax.value_and_grad(loss), (params, jnp.asarray(windows))
 
 
 # ----------------------------------------------------------------------------- differences
