@@ -70,7 +70,7 @@ def commands(document: Path) -> Iterator[Command]:
                     words = shlex.split(part.replace(".venv/bin/", ""), comments=True)
                     if first == "gcloud":  # starts a command on each host
                         words = shlex.split(next(w for w in words if w.startswith("--command="))[len("--command=") :])
-                    yield Command(f"{document.relative_to(ROOT)}:{block.line}", tuple(words))
+                    yield Command(f"{document.name}:{block.line}", tuple(words))
                 else:
                     known = block.language == "" or first.startswith("#")
                     assert known, f"{document.name}:{block.line}: {part!r} is of no program that tests know"
