@@ -136,8 +136,6 @@ def small(command: Command) -> tuple[str, ...]:
     flags |= SMALL.get(name, {}) | {key: value for key, value in NEW_FILES.items() if key in flags}
     if "sweep" in flags:
         flags |= SMALL_SWEEP
-    if "filter" in flags:
-        flags["filter"] = "hard"  # what random networks draw passes no other
     if "base" in flags:
         flags.pop("name", None)
     if "config.stage" in flags:
