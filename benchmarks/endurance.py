@@ -52,7 +52,7 @@ def train(precision: str, steps: int, data: training_data.PreparedData) -> None:
         start_step=0,
         balanced=True,
         fields=training_data.FIELDS["decoder"],
-        tables={"embedding": table},
+        tables={"embedding": table, "frames": data.dataset.frames},
     )
 
     def spoiled():

@@ -91,15 +91,14 @@ def python_of(snippet: Block) -> str:
 # ----------------------------------------------------------------------------- small form
 
 SMALL = {  # flags that go over those of a document
-    "train": {"config": str(ROOT / "tests" / "small_run.py"), "workdir": "trained"},
+    "train": {"config": "small_run.py", "workdir": "trained"},
     "sample": {"num_samples_per_user": "1", "sample_timesteps": "2"},
-    "augment": {"seeds": "1", "share": "0.1"},
+    "augment": {"seeds": "1", "share": "0.1", "recipes": "generated,across_walks"},
     "enroll": {"name": "NEW"},
     "mdiff_jax/data/export.py": {"walkers": "2", "recordings": "1", "windows": "2", "output": "exported"},
-    "benchmarks/compiler.py": {"only": "rows"},
     "benchmarks/difficulty.py": {"users": "2", "windows": "6", "seeds": "0"},
     "benchmarks/endurance.py": {"steps": "3", "precisions": "float32,overflow"},
-    "benchmarks/profile_step.py": {"config": str(ROOT / "configs" / "tiny.py"), "batch": "2", "steps": "2"},
+    "benchmarks/profile_step.py": {"config": "small_run.py", "batch": "2", "steps": "2"},
 }
 NEW_FILES = {"output_dir": "drawn", "weights": "exported.safetensors"}  # where documents name what is there by then
 SMALL_SWEEP = {"sweep_count": "1", "sweep_steps": "2", "sweep_samplers": "ddim", "sweep_scales": "1"}
@@ -111,6 +110,7 @@ NOT_RUN = {  # only their flags are checked
     "pytest": "tests run by themselves",
     "tests/kills.py": "kills trainings for minutes",
     "benchmarks/augmentation.py": "tests/evaluation/test_augmentation_study.py runs it",
+    "benchmarks/compiler.py": "tests/test_compiler.py runs it",
     "benchmarks/newcomer.py": "trains several models",
     "benchmarks/sample.py": "needs PyTorch and diffusers",
     "benchmarks/simulated_against_recorded.py": "needs recordings that can be told apart",
@@ -144,6 +144,6 @@ def small(command: Command) -> tuple[str, ...]:
         flags["config.distill.curriculum"] = "((2, 1), (1, 1))"
     if name == "train" and "config.data.path" in flags:
         flags |= {"config.data.kind": "folder", "config.data.path": "recordings"}
-    if "coordinator_address" in flags:
-        flags |= {"coordinator_address": "localhost:0", "num_processes": "1", "process_id": "0"}
+    for flag in ("coordinator_address", "num_processes", "process_id"):  # tests/runtime/test_processes.py runs several
+        flags.pop(flag, None)
     return (name, *(f"--{key}={value}" if value else f"--{key}" for key, value in sorted(flags.items())))

@@ -113,17 +113,11 @@ def write_stranger(trained: Model, folder: Path) -> Path:
 def load_with_new_user(root: Path, target: Path) -> Model:
     """The model of a copy of `root` at `target`, to which a user NEW with random parameters was added."""
     shutil.copytree(root, target, dirs_exist_ok=True)
-    add_user(target, "NEW")
-    return load(target)
-
-
-def add_user(root: Path, *names: str) -> None:
-    """Adds users with random parameters, enrolled, to a working directory."""
-    model, rng = load(root), np.random.default_rng(1)
+    model, rng = load(target), np.random.default_rng(1)
     draw = lambda *shape: 0.2 * rng.normal(size=shape).astype(np.float32)  # noqa: E731
     rows = [draw(model.params[name]["user"]["embedding"].shape[1]) for name in ("prior", "decoder")]
     blocks = {name: p["modulation"]["bias"] for name, p in model.params["decoder"].items() if "modulation" in p}
     modulations = {name: draw(len(bias)) for name, bias in blocks.items()}
     given, frames = model.dataset.load(np.arange(6)), model.dataset.frames[:6]
-    for name in names:
-        write_adapter(Workdir(root).enrolled / f"{name}.npz", UserAdapter(*rows, modulations, given, frames, (3, 3)))
+    write_adapter(Workdir(target).enrolled / "NEW.npz", UserAdapter(*rows, modulations, given, frames, (3, 3)))
+    return load(target)

@@ -20,6 +20,8 @@ from documented import DOCUMENTS, ROOT
 from mdiff_jax.commands import main
 from mdiff_jax.data import export
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.training import enrollment
 
 EVERY = [command for document in DOCUMENTS for command in documented.commands(document)]
 FORMS = list(dict.fromkeys(documented.small(c) for c in EVERY if documented.program(c) not in documented.NOT_RUN))
@@ -121,13 +123,18 @@ def world(workdirs, root, tmp_path_factory) -> Path:
     first.rename(first.with_name("ID1_walk_001.jpg"))
     for name in ("TWENTY_WINDOWS", "FOLDER", "ID_11"):
         shutil.copytree(world / "walkers" / "walker_02", world / name)
-    gait = workdirs.make_workdir(world / "runs" / "gait", path=world / "recordings")
-    workdirs.add_user(gait, "ID_6", "ID_11")
-    for name, original in (("five", gait), ("people", gait), ("quickstart", root)):
+    gait = workdirs.make_workdir(world / "runs" / "gait", path=world / "recordings", people={"references": True})
+    config = Workdir(gait).read_config()
+    config["enrollment"].update(steps=2, update_steps=2)
+    write_json(gait / "config.json", config)
+    for name in ("ID_6", "ID_11"):
+        enrollment.enroll(gait, name, world / "ID_11", False)
+    for name, original in (("five", gait), ("people", gait), ("base", gait), ("quickstart", root)):
         shutil.copytree(original, world / "runs" / name)
     for name in ("generated", "new", "runs/gait/samples/filtered"):
         for user in ("ID_1", "ID_3"):
             shutil.copytree(world / "recordings" / user, world / name / user)
+    shutil.copy(ROOT / "tests" / "small_run.py", world)
     (world / "mine.py").write_text("def embed(windows):\n    return windows.mean(2)\n")
     return world
 
@@ -165,10 +172,10 @@ def expected_end(form: tuple[str, ...]) -> contextlib.AbstractContextManager:
     "form",
     [pytest.param(form, id=" ".join(form), marks=[] if is_quick(form) else pytest.mark.slow) for form in FORMS],
 )
-def test_a_command_runs_in_its_small_form(form, here, load, request):
+def test_a_command_runs_in_its_small_form(form, here, load):
     name, *arguments = form
-    if "--nousers" in form:
-        shutil.copytree(request.getfixturevalue("reference_root"), here / "runs" / "base")
+    if name == "evaluate" and not re.search("--(samples|sweep)=", " ".join(form)):
+        main.start(load("sample"), arguments[-1:])  # its working directory
     if name in main.COMMANDS:
         with expected_end(form):
             main.start(load(name), arguments)
