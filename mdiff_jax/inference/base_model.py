@@ -6,18 +6,16 @@ docs/base_model.md is its card; configs/base.py trains it.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from mdiff_jax.inference import people, user_adapters, user_windows
 from mdiff_jax.inference.loading import load
-from mdiff_jax.inference.model import Model
+from mdiff_jax.inference.model import AnyModel, Model
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.user_names import check_user_names
-
-AnyModel = TypeVar("AnyModel", bound=Model)
 
 FOLDER = Path(__file__).parents[1] / "base"
 

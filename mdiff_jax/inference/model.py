@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -26,6 +26,9 @@ from mdiff_jax.runtime.ranges import SEED
 from mdiff_jax.validation import validate
 
 BAR_DELAY = 2  # seconds that drawing takes before its progress is shown
+
+
+AnyModel = TypeVar("AnyModel", bound="Model")
 
 
 class Model(NamedTuple):
@@ -126,11 +129,11 @@ class Model(NamedTuple):
         """Steps in which the decoder, or its student, draws."""
         return self.decoder_sampler().settings.sample_timesteps
 
-    def with_teacher(self, because: str) -> Self:
+    def with_teacher(self: AnyModel, because: str) -> AnyModel:
         """The model that draws by the decoder itself, for what a student cannot do; `because` says what."""
         return self._replace(student=MappingProxyType({}), student_step=0, instead=because) if self.student else self
 
-    def with_steps(self, steps: int) -> Self:
+    def with_steps(self: AnyModel, steps: int) -> AnyModel:
         """The model that draws in so many steps: those of the student, or else of prior and decoder alike.
 
         InputError for more than there are timesteps.
@@ -206,7 +209,7 @@ class Model(NamedTuple):
         rgb = self.config.data.channels == "rgb"
         return export.to_image(x if rgb else x[..., None], self.dataset.metadata["colormap"])
 
-    def with_users(self, enrolled: Mapping[str, user_adapters.UserAdapter]) -> Self:
+    def with_users(self: AnyModel, enrolled: Mapping[str, user_adapters.UserAdapter]) -> AnyModel:
         """The model with these users enrolled, and no others."""
         rows, users = len(self.params["prior"]["user"]["embedding"]) - 1, len(self.users)
         adapters = user_adapters.stack_adapters([*enrolled.values()], users, rows) if enrolled else {}
