@@ -1,9 +1,7 @@
 """Runs one contender of a benchmark in its own process: our decoder, its student, or diffusers' UNet of that shape.
 
 Started by `duel.py`. Prints a line of JSON when it is ready, one for each line that it reads (the seconds of one
-repetition), and one with its peak memory when the input ends. Both networks take 4x4 patches of the spectrogram as 16
-channels and have the same levels, blocks and attention, AdamW and one moving average. The widths of diffusers' network
-are scaled until it takes about as many operations as ours, since its skip connections are concatenated, ours added.
+repetition), and one with its peak memory when the input ends. Both networks have AdamW and one moving average.
 """
 
 import argparse
@@ -19,7 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import diffusers_unet
 import numpy as np
+
+USERS = 6
 
 
 def config_of(given: argparse.Namespace) -> Any:
@@ -44,7 +45,7 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
 
     jax.config.update("jax_compilation_cache_dir", given.cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    config, users, rng = config_of(given), 6, np.random.default_rng(0)
+    config, users, rng = config_of(given), USERS, np.random.default_rng(0)
     key, student = prng.purpose_key(0, "train"), given.contender == "student"
     stage = "distill" if student else "decoder"
     state = parallel.replicate(jax.jit(functools.partial(stages.init_train_state, config, stage, users, 1000, {}))())
@@ -88,11 +89,9 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     from diffusers.training_utils import EMAModel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    config = config_of(given)
-    c, (rows, frames) = config.decoder, config.data.image_size
-    network = unet(c, given.scale, (rows // c.patch[0], frames // c.patch[1])).to(device)
-    x = torch.randn(given.batch, c.patch[0] * c.patch[1], rows // c.patch[0], frames // c.patch[1], device=device)
-    user = torch.arange(given.batch, device=device) % 6
+    network = diffusers_unet.build(config_of(given), given.scale, USERS).to(device)
+    x = torch.randn(given.batch, network.config.in_channels, *network.config.sample_size, device=device)
+    user = torch.arange(given.batch, device=device) % USERS
     precise = torch.autocast(device, getattr(torch, given.precision), enabled=given.precision != "float32")
     scaler = torch.amp.GradScaler(device, enabled=given.precision == "float16")
     began = time.perf_counter()
@@ -132,55 +131,6 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
     return repeat, {"compile_s": time.perf_counter() - began, "parameters": size}
 
 
-def unet(c: Any, scale: float, size: tuple[int, int]) -> Any:
-    """Returns diffusers' network with the levels, blocks and attention of ours, `scale` times as wide."""
-    from diffusers import UNet2DModel
-
-    kinds = [("Attn" if attention else "") for attention in c.attention]
-    return UNet2DModel(
-        sample_size=size,
-        in_channels=c.patch[0] * c.patch[1],
-        out_channels=c.patch[0] * c.patch[1],
-        block_out_channels=tuple(round(width * scale / 32) * 32 for width in c.channels),
-        layers_per_block=c.blocks,
-        down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
-        up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
-        attention_head_dim=c.head_width,
-        num_class_embeds=6,
-        add_attention=any(c.attention),
-    )
-
-
-def forward_flops(given: argparse.Namespace, scale: float) -> float:
-    """Returns the operations of a forward pass of diffusers' network for one window."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    config = config_of(given)
-    c, (rows, frames) = config.decoder, config.data.image_size
-    network = unet(c, scale, (rows // c.patch[0], frames // c.patch[1]))
-    x = torch.zeros(1, c.patch[0] * c.patch[1], rows // c.patch[0], frames // c.patch[1])
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(x, torch.zeros(1), class_labels=torch.zeros(1, dtype=torch.long))
-    return float(counter.get_total_flops())
-
-
-def our_forward_flops(given: argparse.Namespace) -> float:
-    """Returns the operations of a forward pass of our decoder for one window, by the compiler's count."""
-    import jax
-
-    from mdiff_jax.config import build_decoder, condition_size, parameter_shapes, spectrogram_shape
-
-    config = config_of(given)
-    params = parameter_shapes(config, "decoder", 6)
-    one, x = np.zeros(1, np.float32), np.zeros((1, *spectrogram_shape(config)), np.float32)
-    z = np.zeros((1, condition_size(config)), np.float32)
-    network = jax.jit(build_decoder(config, 6).apply)
-    condition = one, z, one.astype(np.int32), one > 0, np.full(1, x.shape[2])
-    said = network.lower({"params": params}, x, *condition).compile().cost_analysis()
-    return float(said["flops"])
-
-
 def peak_mib(is_ours: bool) -> float:
     """Returns the peak memory of the device; of this process where that is the CPU."""
     if is_ours:
@@ -210,11 +160,7 @@ def main() -> None:
     parser.add_argument("--cache")
     given = parser.parse_args()
     if given.contender == "flops":
-        target = our_forward_flops(given)
-        scales = [s / 100 for s in range(50, 131, 5)]
-        flops = {s: forward_flops(given, s) for s in scales}
-        best = min(scales, key=lambda s: abs(flops[s] - target))
-        print(json.dumps({"ours": target, "theirs": flops[best], "scale": best}), flush=True)
+        print(json.dumps(diffusers_unet.match(config_of(given), USERS)), flush=True)
         return
     is_ours = given.contender in ("ours", "student")
     repeat, about = (ours if is_ours else theirs)(given)

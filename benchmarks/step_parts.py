@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jax
 import numpy as np
-from contender import config_of
 from tqdm import tqdm
 
+from mdiff_jax import load_config
 from mdiff_jax.config import condition_size, person_size, spectrogram_shape
 from mdiff_jax.diffusion import gaussian
 from mdiff_jax.inference import denoisers
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repetitions", type=int, default=9)
     given = parser.parse_args()
-    parts = make_parts(config_of(given.config, "float32"), given.batch)
+    parts = make_parts(load_config(given.config), given.batch)
     spent = {name: [] for name in parts}
     for _ in tqdm(range(given.repetitions), desc="timing"):
         for name, run in parts.items():
