@@ -196,6 +196,7 @@ def parse(monkeypatch):
 )
 def test_a_flag_that_cannot_be_is_refused_by_its_name(parse, monkeypatch, tmp_path, script, arguments, says):
     monkeypatch.chdir(ROOT)
+    (tmp_path / "config.json").write_text("{}")  # a working directory is looked for first
     line = parse(script, f"--workdir={tmp_path}", *arguments)
     assert says in line and "\n" not in line
 

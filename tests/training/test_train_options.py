@@ -123,6 +123,7 @@ def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "to_plain_dict", unrecorded)
     for module in (train_loop, loading):
         monkeypatch.setattr(module, "validate", lambda values: None)
+    monkeypatch.setattr(loading, "with_settings", lambda config, settings: config)
     monkeypatch.setattr(ConfigDict, "__getitem__", recorded)
     model.cached_window_sampler.cache_clear()
     train_loop.train(config, tmp_path)
