@@ -173,6 +173,8 @@ def validate(config: ConfigDict) -> None:
     check_attention(config)
     check_distillation(config)
     data, sample = config.data, config.sample
+    if data.path and data.kind == "walkers":
+        raise InputError(f"data.path is '{data.path}', but walkers are simulated: give data.kind=folder")
     if abs(sum(data.fractions) - 1) > 1e-6:
         raise InputError(f"data.fractions is {tuple(data.fractions)}: give three shares that add up to 1")
     if data.fold >= data.folds:

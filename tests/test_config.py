@@ -172,6 +172,15 @@ def test_a_value_that_cannot_work_is_refused_by_its_key(key, value, says):
     assert "\n" not in str(error.value)
 
 
+def test_recordings_are_not_passed_over_for_walkers():
+    values = importlib.import_module("configs.tiny").get_config()
+    values.data.path = "recordings"
+    with pytest.raises(
+        InputError, match=r"data.path is 'recordings', but walkers are simulated: give data.kind=folder"
+    ):
+        validate(values)
+
+
 def test_every_key_has_a_range_or_choices_and_a_default_inside():
     keys = flatten(config("default").to_dict()).keys()
     assert keys == validation.RANGES.keys() | validation.CHOICES.keys()

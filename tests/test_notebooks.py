@@ -147,6 +147,17 @@ def test_set_up_installs_nothing_where_all_is_there(monkeypatch: pytest.MonkeyPa
     assert set_up(monkeypatch, tmp_path / "repository", versions) == ([], "")
 
 
+def test_set_up_needs_no_repository_where_the_package_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(subprocess, "run", pytest.fail)
+    space: dict[str, object] = {}
+    exec(cells(NOTEBOOKS[0], "code")[0], space)
+    assert space["RUNS"] == tmp_path / "runs"
+
+
 def test_requirements_are_pinned_inside_the_ranges() -> None:
     for wanted in map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]):
         versions = [version_of(pin) for pin in pinned() if pin.name == wanted.name]

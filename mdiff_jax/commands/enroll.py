@@ -8,6 +8,7 @@ python enroll.py --base --workdir=runs/people --path=FOLDER [--finetune]
 """
 
 from pathlib import Path
+from shlex import quote
 
 from mdiff_jax.runtime import cli
 from mdiff_jax.runtime.errors import InputError
@@ -39,10 +40,11 @@ def main() -> None:
     if BASE.value:
         names = enrollment.enroll_in_base(WORKDIR.value, Path(PATH.value), FINETUNE.value)
         print(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} enrolled in {WORKDIR.value}")
-        print(cli.name_commands(f"    python sample.py --workdir={WORKDIR.value}"))
+        print(cli.name_commands(f"    python sample.py --workdir={quote(WORKDIR.value)}"))
         return
     target = enrollment.enroll(WORKDIR.value, NAME.value, Path(PATH.value), FINETUNE.value)
     print(f"{NAME.value} is enrolled in {target}; to remove the user, delete this file")
     scale = 1 if FINETUNE.value else 2
-    line = f"    python sample.py --workdir={WORKDIR.value} --user_ids={NAME.value} --cond_scale={scale}"
+    named = f"--workdir={quote(WORKDIR.value)} --user_ids={quote(NAME.value)}"
+    line = f"    python sample.py {named} --cond_scale={scale}"
     print(cli.name_commands(line))

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def judge_samples() -> str:
-    """Judges the samples; returns the report."""
+    """Judges the samples; returns the verdict."""
     own = None if FEATURES.value is None else import_function(FEATURES.value)
 
     with doing("starting", in_logs=False):

@@ -40,7 +40,7 @@ def refuse_missing_recordings(data: Any) -> None:
 def main() -> None:
     config = FLAGS.config
     if config is None or WORKDIR.value is None:
-        raise InputError("give both: --config=configs/NAME.py --workdir=DIR")
+        raise InputError("give both: --config=NAME --workdir=DIR")
     validate(config)
     refuse_missing_recordings(config.data)
 

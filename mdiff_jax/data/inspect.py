@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from mdiff_jax.data import arrays, colormap, images, native_grid, sources, splits
 from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
+from mdiff_jax.runtime.progress import doing
 
 COMPARISON_SIZE = (32, 256)  # rows, frames at which windows are compared
 MAX_WINDOWS = 4000  # that are read, the first of each user
@@ -54,8 +55,9 @@ def inspect(path: Path, stft: arrays.Stft = arrays.DEFAULT_STFT) -> tuple[Report
     report |= {"users": {user: user_statistics(items, user) for user in data.users}}
     sizes = [u["windows"] for u in report["users"].values()]
     report |= {"imbalance": round(max(sizes) / min(sizes), 2)} | common
-    report |= {"overlap": measure_overlap(data), "near_duplicates": find_near_duplicates(data)}
-    return report | {"split": propose_split(data, report["overlap"])}, data
+    with doing("comparing windows"):
+        report |= {"overlap": measure_overlap(data), "near_duplicates": find_near_duplicates(data)}
+        return report | {"split": propose_split(data, report["overlap"])}, data
 
 
 def limit_windows(items: list[sources.WindowSource]) -> list[sources.WindowSource]:
@@ -76,13 +78,19 @@ def read_windows(root: Path, items: list[sources.WindowSource], stft: arrays.Stf
     for example in read_examples(root, items, ReadOptions(COMPARISON_SIZE, stft=stft)):
         windows.append(example.window[..., 0])
         common = example.metadata
+    with doing("measuring colors and frames"):
+        return np.stack(windows), describe_files(root, items, common)
+
+
+def describe_files(root: Path, items: list[sources.WindowSource], common: dict[str, Any]) -> Report:
+    """Returns how files are drawn: colormap, its residual, sizes, native grid; `common` is what all windows share."""
     paths = [sources.file_path(root, item) for item in items if item.row < 0]
     colored = [image for image in map(images.read_image, paths[:: max(1, len(paths) // 60)]) if image.ndim == 3]
     off = [colormap.residual(image, common["colormap"]) for image in colored]
     report = {"colormap": common["colormap"] if paths else None, "original_size": common["original_size"]}
     report |= {"residual": {"mean": round(float(np.mean(off)), 1), "max": round(max(off), 1)} if off else None}
     report |= native_grid.describe_files(paths, common["colormap"])
-    return np.stack(windows), report | {name: common[name] for name in ("zero_doppler", "notes")}
+    return report | {name: common[name] for name in ("zero_doppler", "notes")}
 
 
 def describe_windows(items: list[sources.WindowSource], windows: np.ndarray) -> InspectedData:

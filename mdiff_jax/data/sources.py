@@ -150,6 +150,8 @@ def scan_array_file(path: Path, stft: arrays.Stft) -> list[tuple[str, int]]:
 
 def scan_single_file(path: Path, stft: arrays.Stft) -> list[WindowSource]:
     """Scans one file with an entry per window: spectrograms, `user`, and where known `recording` and `index`."""
+    if path.suffix.lower() in images.SUFFIXES:
+        raise InputError(f"'{path}' is one image: give the folder that holds a folder per user")
     table = arrays.describe_file(path, stft)
     if table.user is None:
         raise InputError(f"'{path}' has no array 'user': add it, or give a folder per user")

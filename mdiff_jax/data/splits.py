@@ -118,7 +118,8 @@ def assign_parts(
         if np.bincount(groups).max() > max(fractions) * len(rows) + 1:
             raise InputError(
                 f"the order in time of user '{dataset.users[dataset.user_ids[rows[0]]]}' is unknown, and "
-                f"{np.bincount(groups).max()} of {len(rows)} windows may overlap: end file names with the index in time"
+                f"{np.bincount(groups).max()} of {len(rows)} windows may overlap: end file names with the index in "
+                f"time, as walk_012, which '{dataset.files[rows[indices < 0][0]]}' does not"
             )
         return assign_recordings(groups.astype(str), fractions, rng, fold, folds)
     if by == "recording" or (by == "auto" and len(set(recordings)) >= max(MIN_RECORDINGS, folds)):

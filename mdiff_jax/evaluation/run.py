@@ -47,7 +47,7 @@ def judge_samples(
     root: str | Path, samples: Path | None, augmentation: str = "none", own: FeatureExtractor | None = None
 ) -> str:
     """Evaluates a folder of images, by default the newest samples, by the working directory's data, and writes the
-    report; returns it and where the files are. Arguments are those of `evaluate`.
+    report; returns its verdict and where the files are. Arguments are those of `evaluate`.
     """
     with doing("reading the model"):
         workdir, model = Workdir(root), load(root)
@@ -56,7 +56,8 @@ def judge_samples(
     target = report_folder(workdir, model, folder)
     report = evaluate(model, folder, augmentation, own)
     names = [path.name for path in report.save(target)]
-    return f"{report.to_markdown(names)}\nwritten to {target}: {', '.join(names)}"
+    first, *others = names
+    return f"{report}\n\nreport  {target / first}\nbeside  {', '.join(others)}"
 
 
 def evaluate(

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def write_first_page(
         for user in render.spread_rows(users)
     }
     colormap, zero = (model.dataset.metadata[name] for name in ("colormap", "zero_doppler"))
-    ask = f"Ask python evaluate.py --workdir={workdir.root}"
+    ask = f"Ask python evaluate.py --workdir={quote(str(workdir.root))}"
     page = html_report.Page(
         title="A first look at the samples",
         verdict=[
@@ -140,6 +141,6 @@ figures      {workdir.root / "summary.json"}
 checkpoints  {workdir.root}/{{encoder,prior,decoder}}/checkpoints
 
 Is it possible, is it new?
-    python evaluate.py --workdir={root}
+    python evaluate.py --workdir={quote(str(root))}
 More windows of a user:
-    python sample.py --workdir={root} --user_ids={users[0]} --num_samples_per_user=64"""
+    python sample.py --workdir={quote(str(root))} --user_ids={quote(users[0])} --num_samples_per_user=64"""

@@ -105,13 +105,15 @@ def fit_cnn(
     x, network = memorization.pool_windows(windows), Network(int(users.max()) + 1)
     targets = identity.one_hot(users)
     key = jax.random.key(seed)
-    state = init_training(network, steps, key, x[:1])
     rng = np.random.default_rng(seed)
     weight = balance_users(targets, np.ones(len(x)))
-    for step in Bar(range(steps), desc="teaching a convolutional judge", unit="step", leave=False, delay=1):
-        rows = rng.choice(len(x), BATCH_SIZE, p=weight / weight.sum())
-        state = train_step(network, steps, augment, state, x[rows], targets[rows], jax.random.fold_in(key, step))
-    return describe_judge(network, state[0], windows)
+    with Bar(desc="teaching a convolutional judge", total=steps, unit="step", leave=False, delay=1) as bar:
+        state = init_training(network, steps, key, x[:1])
+        for step in range(steps):
+            rows = rng.choice(len(x), BATCH_SIZE, p=weight / weight.sum())
+            state = train_step(network, steps, augment, state, x[rows], targets[rows], jax.random.fold_in(key, step))
+            bar.update()
+        return describe_judge(network, state[0], windows)
 
 
 def fit_compact(

@@ -67,6 +67,12 @@ def test_inspect_looks_at_a_folder_of_one_person(folder, tmp_path, monkeypatch):
     assert report["windows"] == 5 and "image" not in inspect.format_report(report)
 
 
+def test_inspect_refuses_one_image(folder):
+    image = next(folder.glob("*/*.png"))
+    with pytest.raises(InputError, match="is one image: give the folder that holds a folder per user"):
+        inspect.inspect(image)
+
+
 def test_inspect_refuses_a_person_without_windows(tmp_path):
     with pytest.raises(InputError, match="holds no folders: give one per user, with the windows of that user"):
         inspect.inspect(tmp_path)

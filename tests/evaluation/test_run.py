@@ -90,7 +90,8 @@ def test_samples_are_judged(trained, writable_root, quick_judge, monkeypatch):
     )
     folder = writable_root / "samples" / "judged"
     sample_writer.write_samples(trained, trained.users, 2, 0, folder)
-    run.judge_samples(writable_root, None, "linear", lambda x: x.mean(2))
+    said = run.judge_samples(writable_root, None, "linear", lambda x: x.mean(2))
+    assert f"report  {writable_root / 'report.html'}" in said and len(said.splitlines()) < 15, "tables are in the page"
     text, found = (writable_root / "report.md").read_text(), json.loads((writable_root / "report.json").read_text())
     places = [text.index(heading) for heading in ("- Does adding it help?", "## Is it that person?", "## Method")]
     assert places == sorted(places)

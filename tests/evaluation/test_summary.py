@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -56,3 +57,11 @@ def test_a_leaking_split_is_marked(root, trained):
         marked = figures | {"leaking_test_windows": share}
         text = summary.format_summary(marked, trained.users, root, Workdir(root), root / "samples")
         assert ("THE SPLIT LEAKS: 25%" in text) == said
+
+
+def test_the_commands_that_training_ends_with_can_be_pasted(root):
+    names = ("identity_real_test", "identity_generated", "chance", "windows_train", "windows_test", "windows_generated")
+    figures = dict.fromkeys((*names, "seconds_per_image", "decoder_sample_timesteps", "leaking_test_windows"), 0.0)
+    text = summary.format_summary(figures, ("Anna Müller", "Bob"), "my runs/a", Workdir(root), root)
+    words = shlex.split(text.splitlines()[-1])
+    assert words[2:] == ["--workdir=my runs/a", "--user_ids=Anna Müller", "--num_samples_per_user=64"]

@@ -1,5 +1,7 @@
 """The convolutional judge learns, and the same training gives the same judge."""
 
+import time
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from flax import linen as nn
 from walker_sets import drawn_walks
 
 from mdiff_jax.metrics import cnn_classifier, identity
+from mdiff_jax.runtime import progress
 from mdiff_jax.runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -28,6 +31,18 @@ def test_the_convolutional_judge_learns_and_repeats_itself(monkeypatch, walks):
     np.testing.assert_allclose(p, again.probabilities(x[1::2]), atol=1e-4)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
     assert judge.features(x).shape == (48, 64) and np.abs(judge.features(x)).max() <= 3
+
+
+def test_preparing_the_judge_is_not_silent(monkeypatch, walks, capsys):
+    def prepare(*_):
+        time.sleep(0.3)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(progress, "LOG_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(cnn_classifier, "init_training", prepare)
+    with pytest.raises(ZeroDivisionError):
+        cnn_classifier.fit_cnn(*walks)
+    assert "teaching a convolutional judge" in capsys.readouterr().err
 
 
 # ----------------------------------------------------------------------------- the compact one
