@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -86,18 +87,24 @@ def write_prepared_data(config: ConfigDict, workdir: Workdir) -> None:
             log=RunLog(workdir, True).log,
         )
 
+    known = workdir.data.exists()
     dataset = prepare(c.kind, c.path, workdir.data, c.native_frames)
     if not workdir.split.is_file():
-        split = splits.make_split(
-            dataset,
-            fractions=c.fractions,
-            by=c.split_by,
-            gap=c.gap,
-            seed=config.seed,
-            folds=c.folds,
-            fold=c.fold,
-            windows_per_user=c.windows_per_user or None,
-        )
+        try:
+            split = splits.make_split(
+                dataset,
+                fractions=c.fractions,
+                by=c.split_by,
+                gap=c.gap,
+                seed=config.seed,
+                folds=c.folds,
+                fold=c.fold,
+                windows_per_user=c.windows_per_user or None,
+            )
+        except InputError:
+            if not known:  # so that the same command takes the recordings that it asks for
+                shutil.rmtree(workdir.data)
+            raise
         splits.write_split(workdir.split, split)
 
 

@@ -80,14 +80,29 @@ def spoil_colours(folder):
     Image.fromarray(noise).save(folder / "ID_2" / "walk_3.png")
 
 
-@pytest.mark.parametrize("spoil", [spoil_unreadable, spoil_size, spoil_colours])
-def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
+def write_recordings(folder, windows):
     for user in ("ID_1", "ID_2"):
-        (tmp_path / "recordings" / user).mkdir(parents=True)
-        for i in range(4):
+        (folder / user).mkdir(parents=True, exist_ok=True)
+        for i in range(windows):
             level = np.linspace(0, 1, 256).reshape(16, 16)
             image = Image.fromarray(colormap.to_rgb(np.roll(level, i, 1), "jet"))
-            image.save(tmp_path / "recordings" / user / f"walk_{i + 1}.png")
+            image.save(folder / user / f"walk_{i + 1}.png")
+
+
+def test_the_same_command_takes_the_recordings_that_were_missing(tmp_path):
+    config, workdir = tiny.get_config(), Workdir(tmp_path / "run")
+    config.data.update(kind="folder", path=str(tmp_path / "recordings"))
+    write_recordings(tmp_path / "recordings", 4)
+    with pytest.raises(InputError, match=r"too few windows .*: record more"):
+        training_data.write_prepared_data(config, workdir)
+    write_recordings(tmp_path / "recordings", 40)
+    training_data.write_prepared_data(config, workdir)
+    assert workdir.split.is_file()
+
+
+@pytest.mark.parametrize("spoil", [spoil_unreadable, spoil_size, spoil_colours])
+def test_a_bad_image_is_named_and_nothing_is_left_behind(tmp_path, spoil):
+    write_recordings(tmp_path / "recordings", 4)
     spoil(tmp_path / "recordings")
     config = tiny.get_config()
     config.data.update(kind="folder", path=str(tmp_path / "recordings"))
