@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mdiff_jax import load, load_config
-from mdiff_jax.evaluation import augmentation_study
+from mdiff_jax.evaluation import augmentation_study, augmented_set
 from mdiff_jax.evaluation.calibration import calibrate
 from mdiff_jax.evaluation.recipes import RECIPES, check_recipes, draw_recipes
 from mdiff_jax.runtime import cli
@@ -51,6 +51,13 @@ def prepare(given: argparse.Namespace, config: Any) -> augmentation_study.Experi
     model = calibrate(model, np.arange(len(model.users)), Workdir(root))
     samples = draw_recipes(model, given.recipes, given.share, root / "samples")
     return augmentation_study.read_experiment(model, budget, root / "judged", samples, given.share)
+
+
+def compare_choice(experiment: augmentation_study.Experiment, scores: Any) -> str:
+    """Returns a line: what `augment.py` would choose, on validation windows, beside what would have been best."""
+    rows = [augmented_set.choose(experiment, scores).row, augmented_set.most_accurate(experiment, scores, "test")]
+    rates = [f"{row}, {100 * augmented_set.mean_accuracy(scores, row, 'test'):.1f} %" for row in rows]
+    return f"{experiment.folder.parent.name}: augment.py chooses {rates[0]} of test windows; the best row {rates[1]}"
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -92,7 +99,8 @@ def main() -> None:
     table = augmentation_study.format_table(lines)
     combined = [augmentation_study.COMBINED.format(name) for name in given.recipes]
     chosen = augmentation_study.format_choices(experiments, scores)
-    text = f"{table}\n\n{chosen}\n\n{augmentation_study.format_needs(lines, combined)}\n"
+    own = "\n".join(map(compare_choice, experiments, scores))
+    text = f"{table}\n\n{chosen}\n{own}\n\n{augmentation_study.format_needs(lines, combined)}\n"
     write_text(given.output / "augmentation.md", text)
     write_json(given.output / "augmentation.json", {"lines": [augmentation_study.to_record(line) for line in lines]})
     shown = [augmentation_study.BEST, *given.recipes, *combined, augmentation_study.MORE]

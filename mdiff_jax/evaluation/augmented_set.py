@@ -114,12 +114,17 @@ def choose(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]]) -
     """Chooses among recorded windows alone, classical augmentation, each source, and both together. Ceilings, which
     nobody has, are left out.
     """
-    rows = [RECORDED, BEST]
-    rows += [name for source in experiment.sources for name in (source, COMBINED.format(source))]
-    row = max(rows, key=lambda row: mean_accuracy(scores, row, "validation"))
+    row = most_accurate(experiment, scores, "validation")
     recipe = next((s for s in experiment.sources if row in (s, COMBINED.format(s))), None)
     classical = None if row in (RECORDED, recipe) else best_classical(experiment, scores)
     return Choice(row, recipe, classical, mean_gain(experiment, scores, row, RECORDED, "test"))
+
+
+def most_accurate(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]], part: str) -> str:
+    """Returns the row, of those that can be chosen, that both judges together learn most from, on a part of the split."""
+    rows = [RECORDED, BEST]
+    rows += [name for source in experiment.sources for name in (source, COMBINED.format(source))]
+    return max(rows, key=lambda row: mean_accuracy(scores, row, part))
 
 
 def best_classical(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]]) -> str:

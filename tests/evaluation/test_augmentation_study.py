@@ -156,6 +156,7 @@ def test_the_benchmark_runs_and_resumes(tmp_path):
     first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=None)
     assert first.returncode == 0, first.stderr
     assert (tmp_path / "augmentation.png").is_file() and study.RECORDED in first.stdout
+    assert first.stdout.count("augment.py chooses") == 4, "for each budget and draw"
     text = (tmp_path / "augmentation.md").read_text()
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0 and (tmp_path / "augmentation.md").read_text() == text
