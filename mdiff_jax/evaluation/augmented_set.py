@@ -111,9 +111,7 @@ def write_augmented_set(root: Path, output: Path, share: float, seeds: int, reci
 
 
 def choose(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]]) -> Choice:
-    """Chooses among recorded windows alone, classical augmentation, each source, and both together. Ceilings, which
-    nobody has, are left out.
-    """
+    """Chooses among recorded windows alone, classical augmentation, each source, and both together."""
     row = most_accurate(experiment, scores, "validation")
     recipe = next((s for s in experiment.sources if row in (s, COMBINED.format(s))), None)
     classical = None if row in (RECORDED, recipe) else best_classical(experiment, scores)
@@ -121,7 +119,10 @@ def choose(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]]) -
 
 
 def most_accurate(experiment: Experiment, scores: Mapping[str, Mapping[str, Scores]], part: str) -> str:
-    """Returns the row, of those that can be chosen, that both judges together learn most from, on a part of the split."""
+    """Returns the row, of those that can be chosen, that both judges together learn most from, by a part of the split.
+
+    Ceilings, which nobody has, are left out.
+    """
     rows = [RECORDED, BEST]
     rows += [name for source in experiment.sources for name in (source, COMBINED.format(source))]
     return max(rows, key=lambda row: mean_accuracy(scores, row, part))

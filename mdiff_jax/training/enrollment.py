@@ -12,6 +12,7 @@ it the start. Not the last fifth: where a walk changes, these would like no upda
 """
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from mdiff_jax.inference import base_model, exported, people, user_adapters, use
 from mdiff_jax.inference.loading import load
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.user_adapters import Adapters
-from mdiff_jax.runtime import parallel, prng
+from mdiff_jax.runtime import compilation_cache, parallel, prng
 from mdiff_jax.runtime.array_types import Array, Key
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.progress import Bar, doing
@@ -61,6 +62,8 @@ def enroll(root: str | Path, name: str, path: Path, finetune: bool = False) -> P
     check_user_name(model, name)
     target = Workdir(root).enrolled / f"{name}.npz"
     given = user_windows.read_user_windows(model, path, user=name)
+    if finetune:
+        keep_programs(model, Workdir(root))
     user_adapters.write_adapter(target, make_adapter(model, given, finetune, f"'{path}'"))
     return target
 
@@ -98,12 +101,20 @@ def enroll_in_base(root: str | Path, path: Path, finetune: bool = False) -> list
     if new:
         model = base_model.draw_as(model, given)
         exported.export_model(model, Path(root), f"the base model, for recordings like {path.name}")
+    if finetune:
+        keep_programs(model, Workdir(root))
     for name in (name for name in rows if name not in model.enrolled):
         adapter, mine = base_model.know_person(model, given, rows[name]), rows[name]
         if finetune:
             adapter = finetune_adapter(model, adapter, given.windows[mine], given.frames[mine])
         user_adapters.write_adapter(Workdir(root).enrolled / f"{name}.npz", adapter)
     return list(rows)
+
+
+def keep_programs(model: Model, workdir: Workdir) -> None:
+    """Keeps what fitting compiles: the programs for the next person are the same."""
+    if model.config.compilation_cache and (reason := compilation_cache.enable(workdir.cache)):
+        Bar.write(f"compiled programs are not kept: {reason}", file=sys.stderr)
 
 
 def check_user_name(model: Model, name: str) -> None:

@@ -95,9 +95,11 @@ def test_people_are_enrolled_in_a_folder_of_the_base_model_and_once_each(nobody,
     drawn, like = load(tmp_path / "people"), load_base(folder)
     np.testing.assert_allclose(drawn.sample(names, 1), like.sample(names, 1), atol=1e-4)
     (tmp_path / "people" / "enrolled" / "walker_02.npz").unlink()
-    fitted = []
+    fitted, kept = [], []
     monkeypatch.setattr(enrollment, "finetune_adapter", lambda model, adapter, x, _: fitted.append(len(x)) or adapter)
+    monkeypatch.setattr(enrollment.compilation_cache, "enable", kept.append)
     enrollment.enroll_in_base(tmp_path / "people", folder, finetune=True)
+    assert kept == [tmp_path / "people" / "cache"], "programs for the next person"
     assert fitted == [7] and [*load(tmp_path / "people").enrolled] == names
     other = nobody._replace(step=nobody.step + 1)
     exported.export_model(other, tmp_path / "other")
