@@ -99,6 +99,7 @@ SMALL = {  # flags that go over those of a document
     "benchmarks/difficulty.py": {"users": "2", "windows": "6", "seeds": "0"},
     "benchmarks/endurance.py": {"steps": "3", "precisions": "float32"},
     "benchmarks/profile_step.py": {"config": "small_run.py", "batch": "2", "steps": "2"},
+    "benchmarks/step_parts.py": {"config": "small_run.py", "batch": "2", "repetitions": "1"},
 }
 NEW_FILES = {"output_dir": "drawn", "weights": "exported.safetensors"}  # where documents name what is there by then
 SMALL_SWEEP = {"sweep_count": "1", "sweep_steps": "2", "sweep_samplers": "ddim", "sweep_scales": "1"}
@@ -108,13 +109,17 @@ NOT_RUN = {  # only their flags are checked
     "cp": "is of Kaggle's folders",
     "python3": "makes the environment that tests run in",
     "pytest": "tests run by themselves",
+    ".ci/release.py": "changes the repository; tests/test_ci.py runs it",
     "tests/kills.py": "kills trainings for minutes",
     "benchmarks/augmentation.py": "tests/evaluation/test_augmentation_study.py runs it",
     "benchmarks/compiler.py": "tests/test_compiler.py runs it",
     "benchmarks/newcomer.py": "trains several models",
     "benchmarks/sample.py": "needs PyTorch and diffusers",
+    "benchmarks/sampling_at_scale.py": "draws thousands of windows and kills samplings",
     "benchmarks/simulated_against_recorded.py": "needs recordings that can be told apart",
+    "benchmarks/time_to_quality.py": "needs PyTorch and diffusers",
     "benchmarks/train_step.py": "needs PyTorch and diffusers",
+    "benchmarks/waiting.py": "runs all commands, for minutes",
 }
 
 

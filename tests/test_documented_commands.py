@@ -176,9 +176,9 @@ def test_a_command_runs_in_its_small_form(form, here, load):
             main.start(load(name), arguments)
     else:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run(
-            [sys.executable, ROOT / name, *arguments], env=environment, capture_output=True, text=True
-        )
+        path = Path(name)
+        file = ["-m", ".".join(path.with_suffix("").parts)] if path.parts[0] == "mdiff_jax" else [ROOT / path]
+        done = subprocess.run([sys.executable, *file, *arguments], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
 
