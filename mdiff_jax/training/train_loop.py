@@ -37,7 +37,7 @@ from mdiff_jax.training.training_data import (
     make_batches,
     prepare_data,
 )
-from mdiff_jax.validation import DISTILL, validate
+from mdiff_jax.validation import DISTILL, NO_MODEL, validate
 
 WARM_UP_STEPS = 10  # before the pace is reported
 
@@ -70,7 +70,7 @@ def train(config: ConfigDict, root: str | Path) -> None:
     for name in names:
         parts = stages.accumulation_parts(config, name)
         parallel.check_batch_size(config[name].batch_size, f"{name}.batch_size", parts)
-    workdir, values = Workdir(root), to_plain_dict(config)
+    workdir, values, note = Workdir(root), to_plain_dict(config), ""
     if workdir.weights.exists():
         raise InputError(f"{workdir.root} is an exported model: give another --workdir, and --config.init_from={root}")
     if workdir.config.exists():
@@ -78,9 +78,10 @@ def train(config: ConfigDict, root: str | Path) -> None:
         with refuse_damage(workdir.config, "restore it"):
             check_same_configuration(before, values, where=str(workdir.root))
     else:
-        parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from))
+        rows = config.data.image_size[0]
+        note = parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from, rows))
     if config.dry_run:
-        return dry_run(config, workdir)
+        return dry_run(config, workdir, note)
 
     with (
         explain_disk_errors(workdir.root),
@@ -94,6 +95,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
         run = TrainingRun(config, workdir, data, RunLog(workdir, parallel.is_first()), preemption)
         if config.compilation_cache and (reason := compilation_cache.enable(workdir.cache)):
             run.log.log(f"compiled programs are not kept: {reason}")
+        if note:
+            run.log.log(note)
 
         # --------------------------------------------------------------- stages
         chosen = names if config.stage == "all" else (config.stage,)
@@ -306,14 +309,16 @@ def write_metrics(
     return pace
 
 
-def dry_run(config: ConfigDict, workdir: Workdir) -> None:
-    """Prints what each stage would take; compiles, trains nothing, leaves nothing behind."""
+def dry_run(config: ConfigDict, workdir: Workdir, note: str) -> None:
+    """Prints `note`, what each stage would start from and take; compiles, trains nothing, leaves nothing behind."""
     with contextlib.ExitStack() as stack:
         make = lambda: stack.enter_context(tempfile.TemporaryDirectory(dir=shared_folder(workdir)))  # noqa: E731
         empty = Workdir(parallel.broadcast_from_first(make))
-        place = workdir if workdir.config.is_file() else empty
+        place, source = (workdir, NO_MODEL) if workdir.config.is_file() else (empty, config.init_from)
         data = prepare_data(config, place)
         log = RunLog(empty, parallel.is_first()).log
+        if note:
+            log(note)
         shapes = constant_shapes(config, len(data.dataset.users))
         constants = {name: np.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         zeros = Embeddings(np.zeros((len(data.dataset), condition_size(config)), np.float32), constants, "", 0.0)
@@ -321,10 +326,12 @@ def dry_run(config: ConfigDict, workdir: Workdir) -> None:
             embeddings = NO_EMBEDDINGS if name == "encoder" else zeros
             users, windows = len(data.dataset.users), len(data.rows["train"])
             setup = stages.set_up_stage(config, name, users, windows, embeddings.constants)
+            shapes = jax.eval_shape(setup.init)
+            if name != DISTILL and (line := warm_start.describe_first_state(shapes, source, name)):
+                log(line)
             if not setup.total_steps:
                 log(f"{name}: not trained, {name}.epochs is 0")
                 continue
-            shapes = jax.eval_shape(setup.init)
             batch = next(parallel.prefetch(make_batches(config, name, data, embeddings, "train")))
             state = parallel.lowering_arguments(shapes)
             frozen = distillation.teacher_shapes(config, users) if name == DISTILL else NOTHING_FROZEN

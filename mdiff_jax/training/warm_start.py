@@ -35,13 +35,8 @@ def make_first_state(init: Callable[[], TrainState], source: str, name: str, log
 
     def read() -> None:
         nonlocal params
-        count = len(jax.tree.leaves(params))
-        params, left = merge_parameters(params, read_averages(source, name))
-        if len(left) == count:
-            raise InputError(
-                f"init_from: stage {name} of '{source}' has no parameter of the same shape: give another one"
-            )
-        log(describe_start(name, source, count, left))
+        params, line = take_over(params, source, name)
+        log(line)
 
     parallel.broadcast_from_first(read)
     params = parallel.broadcast_arrays(params)
@@ -49,23 +44,50 @@ def make_first_state(init: Callable[[], TrainState], source: str, name: str, log
     return dataclasses.replace(state, params=jax.tree.map(jnp.array, params), ema=averages)
 
 
+def describe_first_state(shapes: TrainState, source: str, name: str) -> str:
+    """The line that `make_first_state` would log, from shapes alone; '' without a source."""
+    if source == NO_MODEL:
+        return ""
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.params)
+    return parallel.broadcast_from_first(lambda: take_over(zeros, source, name)[1])
+
+
+def take_over(params: Params, source: str, name: str) -> tuple[Params, str]:
+    """Returns the parameters of a stage with those of `source` in place where they fit, and the line that says which;
+    InputError where none do.
+    """
+    count = len(jax.tree.leaves(params))
+    params, left = merge_parameters(params, read_averages(source, name))
+    if len(left) == count:
+        raise InputError(
+            f"init_from: stage {name} of '{source}' has no parameter of the same shape: give another one, or none"
+        )
+    return params, describe_start(name, source, count, left)
+
+
 def find_source(source: str) -> Workdir:
     """The folder that a value of the key `init_from` stands for."""
     return Workdir(base_model.FOLDER if source == BASE_MODEL else source)
 
 
-def check_source(source: str) -> None:
-    """Raises InputError unless `source` is no model, or an exported one, or a working directory whose stages are all
-    finished.
+def check_source(source: str, rows: int) -> str:
+    """Returns a line if `source` knows windows of other than these `rows`, else ''.
+
+    InputError unless it is no model, or an exported one, or a working directory whose stages are all finished.
     """
     if source == NO_MODEL:
-        return
+        return ""
     workdir = find_source(source)
     if workdir.weights.exists():
         loading.load(workdir.root)
-        return
-    for name in STAGES:
-        read_finished_meta(workdir, name)
+    else:
+        for name in STAGES:
+            read_finished_meta(workdir, name)
+    known, frames = from_plain_dict(workdir.read_config()).data.image_size
+    if known == rows:
+        return ""
+    say = f"give --config.data.image_size='({known}, {frames})' (rows are resized), or --config.init_from=none"
+    return f"init_from: {source} knows windows of {known} rows, these have {rows}: {say}"
 
 
 def read_averages(source: str, name: str) -> Params:
