@@ -255,10 +255,8 @@ def name_recordings(numbered: Sequence[tuple[str, int]]) -> list[str]:
 
 def check_users(items: list[WindowSource], root: Path, min_users: int) -> None:
     """InputError for a name that cannot be a user's, too few users, or a user with too few windows."""
-    counts = Counter(item.user for item in items)
-    listed = root.is_file() or (root / "metadata.json").exists()
-    users = [*counts] if listed else [folder.name for folder in user_folders(root)]
-    listing = root / "metadata.json"
+    counts, listing = Counter(item.user for item in items), root / "metadata.json"
+    users = [*counts] if root.is_file() or listing.exists() else [folder.name for folder in user_folders(root)]
     check_user_names(users, listing if listing.is_file() else root)
     for user in users:
         check_window_count(user, counts[user])

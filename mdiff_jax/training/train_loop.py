@@ -78,8 +78,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
         with refuse_damage(workdir.config, "restore it"):
             check_same_configuration(before, values, where=str(workdir.root))
     else:
-        rows = config.data.image_size[0]
-        note = parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from, rows))
+        size = config.data.image_size
+        note = parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from, size))
     if config.dry_run:
         return dry_run(config, workdir, note)
 

@@ -70,8 +70,8 @@ def find_source(source: str) -> Workdir:
     return Workdir(base_model.FOLDER if source == BASE_MODEL else source)
 
 
-def check_source(source: str, rows: int) -> str:
-    """Returns a line if `source` knows windows of other than these `rows`, else ''.
+def check_source(source: str, size: tuple[int, int]) -> str:
+    """Returns a line if `source` knows windows of other rows than `size` (rows, columns) has, else ''.
 
     InputError unless it is no model, or an exported one, or a working directory whose stages are all finished.
     """
@@ -83,10 +83,10 @@ def check_source(source: str, rows: int) -> str:
     else:
         for name in STAGES:
             read_finished_meta(workdir, name)
-    known, frames = from_plain_dict(workdir.read_config()).data.image_size
+    known, (rows, columns) = from_plain_dict(workdir.read_config()).data.image_size[0], size
     if known == rows:
         return ""
-    say = f"give --config.data.image_size='({known}, {frames})' (rows are resized), or --config.init_from=none"
+    say = f"give --config.data.image_size='({known}, {columns})' (rows are resized), or --config.init_from=none"
     return f"init_from: {source} knows windows of {known} rows, these have {rows}: {say}"
 
 

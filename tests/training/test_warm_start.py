@@ -55,9 +55,9 @@ def test_nothing_in_common_is_refused(trained, root, monkeypatch):
 
 
 def test_an_unfinished_source_is_refused(tmp_path):
-    assert warm_start.check_source("none", 16) == ""
+    assert warm_start.check_source("none", (16, 16)) == ""
     with pytest.raises(InputError, match="no finished stage encoder"):
-        warm_start.check_source(str(tmp_path), 16)
+        warm_start.check_source(str(tmp_path), (16, 16))
 
 
 def test_a_dry_run_says_what_a_source_does_not_fit(trained, root, tmp_path, capsys, monkeypatch):
@@ -71,7 +71,10 @@ def test_a_dry_run_says_what_a_source_does_not_fit(trained, root, tmp_path, caps
     monkeypatch.setattr(stages, "stage_names", lambda config: ("encoder",))
     train_loop.train(config, tmp_path / "new")
     said = capsys.readouterr().out
-    assert f"knows windows of {rows} rows, these have {2 * rows}: give --config.data.image_size='({rows}, " in said
+    assert (
+        f"knows windows of {rows} rows, these have {2 * rows}: give --config.data.image_size='({rows}, {frames})' "
+        in said
+    )
     assert f"parameters from {root}" in said
     monkeypatch.setattr(warm_start, "read_averages", lambda *_: {"b": np.zeros(1)})
     with pytest.raises(InputError, match=r"init_from: stage encoder of .* give another one, or none"):
