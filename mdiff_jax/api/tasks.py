@@ -33,17 +33,21 @@ def train(config: Any, workdir: str | Path, settings: Mapping[str, Any] | None =
         model = mdiff_jax.train("gait_cpu", "runs/gait", {"data.path": "recordings"})
         windows = model.sample("ID_1", n=4)
     """
+    config = config_files.load_config(str(config)) if isinstance(config, str | Path) else config
+    return load(workdir) if train_and_summarize(with_settings(config, settings or {}), workdir) else None
+
+
+def train_and_summarize(config: Any, workdir: str | Path) -> bool:
+    """Does what the command `train` does; returns whether there is a model now, which is not read."""
     from mdiff_jax.evaluation import summary
     from mdiff_jax.training import train_loop
 
-    config = config_files.load_config(str(config)) if isinstance(config, str | Path) else config
-    config = with_settings(config, settings or {})
     train_loop.train(config, workdir)
     if config.stage not in ("all", "decoder", "distill") or config.dry_run:
-        return None
+        return False
     if text := summary.summarize_run(workdir):
         tqdm.write(cli.name_commands(text), file=sys.stdout)
-    return load(workdir)
+    return True
 
 
 def evaluate(
@@ -96,7 +100,7 @@ def inspect(path: str | Path, curve: bool = False) -> dict[str, Any]:
 
     report, data = inspect.inspect(Path(path))
     if curve:
-        report["enough_data"] = learning_curve.to_json(learning_curve.measure(data, report["split"]["gap"]))
+        learning_curve.add_to_report(report, data)
     return report
 
 

@@ -42,13 +42,11 @@ def main() -> None:
     print(inspect.format_report(report), flush=True)
     if CURVE.value:
         try:
-            found = learning_curve.measure(data, report["split"]["gap"])
+            found = learning_curve.add_to_report(report, data)
         except InputError as error:
-            report["enough_data"] = None
             print(f"learning curve: not measured ({error})")
         else:
             print("\n".join(learning_curve.advise(found)))
-            report["enough_data"] = learning_curve.to_json(found)
     if JSON.value:
         Path(JSON.value).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     if FIGURES.value:

@@ -45,8 +45,8 @@ def main() -> None:
     refuse_missing_recordings(config.data)
 
     with doing("starting", in_logs=False):
-        from mdiff_jax import train
+        from mdiff_jax.api import tasks
         from mdiff_jax.runtime import processes
 
     with processes.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value):
-        train(config, WORKDIR.value)
+        tasks.train_and_summarize(config, WORKDIR.value)

@@ -66,10 +66,15 @@ def measure(data: inspect.InspectedData, gap: int, repeats: int = REPEATS) -> En
     return EnoughData(by_windows, by_walks, *best_classical(whole, parts))
 
 
-def to_json(found: EnoughData) -> dict[str, Any]:
-    """Returns what was found as values for JSON."""
+def add_to_report(report: dict[str, Any], data: inspect.InspectedData) -> EnoughData:
+    """Measures both curves of inspected recordings and adds them to their report as 'enough_data', which is None where
+    `measure` raises InputError.
+    """
+    report["enough_data"] = None
+    found = measure(data, report["split"]["gap"])
     curves = {"windows": found.windows, "walks": found.walks}
-    return found._asdict() | {name: curve and curve._asdict() for name, curve in curves.items()}
+    report["enough_data"] = found._asdict() | {name: curve and curve._asdict() for name, curve in curves.items()}
+    return found
 
 
 def best_classical(data: WindowSet, parts: list[Parts]) -> tuple[str, float, bootstrap.Range]:

@@ -1,5 +1,6 @@
 """Laws of the tasks: the commands call them, what is given in memory is judged as its files would be."""
 
+import json
 import shutil
 import sys
 
@@ -45,6 +46,14 @@ def test_training_takes_a_name_a_path_or_a_configuration_and_returns_the_model(t
     assert (trains[1].seed, given.seed, trains[2].seed) == (7, 0, 0)
 
 
+def test_the_command_does_not_read_the_model_that_it_trained(trains, tmp_path, monkeypatch, capsys):
+    read = []
+    monkeypatch.setattr(tasks, "load", read.append)
+    mdiff_jax.train("tiny", tmp_path / "python")
+    main.dispatch(["train", "--config=tiny", f"--workdir={tmp_path / 'command'}"])
+    assert read == [tmp_path / "python"] and f"summary of {tmp_path / 'command'}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("less", [{"stage": "encoder"}, {"stage": "prior"}, {"dry_run": True}])
 def test_training_that_is_asked_for_less_returns_no_model(trains, tmp_path, less):
     assert mdiff_jax.train("tiny", tmp_path / "run", less) is None
@@ -68,7 +77,7 @@ def test_what_is_no_configuration_is_refused(trains, tmp_path, config, settings,
 
 def test_the_command_calls_the_same_function(tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr(tasks, "train", lambda *given: called.append(given))
+    monkeypatch.setattr(tasks, "train_and_summarize", lambda *given: called.append(given))
     main.start(main.load("train"), ["--config=tiny", f"--workdir={tmp_path}", "--config.seed=5"])
     [(config, workdir)] = called
     assert config.seed == 5 and workdir == str(tmp_path)
@@ -129,5 +138,9 @@ def test_inspection_is_that_of_the_command(tmp_path, capsys):
     export.write_walkers(folder, "png", num_users=2, recordings_per_user=6, windows_per_recording=2, seed=0)
     found = mdiff_jax.inspect(folder)
     assert found["users"]["walker_01"]["windows"] == 12 and "enough_data" not in found
+    found = mdiff_jax.inspect(folder, curve=True)
+    written = folder.with_name("report.json")
+    main.dispatch(["inspect", f"--path={folder}", f"--json={written}"])
+    assert json.loads(written.read_text()) == json.loads(json.dumps(found)) and found["enough_data"]["windows"]
     with pytest.raises(InputError, match="nothing"):
         mdiff_jax.inspect(tmp_path / "nothing")
