@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-MIN_COMPILE_SECONDS = 1.0  # programs that compile faster are not kept
+MIN_COMPILE_SECONDS = 0.1  # programs that compile faster are not kept
 
 
 def enable(folder: Path) -> str | None:
@@ -30,6 +30,9 @@ def enable(folder: Path) -> str | None:
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")  # it is compiled
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+    # XLA's own cache on GPUs would lie in the folder, whose name would then belong to what a program is found by: in a
+    # working directory that was copied or renamed all would be compiled anew.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     return None
 
 

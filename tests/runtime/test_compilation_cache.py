@@ -3,11 +3,13 @@
 import ctypes
 import os
 import resource
+import shutil
 import stat
 from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from mdiff_jax.runtime import compilation_cache
 
@@ -15,11 +17,16 @@ from mdiff_jax.runtime import compilation_cache
 @pytest.fixture(autouse=True)
 def settings():
     """Those of the tests, restored at the end."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_enable_xla_caches",
+    )
     before = {name: getattr(jax.config, name) for name in names}
     yield before
     for name, value in before.items():
         jax.config.update(name, value)
+    reset_cache()
 
 
 def test_the_folder_is_made_for_this_user_alone(tmp_path):
@@ -43,6 +50,19 @@ def test_a_working_directory_of_another_user_is_not_used(tmp_path, monkeypatch, 
     assert compilation_cache.enable(tmp_path / "cache") == f"{tmp_path} belongs to another user"
     assert jax.config.jax_compilation_cache_dir == settings["jax_compilation_cache_dir"]
     assert (tmp_path / "cache").exists() == made
+
+
+def test_programs_are_found_in_a_working_directory_that_was_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation_cache, "MIN_COMPILE_SECONDS", 0.0)
+    kept = []
+    for root in (tmp_path / "first", tmp_path / "copy"):
+        compilation_cache.enable(root / "cache")
+        reset_cache()  # of the folder before
+        jax.jit(lambda x: 3 * x + 1)(1.0)
+        kept.append({path.name for path in (root / "cache").glob("jit__lambda*-cache")})
+        if root.name == "first":
+            shutil.copytree(root, tmp_path / "copy")
+    assert len(kept[0]) == 1 and kept[1] == kept[0]
 
 
 def test_memory_that_is_free_goes_back_to_the_system():
