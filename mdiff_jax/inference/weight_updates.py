@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.runtime.array_types import Array, Key
@@ -22,15 +21,20 @@ USERS = "user/"  # begin of the names of parameters that stay
 def init_update(params: Mapping[str, Any], rank: int, key: Key) -> Update:
     """Returns an update that changes nothing yet; of rank `rank`, or of the kernel's own where that is lower."""
 
-    def part(i: int, x: Array) -> dict[str, Array]:
+    own = sorted(updatable(params).items())
+    most = rank * max(x.size // x.shape[-1] for _, x in own)
+    # the first of many normal numbers are those of a shorter draw, and one length is one program to compile
+    draw = jax.jit(lambda i: jax.random.normal(jax.random.fold_in(key, i), (most,)))
+
+    def part(i: int, x: Array) -> dict[str, np.ndarray]:
         if x.ndim < 2:
-            return {"shift": jnp.zeros_like(x)}
+            return {"shift": np.zeros(x.shape, np.float32)}
         inputs, outputs = x.size // x.shape[-1], x.shape[-1]
         r = min(rank, inputs, outputs)
-        down = jax.random.normal(jax.random.fold_in(key, i), (inputs, r)) / np.sqrt(inputs)
-        return {"down": down, "up": jnp.zeros((r, outputs))}
+        down = np.asarray(draw(i))[: inputs * r].reshape(inputs, r) / np.float32(np.sqrt(inputs))
+        return {"down": down, "up": np.zeros((r, outputs), np.float32)}
 
-    return {name: part(i, x) for i, (name, x) in enumerate(sorted(updatable(params).items()))}
+    return {name: part(i, x) for i, (name, x) in enumerate(own)}
 
 
 def add_update(params: Mapping[str, Any], update: Update) -> Mapping[str, Any]:

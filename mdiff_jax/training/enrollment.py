@@ -244,7 +244,8 @@ def optimize_adapter(
     measured CHECKS times and at the start, always with the same noise.
     """
     rate = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    # as one vector: for arrays by themselves compilers make a few programs each
+    optimizer = optax.flatten(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)))
 
     @jax.jit
     def step(params: Params, free: Free, state: optax.OptState, key: Key) -> tuple[Free, optax.OptState, Array]:

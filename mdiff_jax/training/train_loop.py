@@ -65,7 +65,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
     """Runs the stages that are not finished yet, in order, in the working directory `root`."""
     # ------------------------------------------------------------------- check, before anything is written
     validate(config)
-    check_size(config)
+    with doing("checking the configuration"):
+        check_size(config)
     names = stages.stage_names(config)
     for name in names:
         parts = stages.accumulation_parts(config, name)
@@ -79,7 +80,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
             check_same_configuration(before, values, where=str(workdir.root))
     else:
         size = config.data.image_size
-        note = parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from, size))
+        with doing("checking the model to start from"):
+            note = parallel.broadcast_from_first(lambda: warm_start.check_source(config.init_from, size))
     if config.dry_run:
         return dry_run(config, workdir, note)
 

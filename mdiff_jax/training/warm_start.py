@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdiff_jax.config import STAGES, Params, from_plain_dict
@@ -40,8 +39,9 @@ def make_first_state(init: Callable[[], TrainState], source: str, name: str, log
 
     parallel.broadcast_from_first(read)
     params = parallel.broadcast_arrays(params)
-    averages = {decay: jax.tree.map(jnp.array, params) for decay in state.ema}
-    return dataclasses.replace(state, params=jax.tree.map(jnp.array, params), ema=averages)
+    # on the host, where a copy is no program to compile; each its own, since steps give memory away
+    averages = {decay: jax.tree.map(np.array, params) for decay in state.ema}
+    return dataclasses.replace(state, params=jax.tree.map(np.array, params), ema=averages)
 
 
 def describe_first_state(shapes: TrainState, source: str, name: str) -> str:

@@ -1,5 +1,7 @@
 """Laws of updates of weights: what they add, and to what."""
 
+import logging
+
 import jax
 import numpy as np
 import pytest
@@ -25,6 +27,17 @@ def test_an_update_changes_nothing_at_first_and_then_all_but_the_table_of_users(
     before = weight_updates.name_leaves(params)
     same = {name for name, x in before.items() if np.array_equal(x, added[name])}
     assert same == {name for name in before if name.startswith("user/")} and same
+
+
+def test_an_update_begins_with_numbers_of_the_key_which_one_program_draws(params, caplog):
+    key = jax.random.key(3)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        update = weight_updates.init_update(params, 3, key)
+    assert sum("Finished XLA compilation" in record.message for record in caplog.records) <= 3
+    for i, (_, part) in enumerate(sorted(update.items())):
+        if "down" in part:
+            drawn = jax.random.normal(jax.random.fold_in(key, i), part["down"].shape)
+            np.testing.assert_allclose(part["down"], drawn / np.sqrt(len(part["down"])), rtol=1e-6)
 
 
 def test_what_is_added_to_a_kernel_has_the_rank(params):

@@ -1,6 +1,7 @@
 """A stage starts from another working directory's averages where these fit; people are not taken over."""
 
 import functools
+import logging
 
 import jax
 import numpy as np
@@ -28,11 +29,16 @@ def test_what_fits_is_taken_over_and_the_rest_named():
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_averages_of_a_working_directory_become_parameters(trained, root, name):
-    """Of one more user, whose rows are new."""
+def test_averages_of_a_working_directory_become_parameters(trained, root, name, caplog):
+    """Of one more user, whose rows are new; nothing is compiled for that."""
     config, users, said = trained.config.copy_and_resolve_references(), len(trained.users) + 1, []
     init = stages.compile_init(functools.partial(stages.init_train_state, config, name, users, 10, {}))
-    state, started = init(), warm_start.make_first_state(init, str(root), name, said.append)
+    state = init()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        started = warm_start.make_first_state(init, str(root), name, said.append)
+    assert not [record.message for record in caplog.records if "Compiling" in record.message]
+    dtypes = [[x.dtype for x in jax.tree.leaves(made)] for made in (state, started)]
+    assert dtypes[0] == dtypes[1]
     assert jax.tree.structure(started) == jax.tree.structure(state)
     assert started.params is not started.ema[str(config.sample.ema_decay)], "steps give memory away"
     shapes = parameter_shapes(config, name, len(trained.users))
