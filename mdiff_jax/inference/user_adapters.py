@@ -40,6 +40,10 @@ class UserAdapter(NamedTuple):
     person: Float[np.ndarray, " person"] = NO_PERSON  # what networks are told of its windows, with references
     updates: Mapping[str, weight_updates.Update] = MappingProxyType({})  # 'prior', 'decoder': of a fine-tuned user
 
+    def __repr__(self) -> str:
+        tuned = "fine-tuned, " if self.updates else ""
+        return f"UserAdapter({tuned}checkpoints {self.steps}, {len(self.windows)} windows shown)"
+
 
 MODULATION_PREFIX = "modulations."  # of the names of a file's arrays
 UPDATE_PREFIX = "updates."

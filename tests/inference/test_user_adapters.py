@@ -46,6 +46,12 @@ def test_the_prior_looks_a_new_user_up_after_the_trained_ones_and_before_the_nul
     assert np.abs(alone[0] - alone[1]).max() > 1e-3 and np.abs(alone[3] - alone[1]).max() > 1e-3
 
 
+def test_an_adapter_shows_itself_in_a_line(enrolled):
+    """Not as pages of numbers where a notebook shows `model.enrolled`."""
+    text = repr(dict(enrolled.enrolled))
+    assert f"{len(enrolled.enrolled['NEW'].windows)} windows" in text and len(text) < 100
+
+
 def test_adapters_are_read_as_they_were_written(enrolled, tmp_path):
     adapter = enrolled.enrolled["NEW"]
     shapes = user_adapters.adapter_shapes(enrolled.params["prior"], enrolled.params["decoder"], (16, 16, 1))
