@@ -7,6 +7,7 @@ import ctypes
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -34,6 +35,12 @@ def enable(folder: Path) -> str | None:
     # working directory that was copied or renamed all would be compiled anew.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     return None
+
+
+def keep_programs(folder: Path, log: Callable[[str], object]) -> None:
+    """Keeps compiled programs in `folder`, as `enable` does, or says why not."""
+    if reason := enable(folder):
+        log(f"compiled programs are not kept: {reason}")
 
 
 def release_memory() -> None:

@@ -113,8 +113,8 @@ def enroll_in_base(root: str | Path, path: Path, finetune: bool = False) -> list
 
 def keep_programs(model: Model, workdir: Workdir) -> None:
     """Keeps what fitting compiles: the programs for the next person are the same."""
-    if model.config.compilation_cache and (reason := compilation_cache.enable(workdir.cache)):
-        Bar.write(f"compiled programs are not kept: {reason}", file=sys.stderr)
+    if model.config.compilation_cache:
+        compilation_cache.keep_programs(workdir.cache, functools.partial(Bar.write, file=sys.stderr))
 
 
 def check_user_name(model: Model, name: str) -> None:

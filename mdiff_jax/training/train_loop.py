@@ -95,8 +95,8 @@ def train(config: ConfigDict, root: str | Path) -> None:
         if parallel.is_first():
             write_json(workdir.config, values)
         run = TrainingRun(config, workdir, data, RunLog(workdir, parallel.is_first()), preemption)
-        if config.compilation_cache and (reason := compilation_cache.enable(workdir.cache)):
-            run.log.log(f"compiled programs are not kept: {reason}")
+        if config.compilation_cache:
+            compilation_cache.keep_programs(workdir.cache, run.log.log)
         if note:
             run.log.log(note)
 
