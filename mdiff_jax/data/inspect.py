@@ -18,6 +18,7 @@ from mdiff_jax.data.examples import ReadOptions, read_examples
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.progress import doing
 
+USUAL_SIZE = (256, 80)  # rows, frames at most, of the configurations for recordings and of the base model
 COMPARISON_SIZE = (32, 256)  # rows, frames at which windows are compared
 MAX_WINDOWS = 4000  # that are read, the first of each user
 MAX_PAIRS = 120  # of windows for each distance in time
@@ -240,8 +241,23 @@ def format_native_grid(report: Report) -> list[str]:
     return [
         f"files: {written}; rows are {rows}repeated, frames are blocks of columns with {edges} edges",
         f"native time frames, before stretching: {low} to {high}, median {median}",
-        "  a model keeps rows and frames with --config.data.image_size='({}, {})'".format(*report["image_size"]),
+        f"  {advise_size(*report['image_size'])}",
     ]
+
+
+def advise_size(rows: int, frames: int) -> str:
+    """Says which size of a model keeps so many rows and frames; where rows can be resized to those of the base model,
+    to start from it is worth more than to keep them.
+    """
+    usual_rows, most_frames = USUAL_SIZE
+    if not usual_rows // 2 <= rows <= usual_rows:
+        return (
+            f"a model keeps rows and frames with --config.data.image_size='({rows}, {frames})' --config.init_from=none"
+        )
+    resized = "" if rows == usual_rows else f", its {usual_rows} rows resized from {rows}"
+    if frames <= most_frames:
+        return f"data.image_size can stay {USUAL_SIZE}: it holds these frames{resized}"
+    return f"a model keeps the frames with --config.data.image_size='({usual_rows}, {frames})'{resized}"
 
 
 def format_overlap(o: Report | None) -> list[str]:

@@ -134,15 +134,17 @@ def free_options(model: Model) -> ReadOptions:
 
 
 def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource]]:
-    """Returns the folder that the names of files are relative to, and the windows found at `path`."""
+    """Returns the folder that the names of files are relative to, and the windows found at `path`: a file, a folder of
+    users' folders, beside which other files may lie, or a user's folder.
+    """
     stft = arrays.make_stft(dict(model.config.data.stft))
     if not path.exists():
         raise InputError(f"'{path}' does not exist: give a file of windows, or a folder of them")
     if check_regular(path).is_file():
         return path.parent, scan_single_file(path, stft)
-    below = list_visible(path)
-    if below and all(p.is_dir() for p in below):
-        root, items = path, [item for folder in below for item in sources.scan_user(path, folder, stft)]
+    folders, suffixes = sources.user_folders(path), (*images.SUFFIXES, *array_files.SUFFIXES)
+    if folders and not any(p.suffix.lower() in suffixes for p in list_visible(path) if p not in folders):
+        root, items = path, [item for folder in folders for item in sources.scan_user(path, folder, stft)]
     else:
         root, items = path.parent, sources.scan_user(path.parent, path, stft)
     if not items:

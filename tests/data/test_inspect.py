@@ -9,6 +9,7 @@ import pytest
 from recordings import DB, save
 
 from mdiff_jax.data import inspect, sources
+from mdiff_jax.runtime.config_files import load_config
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -27,7 +28,21 @@ def test_inspect_finds_the_overlap_and_a_safe_split(folder, tmp_path, monkeypatc
     said = inspect.format_report(report)
     assert "4 or more indices apart are disjoint" in said
     assert "files: not as JPEG; rows are repeated, frames are blocks of columns with sharp edges" in said
-    assert "--config.data.image_size='(32, 16)'" in said
+    assert "--config.data.image_size='(32, 16)' --config.init_from=none" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "frames", "says"),
+    [
+        (256, 72, "can stay (256, 80): it holds these frames"),
+        (128, 80, "can stay (256, 80): it holds these frames, its 256 rows resized from 128"),
+        (200, 120, "keeps the frames with --config.data.image_size='(256, 120)', its 256 rows resized from 200"),
+        (512, 80, "--config.data.image_size='(512, 80)' --config.init_from=none"),
+    ],
+)
+def test_the_size_of_the_base_model_is_kept_where_it_holds_the_frames(rows, frames, says):
+    assert inspect.advise_size(rows, frames).endswith(says)
+    assert load_config("gait_cpu").data.image_size == inspect.USUAL_SIZE
 
 
 def test_inspect_finds_a_window_that_two_users_share(dataset, folder):

@@ -49,3 +49,11 @@ def test_pipes_are_refused_and_what_is_left_out_is_counted(trained, windows, tmp
 def test_the_current_folder_can_be_given(trained, windows, monkeypatch):
     monkeypatch.chdir(windows)
     assert set(user_windows.read_user_windows(trained, Path("."), None).users) == {"stranger"}
+
+
+def test_files_beside_the_folders_of_people_are_left_out(trained, windows, tmp_path, capsys):
+    for user in ("anna", "ben"):
+        shutil.copytree(windows, tmp_path / user)
+    (tmp_path / "truth.json").write_text("{}")
+    assert set(user_windows.read_user_windows(trained, tmp_path, None).users) == {"anna", "ben"}
+    assert "1 beside the windows, such as 'truth.json'" in capsys.readouterr().err
