@@ -94,6 +94,7 @@ def test_an_array_says_not_whose_it_is(model):
 # ----------------------------------------------------------------------------- new people
 
 
+@pytest.mark.thorough
 def test_a_person_is_enrolled_in_memory_and_kept_on_request(writable_root, windows):
     model = mdiff_jax.load(writable_root, {"enrollment.steps": 3})
     with pytest.raises(InputError, match="exists already"):

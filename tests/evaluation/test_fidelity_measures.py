@@ -35,6 +35,7 @@ def softened(judges):
     return judged(judges, lambda x: uniform_filter1d(x, 3, axis=1))
 
 
+@pytest.mark.thorough
 def test_smoothing_is_told_and_named(softened):
     told = [f for f in softened.values() if f.metric == TOLD]
     assert {f.judge for f in told} == set(two_sample_test.KINDS)
@@ -45,6 +46,7 @@ def test_smoothing_is_told_and_named(softened):
     assert "give them away most" in report.fidelity_sentence(told, distance)
 
 
+@pytest.mark.thorough
 def test_real_windows_as_samples_score_as_real(judges):
     f = judged(judges, lambda x: x)
     told = [figure for figure in f.values() if figure.metric == TOLD]
@@ -58,6 +60,7 @@ def test_real_windows_as_samples_score_as_real(judges):
     assert f["occupancy by row"].generated < 1.2 * f["occupancy by row"].real
 
 
+@pytest.mark.thorough
 def test_a_table_shows_the_widest_deviation_and_leaves_bands_to_the_file(softened):
     figures = list(softened.values())
     assert figures[0].metric == TOLD, "the section begins with what gives windows away"
@@ -66,6 +69,7 @@ def test_a_table_shows_the_widest_deviation_and_leaves_bands_to_the_file(softene
     assert "levels, 0.00 to 0.06" in softened
 
 
+@pytest.mark.thorough
 def test_too_few_windows_are_said(judges):
     test = measured(judges, walker_sets()[0])
     few = test.pick(np.arange(two_sample_test.MIN_WINDOWS - 1))

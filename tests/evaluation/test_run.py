@@ -60,6 +60,7 @@ def test_unfinished_samples_name_the_command_that_goes_on(trained, tmp_path, mon
     assert run.warn_of_samples(trained, tmp_path, one)[0].endswith("the command of mdiff sample")
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [1, 7])
 def test_a_figure_has_the_windows_it_needs_or_is_left_out(crowd, tmp_path, quick_judge, count):

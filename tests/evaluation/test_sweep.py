@@ -10,6 +10,7 @@ from mdiff_jax.inference import loading, model
 from mdiff_jax.runtime.errors import InputError
 
 
+@pytest.mark.thorough
 def test_a_sweep_goes_on_where_it_stopped_and_its_choice_is_the_default(trained, writable_root, monkeypatch):
     root, run, drawn = writable_root, model.Model.run, []
     make = functools.partial(sweep.make_reference, convolutional=False)

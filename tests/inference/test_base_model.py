@@ -43,6 +43,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.thorough
 def test_people_are_known_by_their_windows_and_drawn_on_the_axes_of_their_files(nobody, folder):
     model = base_model.know_people(nobody, folder)
     assert tuple(model.enrolled) == ("walker_01", "walker_02") and model.users == ()

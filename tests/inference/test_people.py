@@ -50,6 +50,7 @@ def test_a_trained_user_is_sampled_as_its_references_say_and_nobody_else_changes
     np.testing.assert_array_equal(first[1], second[1])
 
 
+@pytest.mark.thorough
 def test_each_way_to_sample_hears_the_references(model, other):
     given = model.dataset.load(np.arange(1))
     jobs = {
@@ -114,6 +115,7 @@ def test_a_new_person_has_no_row_and_is_sampled_by_references_alone(with_new):
     np.testing.assert_array_equal(*windows)
 
 
+@pytest.mark.thorough
 def test_a_strip_between_a_trained_user_and_a_new_person_ends_at_both(with_new):
     job = sampling_jobs.interpolate(with_new, ("walker_02", "NEW"), 3, 1, 0)
     told = [task.request.inputs["person"] for task in job.tasks]

@@ -102,6 +102,7 @@ def test_metadata_names_each_image_and_its_user(trained, tmp_path):
         }
 
 
+@pytest.mark.thorough
 def test_two_processes_write_what_one_writes(root, tmp_path):
     model = load(root, {"sample.cond_scale": 2.0, "sample.guidance_interval": (-3.0, 3.0)})
     sample_writer.write_samples(model, model.users, 3, 0, tmp_path / "one", sample_writer.SaveOptions(npz=True))

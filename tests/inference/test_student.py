@@ -55,6 +55,7 @@ def test_other_steps_are_those_of_whoever_draws(with_student, steps):
             one.with_steps(1001)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("meta", "settings", "says"),
     [
@@ -77,7 +78,6 @@ def test_what_starts_from_windows_is_drawn_by_the_decoder(with_student):
     user = model.users[:1]
     jobs = [
         augmenting_jobs.training_variations(model, user, 0.5, 1, 0),
-        augmenting_jobs.across_walks(model, user, 1, 0),
         sampling_jobs.long_walks(model, user, 1, 0, 5.0, 2.1),
     ]
     assert not any(job.model.student for job in jobs)

@@ -51,6 +51,7 @@ def test_windows_of_one_distribution_cannot_be_told_apart():
         assert 0.4 < of_real < 0.6, kind
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "kind"),
     [

@@ -44,6 +44,7 @@ def results():
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("other", ["four", "two by two", "its second"])
 @pytest.mark.parametrize("name", ["encoder", "prior"])
 def test_training_does_not_depend_on_the_number_of_devices_or_processes(results, name, other):
@@ -52,11 +53,13 @@ def test_training_does_not_depend_on_the_number_of_devices_or_processes(results,
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("other", ["four", "two by two", "its second"])
 def test_samples_do_not_depend_on_the_number_of_devices(results, other):
     np.testing.assert_allclose(results["one"]["samples"], results[other]["samples"], rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["one", "two by two", "its second"])
 def test_all_processes_are_told_what_the_first_returns_or_raises(results, name):
     assert results[name]["told"] == {"by": 0}

@@ -148,6 +148,7 @@ def distilled_run(programs_shared, finished, tmp_path_factory):
     return root
 
 
+@pytest.mark.thorough
 def test_a_finished_run_gets_a_student_which_then_draws(distilled_run):
     lines = [json.loads(line) for line in Workdir(distilled_run).metrics("distill").read_text().splitlines()]
     assert [line["segments"] for line in lines if "segments" in line] == 4 * [4] + 4 * [2]
@@ -158,6 +159,7 @@ def test_a_finished_run_gets_a_student_which_then_draws(distilled_run):
     assert np.isfinite(model.sample(model.users, 1)).all()
 
 
+@pytest.mark.thorough
 def test_the_student_starts_as_its_teacher(distilled_run):
     config = from_plain_dict(Workdir(distilled_run).read_config())
     teacher = distillation.read_teacher(config, Workdir(distilled_run), 2)
@@ -174,6 +176,7 @@ def test_the_student_starts_as_its_teacher(distilled_run):
     assert 0 < max(moved) < 0.1
 
 
+@pytest.mark.thorough
 def test_an_interrupted_stage_ends_as_if_it_had_not_been(distilled_run, tmp_path, monkeypatch):
     root = shutil.copytree(distilled_run, tmp_path / "run")
     shutil.rmtree(root / "distill")
@@ -201,6 +204,7 @@ def test_a_decoder_that_is_trained_on_makes_its_student_anew(distilled_run, tmp_
     assert (root / "distill.before_1").is_dir() and loading.load(root).student
 
 
+@pytest.mark.thorough
 def test_a_student_is_made_as_it_was_begun(distilled_run):
     with pytest.raises(InputError, match=r"distill\.teacher_timesteps=8, now it is 16"):
         train_loop.train(distilled(teacher_timesteps=16), distilled_run)

@@ -166,6 +166,7 @@ def test_what_held_out_windows_like_less_is_not_kept():
         assert float(free["x"]) == pytest.approx(expected, abs=0.2 if target == 0.5 else 0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("user_row", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_fine_tuning_changes_its_user_and_nobody_else(workdirs, windows, tmp_path, user_row):
     workdirs.make_workdir(tmp_path, people={"references": True, "user_row": user_row})

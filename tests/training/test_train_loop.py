@@ -103,6 +103,7 @@ def test_checkpoints_come_with_a_validation_loss_and_a_sheet(extended):
     assert list((extended / "tensorboard" / "decoder").iterdir())
 
 
+@pytest.mark.thorough
 def test_a_curriculum_changes_the_timesteps_and_resumes_there(finished, tmp_path):
     config = get_config()
     config.stage, config.prior.curriculum = "prior", ((10, 1), (1000, 1))

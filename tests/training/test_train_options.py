@@ -39,6 +39,7 @@ def test_a_stage_ends_early_once_the_validation_loss_no_longer_falls(tmp_path, m
     assert "encoder: finished at step 6" in (tmp_path / "train.log").read_text()
 
 
+@pytest.mark.thorough
 def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tmp_path, capsys):
     config = get_config()
     config.dry_run, config.distill.curriculum = True, ((2, 1),)
@@ -72,6 +73,7 @@ def test_a_stage_needs_those_before_it(tmp_path):
         loading.load(tmp_path)
 
 
+@pytest.mark.thorough
 def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
     config = get_config()
     config.people.update(references=True, min_references=2, max_references=3)
@@ -91,6 +93,7 @@ def test_people_known_by_references_are_trained_sampled_and_enrolled(tmp_path):
     assert np.isfinite(x).all() and np.abs(x[0] - x[1]).max() > 1e-4
 
 
+@pytest.mark.thorough
 def test_every_key_of_the_configuration_is_read(tmp_path, monkeypatch):
     """A key that nothing reads is an option that does nothing."""
     config = get_config()

@@ -66,6 +66,7 @@ def test_an_unfinished_source_is_refused(tmp_path):
         warm_start.check_source(str(tmp_path), (16, 16))
 
 
+@pytest.mark.thorough
 def test_a_dry_run_says_what_a_source_does_not_fit(trained, root, tmp_path, capsys, monkeypatch):
     """Rows of another height fit every parameter, and are said; where none fits, that is an error, as in training."""
     config = small_run.get_config()
