@@ -1,7 +1,7 @@
 """Measures whether generated windows, added to recorded ones, make classifiers err less on walks they have not seen.
 
 python benchmarks/augmentation.py --path=FOLDER --output=DIR [--config=configs/gait_cpu.py] [--budgets=10,20,50,0]
-    [--draws=1] [--seeds=10] [--share=1.0] [--recipes=generated,across_walks,…]
+    [--draws=1] [--seeds=10] [--share=1.0] [--recipes=generated,variations,…]
 
 Nested: for each budget (recorded windows of a user, 0: all) and each draw of them a generator is trained that sees
 exactly these, and so do the judges; another draw also splits the walks anew. Rows: recorded windows alone, with

@@ -93,7 +93,7 @@ def python_of(snippet: Block) -> str:
 SMALL = {  # flags that go over those of a document
     "train": {"config": "small_run.py", "workdir": "trained"},
     "sample": {"num_samples_per_user": "1", "sample_timesteps": "2"},
-    "augment": {"seeds": "1", "share": "0.1", "recipes": "generated,across_walks"},
+    "augment": {"seeds": "1", "share": "0.1", "recipes": "generated,variations"},
     "enroll": {"name": "NEW"},
     "mdiff_jax/data/export.py": {"walkers": "2", "recordings": "1", "windows": "2", "output": "exported"},
     "benchmarks/difficulty.py": {"users": "2", "windows": "6", "seeds": "0"},

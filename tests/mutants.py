@@ -160,9 +160,6 @@ GUIDANCE = [
 ]
 
 EDITING = [
-    ("alpha * (2.0 * x0 -", "alpha * (x0 - 0.0 *"),  # the first step of inversion left out
-    ("Table(t[:-1], t[1:],", "Table(t[1:], t[1:],"),
-    ("samplers.ddim_rows(abar[:-1], abar[1:], eta=0.0)", "samplers.ddim_rows(abar[1:], abar[:-1], eta=0.0)"),
     ("t < strength * schedule.timesteps", "t >= strength * schedule.timesteps"),
     ("jnp.full(len(x0), t[0]), noise)", "jnp.full(len(x0), t[-1]), noise)"),
     ("np.append(i[1:] == i[:-1], False)", "np.append(i[1:] != i[:-1], False)"),

@@ -165,9 +165,8 @@ def parse(monkeypatch):
         ("sample", ["--soft_label_gamma=0.5"], "--soft_label_gamma belongs to --as"),
         ("sample", ["--like=training", "--as=a", "--strength=0.5", "--soft_label_gamma=0"], "--soft_label_gamma is 0"),
         ("sample", ["--like=training", "--as=a"], "--strength is 1, which keeps nothing"),
-        ("sample", ["--across_walks", "--like=x"], "--across_walks and --like do not go together"),
-        ("sample", ["--across_walks", "--seconds=9"], "--across_walks and --seconds do not go together"),
-        ("sample", ["--interpolate=a,b", "--across_walks"], "--interpolate and --across_walks do not go together"),
+        ("sample", ["--like=x", "--seconds=9"], "--like and --seconds do not go together"),
+        ("sample", ["--interpolate=a,b", "--like=x"], "--interpolate and --like do not go together"),
         ("sample", ["--like=x", "--filter=physics"], "--like and --filter do not go together"),
         ("sample", ["--seconds=9", "--filter=physics"], "--seconds and --filter do not go together"),
         ("sample", ["--output_dir="], "--output_dir is empty: give a path"),
@@ -207,7 +206,6 @@ def test_a_flag_that_cannot_be_is_refused_by_its_name(parse, monkeypatch, tmp_pa
         (["--like=training"], "--base was trained on nobody of yours"),
         (["--like=x", "--as=a", "--strength=0.5"], "--strength is for training windows and variations"),
         (["--like=x", "--as=a"], "--as is for training windows and variations"),
-        (["--like=x", "--across_walks"], "--across_walks is for training windows"),
     ],
 )
 def test_the_base_model_has_no_training_windows(parse, arguments, says):

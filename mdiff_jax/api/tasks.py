@@ -109,17 +109,17 @@ def augment(
 ) -> str:
     """Writes a data set to train a classifier on: recorded training windows, and generated ones where they help.
 
-    Draws windows by each of the `recipes`, by default all, chooses among them on validation windows by judges of
-    `seeds`, and adds `share` times as many as there are recorded ones of each user: an hour on a CPU. Returns the page
+    Draws windows by each of the `recipes`, by default `recipes.USUAL`, chooses among them on validation windows by
+    judges of `seeds`, and adds `share` times as many as there are recorded ones of each user. Returns the page
     (Markdown) that says what it brings on test windows. Raises InputError for an `output` that exists.
 
         page = mdiff_jax.augment("runs/gait", "runs/augmented")
     """
     from mdiff_jax.evaluation import augmented_set
-    from mdiff_jax.evaluation.recipes import RECIPES
+    from mdiff_jax.evaluation.recipes import USUAL
 
     return augmented_set.write_augmented_set(
-        Path(workdir), Path(output), share, seeds, list(RECIPES) if recipes is None else recipes
+        Path(workdir), Path(output), share, seeds, USUAL if recipes is None else recipes
     )
 
 

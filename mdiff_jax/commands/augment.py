@@ -9,7 +9,8 @@ from mdiff_jax.runtime.flags import Flags, require, require_workdir
 from mdiff_jax.runtime.progress import doing
 from mdiff_jax.runtime.ranges import Range
 
-RECIPES = ("generated", "hard", "variations", "across_walks", "from_others")
+RECIPES = ("generated", "hard", "variations", "from_others")
+USUAL = ("generated", "variations")
 
 FLAGS = Flags()
 
@@ -24,7 +25,7 @@ SHARE = FLAGS.number(
 )
 
 FLAGS.group("choice of the recipe, on validation windows")
-RECIPE = FLAGS.texts("recipes", list(RECIPES), "Recipes to compare.")
+RECIPE = FLAGS.texts("recipes", list(USUAL), f"Recipes to compare, of {', '.join(RECIPES)}.")
 SEEDS = FLAGS.integer("seeds", 10, "Judges trained for each recipe.", Range(int, 1, 1000))
 
 

@@ -6,7 +6,7 @@ python sample.py --workdir=runs/gait --interpolate=ID_1,ID_5 --interpolate_steps
 python sample.py --workdir=runs/gait --like=FILE_OR_FOLDER --strength=0.6
 python sample.py --workdir=runs/gait --like=training --strength=0.5
 python sample.py --workdir=runs/gait --like=training --as=ID_1 --strength=0.6
-python sample.py --workdir=runs/gait --across_walks --filter=physics,novelty,hard
+python sample.py --workdir=runs/gait --filter=physics,novelty,hard
 python sample.py --workdir=runs/gait --user_ids=ID_1 --seconds=10
 python sample.py --workdir=runs/gait --teacher --sample_timesteps=64
 python sample.py --base --like=FOLDER
@@ -93,7 +93,6 @@ AS = FLAGS.text("as", None, "With --like: USER,USER or all, whom to draw windows
 GAMMA = FLAGS.number(
     "soft_label_gamma", None, "With --as: strength^gamma is the share of USER, 0.7 if not given.", ranges.GAMMAS
 )
-ACROSS = FLAGS.switch("across_walks", False, "Mixtures of two training windows of different walks of a user.")
 SECONDS = FLAGS.number("seconds", None, "Duration of walks longer than a window, in seconds.", ranges.SECONDS)
 WINDOW_SECONDS = FLAGS.number(
     "window_seconds", None, "With --seconds: duration of a window, if unknown.", ranges.SECONDS
@@ -150,7 +149,7 @@ def check_flags() -> None:
         raise InputError("--base knows nobody by name: give --like=FOLDER, windows of one person or a folder for each")
     if BASE.value and LIKE.value == TRAINING:
         raise InputError("--base was trained on nobody of yours: give --like=FOLDER, ./training if that is its name")
-    if BASE.value and (given := [f.name for f in (STRENGTH, AS, ACROSS) if f.present]):
+    if BASE.value and (given := [f.name for f in (STRENGTH, AS) if f.present]):
         raise InputError(f"--{given[0]} is for training windows and variations, with --workdir: remove it")
     require_together((INTERPOLATE_STEPS, INTERPOLATE), (STRENGTH, LIKE), (WINDOW_SECONDS, SECONDS))
     require_together((AS, LIKE), (GAMMA, AS))
@@ -158,8 +157,8 @@ def check_flags() -> None:
         raise InputError("--user_ids does not go with --interpolate, which names its users itself: remove one of them")
     if AS.value is not None and STRENGTH.value == 1:
         raise InputError("--strength is 1, which keeps nothing of the windows to draw --as USER: give 0.3 to 0.9")
-    jobs = (INTERPOLATE, ACROSS, SECONDS) if BASE.value else (INTERPOLATE, ACROSS, LIKE, SECONDS)
-    modes = [f for f in jobs if f.value not in (None, False)]
+    jobs = (INTERPOLATE, SECONDS) if BASE.value else (INTERPOLATE, LIKE, SECONDS)
+    modes = [f for f in jobs if f.value is not None]
     modes += [FILTER] if FILTER.value and not counts_by_user() else []
     if len(modes) > 1:
         raise InputError(f"--{modes[0].name} and --{modes[1].name} do not go together: give one of them")
@@ -215,7 +214,7 @@ def needs_teacher() -> str:
     """Returns why the decoder's student cannot draw what the flags ask for; '' where it can."""
     from mdiff_jax.inference import sampling_jobs
 
-    if LIKE.value is not None or ACROSS.value:
+    if LIKE.value is not None:
         return sampling_jobs.FROM_WINDOWS
     return sampling_jobs.OVERLAPPING if SECONDS.value is not None else ""
 
@@ -246,8 +245,6 @@ def make_job(model: "Model", count: int, seed: int) -> "SamplingJob":
     users = requested_users(model)
     if LIKE.value == TRAINING:
         return augmenting_jobs.training_variations(model, users, STRENGTH.value, count, seed)
-    if ACROSS.value:
-        return augmenting_jobs.across_walks(model, users, count, seed)
     if SECONDS.value is not None:
         return sampling_jobs.long_walks(model, users, count, seed, SECONDS.value, WINDOW_SECONDS.value)
     return sampling_jobs.plain_samples(model, users, count, seed)
@@ -284,8 +281,6 @@ def job_suffix() -> str:
     if SECONDS.value is not None:
         return f"_{SECONDS.value:g}s"
     filters = f"_filter_{'_'.join(sorted(FILTER.value))}" if FILTER.value else ""
-    if ACROSS.value:
-        return f"_across_walks{filters}"
     if LIKE.value and not BASE.value:
         drawn_as = f"_as_{AS.value.replace(',', '_and_')}" if AS.value is not None else ""
         return f"_like_{Path(LIKE.value).stem}{drawn_as}_strength{STRENGTH.value}{filters}"

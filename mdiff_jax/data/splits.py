@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -172,18 +172,6 @@ def time_positions(recordings: np.ndarray, indices: np.ndarray, gap: int) -> np.
     """Puts indices on one axis, those of different conditions more than `gap` apart."""
     conditions = np.unique([recording.rpartition("/")[0] for recording in recordings], return_inverse=True)[1]
     return conditions * (int(indices.max()) + gap + 2) + indices.astype(np.int64)
-
-
-def different_walks(recordings: np.ndarray, indices: np.ndarray, gap: int) -> Bool[np.ndarray, "n n"]:
-    """Returns which two of a user's windows are of different recordings, or where all are of one, more than `gap` apart
-    in time. None of these share pixels.
-    """
-    other = recordings[:, None] != recordings
-    if (indices < 0).any():
-        return other
-    place = time_positions(recordings, indices, gap)
-    apart = np.abs(place[:, None] - place) > gap
-    return apart & other if other.any() else apart
 
 
 def halve_walks(recordings: np.ndarray) -> Int[np.ndarray, " n"]:

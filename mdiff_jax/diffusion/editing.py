@@ -1,4 +1,4 @@
-"""Sampling from given spectrograms (inversion, mixing, partial re-noising, inpainting), and of longer walks."""
+"""Sampling from given spectrograms (mixing, partial re-noising, inpainting), and of longer walks."""
 
 from typing import NamedTuple
 
@@ -12,19 +12,6 @@ from mdiff_jax.diffusion.samplers import Denoise, State, Table
 from mdiff_jax.diffusion.schedules import NoiseSchedule
 from mdiff_jax.runtime.array_types import Array, Keys
 from mdiff_jax.runtime.errors import InputError
-
-
-def invert(denoise: Denoise, x0: State, *, schedule: NoiseSchedule, sample_timesteps: int, spacing: str) -> State:
-    """Returns the x_T that DDIM with eta 0 and the same steps leads nearly back to x_0 (Song et al. 2021, section 4.3).
-
-    DDIM runs upwards, each step with the estimate at its less noisy end. The first step cannot, since that end has no
-    noise: it goes to the x whose estimate is x_0, by one step of the iteration x / alpha += x_0 - D(x).
-    """
-    t = samplers.select_timesteps(schedule, sample_timesteps, spacing)[::-1]
-    abar = schedule.alphas_cumprod[t]
-    alpha = np.sqrt(abar[0], dtype=np.float32)
-    x = alpha * (2.0 * x0 - denoise(alpha * x0, jnp.full(len(x0), t[0])))
-    return samplers.run(denoise, x, Table(t[:-1], t[1:], *samplers.ddim_rows(abar[:-1], abar[1:], eta=0.0)))
 
 
 def slerp(

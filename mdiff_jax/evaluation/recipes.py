@@ -38,12 +38,6 @@ def vary_windows(model: Model, count: int, folder: Path) -> None:
     sample_writer.write_job(job, seed, folder)
 
 
-def mix_walks(model: Model, count: int, folder: Path) -> None:
-    """Between two training windows of different walks of a user."""
-    job = augmenting_jobs.across_walks(model, model.users, count, model.config.seed)
-    sample_writer.write_job(job, model.config.seed, folder)
-
-
 def redraw_others(model: Model, count: int, folder: Path) -> None:
     """Training windows of other users drawn as a user, with soft labels."""
     given, seed = user_windows.training_windows(model, model.users), model.config.seed
@@ -55,9 +49,9 @@ RECIPES: dict[str, Recipe] = {
     "generated": draw_plainly,
     "hard": draw_hard,
     "variations": vary_windows,
-    "across_walks": mix_walks,
     "from_others": redraw_others,
 }
+USUAL = ("generated", "variations")  # what the others bring, and do not: docs/augmentation.md
 
 
 def check_recipes(names: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdiff_jax.data import splits
 from mdiff_jax.inference import denoisers, pipeline, sampling_jobs
 from mdiff_jax.inference.model import Model
 from mdiff_jax.inference.sampling_jobs import SampleTask, SamplingJob, label
@@ -20,9 +19,7 @@ from mdiff_jax.runtime import prng
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.ranges import GAMMAS, STRENGTHS
 
-SHARES = (0.2, 0.8)  # of the second window in a mixture, from – to
 GAMMA = 0.7  # Wang et al. 2024 find .5 to .8 best
-WINDOW, PARTNER, SHARE = range(3)  # what numbers are drawn for
 Rows = Int[np.ndarray, " rows"]  # of given windows
 
 
@@ -90,74 +87,13 @@ def others_drawn_as(
     return make_job(model, given, rows, tasks, function, settings)
 
 
-def across_walks(model: Model, users: Sequence[str], count: int, seed: int) -> SamplingJob:
-    """`count` mixtures for each user of two training windows of different walks (`splits.different_walks`): of their
-    DDIM inversions on the circle, and of their embeddings likewise; the share of the second is drawn from SHARES.
-
-    Raises InputError for a sampler that adds noise, and for a user without two such windows.
-    """
-    if model.config.sample.sampler == "ddpm" or model.config.sample.eta:
-        raise InputError("--across_walks inverts sampling, which must add no noise: give --sampler=ddim --eta=0")
-    model = model.with_teacher(sampling_jobs.FROM_WINDOWS)
-    requests, given = model.requests(users, range(count)), training_windows(model, users)
-    pairs = np.concatenate([choose_pairs(model, given, user, count, seed) for user in users])
-    shares = np.concatenate([draw_shares(seed, user, count) for user in users])
-    first, last = np.split(embed_rows(model, given, pairs.T.ravel()), 2)
-    mixed = sampling_jobs.mix_embeddings(model, first, last, shares).astype(np.float32)
-    tasks = [
-        make_task(
-            request,
-            ("across_walks", seed),
-            {
-                "first": given.windows[a],
-                "last": given.windows[b],
-                "first_embedding": first[k],
-                "last_embedding": last[k],
-                "share": np.asarray(shares[k], np.float32),
-                "embedding": mixed[k],
-            },
-            {"share_of_second": float(shares[k])} | label({request.user: 1.0}, given.files[a], given.files[b]),
-        )
-        for k, (request, (a, b)) in enumerate(zip(requests, pairs.tolist(), strict=True))
-    ]
-    function = pipeline.make_window_mixture(denoisers.decoder_sampler(model.config, len(model.users)))
-    settings = {"across_walks": list(SHARES), **training_content(model)}
-    return make_job(model, given, pairs[:, 0], tasks, function, settings)
-
-
 # ----------------------------------------------------------------------------- which windows
 
 
 def choose_rows(seed: int, user: str, rows: Rows, count: int) -> Int[np.ndarray, " count"]:
     """Returns `count` of the rows for a user's samples, each once before any comes again."""
-    order = rows[np.argsort(draw_numbers(seed, user, WINDOW, len(rows)))]
-    return np.resize(order, count)
-
-
-def choose_pairs(model: Model, given: UserWindows, user: str, count: int, seed: int) -> Int[np.ndarray, "count 2"]:
-    """Returns rows of two windows of different walks of a user for each sample; InputError if there are none."""
-    own, dataset = rows_of(given, user), model.dataset
-    places = dataset.rows([given.files[row] for row in own.tolist()])
-    recordings, indices = np.array(dataset.recordings)[places], dataset.indices[places]
-    apart = splits.different_walks(recordings, indices, model.config.data.gap)
-    if not apart.any():
-        raise InputError(f"user '{user}' has no training windows of two walks: leave that user out of --user_ids")
-    first = choose_rows(seed, user, np.flatnonzero(apart.any(1)), count)
-    partners = [np.flatnonzero(apart[row]) for row in first.tolist()]
-    numbers = draw_numbers(seed, user, PARTNER, count)
-    last = [others[int(u * len(others))] for u, others in zip(numbers, partners, strict=True)]
-    return own[np.stack([first, np.array(last)], axis=1)]
-
-
-def draw_shares(seed: int, user: str, count: int) -> Float[np.ndarray, " count"]:
-    """Returns the share of the second window in each of a user's mixtures."""
-    low, high = SHARES
-    return (low + (high - low) * draw_numbers(seed, user, SHARE, count)).round(4)
-
-
-def draw_numbers(seed: int, user: str, purpose: int, count: int) -> Float[np.ndarray, " count"]:
-    """Returns a number in [0, 1) for each of a user's samples."""
-    return prng.uniform_numbers(seed, np.array(zlib.crc32(user.encode())), np.array(purpose), np.arange(count))
+    numbers = prng.uniform_numbers(seed, np.array(zlib.crc32(user.encode())), np.array(0), np.arange(len(rows)))
+    return np.resize(rows[np.argsort(numbers)], count)
 
 
 def rows_of(given: UserWindows, user: str) -> Rows:

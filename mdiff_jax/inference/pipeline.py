@@ -68,13 +68,6 @@ def make_window_redrawing(prior: SamplerSpec, decoder: SamplerSpec, strength: fl
     return functools.partial(redraw_windows, prior=prior, decoder=decoder, strength=strength)
 
 
-def make_window_mixture(decoder: SamplerSpec) -> SampleFunction:
-    """(variables, {'first', 'last', 'first_embedding', 'last_embedding', 'share', 'embedding', 'user', 'decoder_key'})
-    → {'spectrogram', 'frames'} of mixtures of windows.
-    """
-    return lambda variables, batch: mix_windows(decoder, variables["decoder"], batch)
-
-
 # ----------------------------------------------------------------------------- the two stages
 
 
@@ -146,30 +139,6 @@ def redraw_windows(
     if decoder.denoiser.native_frames:
         z = z.at[:, -1].set(encode_frames(batch["frames"], decoder.denoiser.shape[1]))
     return vary_windows(decoder, variables["decoder"], batch | {"embedding": z}, strength)
-
-
-def mix_windows(decoder: SamplerSpec, variables: Variables, batch: dict[str, Array]) -> dict[str, Array]:
-    """Inverts two windows 'first' and 'last' of each user, goes the 'share' of the way on the circle between their
-    noises, and decodes from there with the mixed 'embedding' (Song et al. 2021, appendix D.5).
-
-    The inversion is guided as the decoding is, so that two equal windows give nearly the same window back.
-    """
-    who, settings, keys = _who(batch), decoder.settings, batch["decoder_key"]
-    pairs = jnp.concatenate([batch["first"], batch["last"]])
-    z, frames = _split_frames(decoder, jnp.concatenate([batch["first_embedding"], batch["last_embedding"]]))
-    of_pairs = z, frames, jax.tree.map(lambda c: jnp.concatenate([c, c]), who)
-    x_T = editing.invert(
-        guided_decoder(decoder, variables, *of_pairs),
-        noise_floor.lower_floor(pairs, decoder.denoiser.noise_floor_margin),
-        schedule=settings.schedule,
-        sample_timesteps=settings.sample_timesteps,
-        spacing=settings.spacing,
-    )
-    first, last = jnp.split(x_T.reshape(len(pairs), -1), 2)
-    x_T = editing.slerp(first, last, batch["share"]).reshape(batch["first"].shape)
-    z, frames = _split_frames(decoder, batch["embedding"])
-    x = samplers.sample(guided_decoder(decoder, variables, z, frames, who), x_T, keys=keys, **settings._asdict())
-    return {"spectrogram": noise_floor.restore_floor(x), "frames": frames}
 
 
 def frames_of_one(frames: Array, windows: int) -> Array:

@@ -83,6 +83,6 @@ def test_every_command_has_a_script_but_doctor():
 
 def test_choices_are_those_of_the_functions():
     augment, evaluate = main.load("augment"), main.load("evaluate")
-    assert tuple(recipes.RECIPES) == augment.RECIPES
+    assert tuple(recipes.RECIPES) == augment.RECIPES and recipes.USUAL == augment.USUAL
     assert tuple(run.AUGMENTATION_JUDGES) == evaluate.JUDGES
     assert sweep.SWEEP_KINDS == evaluate.SWEEPS

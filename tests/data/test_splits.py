@@ -147,17 +147,6 @@ def test_other_files_are_no_split(tmp_path, text):
         splits.read_split(path)
 
 
-def test_walks_of_one_recording_are_apart_in_time():
-    indices = np.array([1, 2, 5, 9])
-    one = splits.different_walks(np.array(["w/1"] * 4), indices, 3)
-    assert one.tolist() == [[False, False, True, True]] * 1 + [[False, False, False, True]] + one.tolist()[2:]
-    assert (one == one.T).all() and not one.diagonal().any() and one[2, 3]
-    two = splits.different_walks(np.array(["w/1", "w/1", "w/2", "w/2"]), indices, 3)
-    assert two.tolist()[0] == [False, False, True, True] and not two[2, 3] and not two[1, 2]
-    unknown = splits.different_walks(np.array(["w/1", "w/1", "w/2"]), np.full(3, -1), 3)
-    assert unknown.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
-
-
 @pytest.mark.parametrize(
     ("recordings", "halves"),
     [("aabbbccd", [0, 0, 1, 1, 1, 0, 0, 1]), ("aaaaa", [0, 0, 0, 1, 1]), ("ab", [0, 1]), ("aa", [0, 1])],

@@ -1,4 +1,4 @@
-"""Laws of inversion, partial re-noising, inpainting and longer walks, on data that is known exactly."""
+"""Laws of partial re-noising, inpainting and longer walks, on data that is known exactly."""
 
 import functools
 
@@ -19,51 +19,6 @@ def draws(n):
     rng = np.random.default_rng(1)
     modes = rng.choice(analytic.MODES, n, p=analytic.WEIGHTS)
     return jnp.asarray((modes + analytic.WIDTH * rng.normal(size=n))[:, None], jnp.float32)
-
-
-# --- inversion
-
-
-@functools.cache
-def round_trip(n, spacing="trailing"):
-    how = {"schedule": SCHEDULE, "sample_timesteps": n, "spacing": spacing}
-    x0 = draws(200)
-    x_T = editing.invert(MIXTURE, x0, **how)
-    return np.asarray(x_T), np.asarray(samplers.sample(MIXTURE, x_T, method="ddim", **how) - x0)
-
-
-def test_inversion_then_sampling_returns_the_start_the_better_the_more_steps():
-    error = [np.sqrt(np.mean(round_trip(n)[1] ** 2)) for n in (20, 80, 320)]
-    assert error[1] < error[0] / 2.5 and error[2] < error[1] / 2.5 and error[2] < 0.01
-
-
-@pytest.mark.parametrize("spacing", ["leading", "logsnr"])
-def test_inversion_takes_any_spacing(spacing):
-    assert np.sqrt(np.mean(round_trip(100, spacing)[1] ** 2)) < 0.05
-
-
-def test_the_first_step_of_inversion_corrects_the_estimate():
-    """One step alone, Gaussian data: the estimate moves by g times a move of x / alpha, so 1 - (1 - g)² returns."""
-    schedule, how = schedules.linear(4), {"sample_timesteps": 1, "spacing": "leading"}
-    abar = schedule.alphas_cumprod
-    denoise, x0 = analytic.gaussian(abar), draws(50)
-    back = samplers.sample(
-        denoise, editing.invert(denoise, x0, schedule=schedule, **how), schedule=schedule, method="ddim", **how
-    )
-    g = abar[0] * analytic.STD**2 / (abar[0] * analytic.STD**2 + 1 - abar[0])
-    np.testing.assert_allclose(back - analytic.MEAN, (1 - (1 - g) ** 2) * (x0 - analytic.MEAN), atol=1e-5)
-
-
-def test_inverted_data_are_the_exact_flows_noise():
-    x_T, exact = round_trip(320)[0], analytic.mixture_flow(np.asarray(draws(200)), 1.0, SCHEDULE.alphas_cumprod[-1])
-    assert np.sqrt(np.mean((x_T - exact) ** 2)) < 0.02
-    assert x_T.std() == pytest.approx(1, abs=0.1)
-
-
-def test_inversion_bears_zero_terminal_snr():
-    schedule = schedules.make("cosine", 100, zero_terminal_snr=True)
-    x_T = editing.invert(lambda x, t: 0.5 * x, draws(3), schedule=schedule, sample_timesteps=10, spacing="trailing")
-    assert np.isfinite(x_T).all()
 
 
 # --- on the circle

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mdiff_jax.data import labels
-from mdiff_jax.inference import augmenting_jobs, provenance, sample_writer, user_windows
-from mdiff_jax.inference.augmenting_jobs import across_walks, others_drawn_as, training_variations
+from mdiff_jax.inference import provenance, sample_writer, user_windows
+from mdiff_jax.inference.augmenting_jobs import others_drawn_as, training_variations
 from mdiff_jax.runtime.errors import InputError
 
 
@@ -18,7 +18,6 @@ def others(model, users, count, seed, strength=0.5, gamma=0.7):
 
 
 JOBS = {
-    "across walks": across_walks,
     "training windows": functools.partial(training_variations, strength=0.5),
     "others": others,
 }
@@ -68,7 +67,6 @@ def test_more_of_a_job_join_the_first_and_others_do_not(trained, tmp_path):
     assert files[0] == first[0] and [tmp_path / label.file for label in labels.read_labels(tmp_path)] == files
     for other in (
         training_variations(trained, trained.users, 0.5, 2, 0),
-        across_walks(trained, trained.users, 2, 0),
         others(trained, trained.users, 2, 0, strength=0.6),
     ):
         with pytest.raises(InputError, match="give another --output_dir"):
@@ -82,43 +80,6 @@ def test_every_training_window_is_varied_before_any_is_again(trained):
         own = [file for file in trained.split["train"] if file.startswith(f"{user}/")]
         sources = [task.about["source"][0] for task in job.tasks if task.about["user"] == user]
         assert set(sources[: len(own)]) == set(own) and sources[len(own) :] == sources[: 50 - len(own)]
-
-
-def test_pairs_are_of_one_user_and_of_different_walks(trained):
-    dataset = trained.dataset
-    for task in across_walks(trained, trained.users, 30, 0).tasks:
-        rows = dataset.rows(task.about["source"])
-        assert dataset.user_ids[rows].tolist() == [trained.index(task.about["user"])] * 2
-        assert dataset.recordings[rows[0]] != dataset.recordings[rows[1]]
-        assert 0.2 <= task.about["share_of_second"] <= 0.8
-
-
-def test_a_mixture_of_a_window_with_itself_is_nearly_the_window(trained):
-    """Whatever the share, and with the guidance that samples are drawn with."""
-    model, requests = configured(trained, cond_scale=1.5), []
-    model.config.decoder.sample_timesteps = 60
-    job = across_walks(model, model.users, 2, 0)
-    for task in job.tasks:
-        inputs = dict(task.request.inputs)
-        inputs["last"], inputs["last_embedding"] = inputs["first"], inputs["first_embedding"]
-        inputs["embedding"] = inputs["first_embedding"]
-        requests.append(task.request._replace(inputs=inputs))
-    x = np.concatenate([w.spectrograms for _, w in model.run(requests, 0, job.function)])
-    first, other = (np.stack([t.request.inputs[name][..., 0] for t in job.tasks]) for name in ("first", "last"))
-    assert np.abs(x - first).mean() < 0.05 < np.abs(other - first).mean()
-
-
-@pytest.mark.parametrize("sample", [{"sampler": "ddpm"}, {"eta": 0.5}])
-def test_walks_are_not_mixed_by_a_sampler_that_adds_noise(trained, sample):
-    with pytest.raises(InputError, match="give --sampler=ddim --eta=0"):
-        across_walks(configured(trained, **sample), trained.users, 1, 0)
-
-
-def test_windows_of_one_walk_are_not_mixed(trained):
-    split = trained.split | {"train": [f for f in trained.split["train"] if f.startswith("walker_02")][:1]}
-    model = trained._replace(split=split)
-    with pytest.raises(InputError, match="'walker_02' has no training windows of two walks"):
-        across_walks(model, ["walker_02"], 1, 0)
 
 
 def test_what_a_window_is_drawn_as_knows_nothing_of_its_owner_but_the_noised_window(trained):
@@ -165,8 +126,7 @@ def test_a_file_of_somebody_else_is_drawn_as_a_new_user(enrolled, windows, tmp_p
         (lambda m: others(m, ["walker_01"], 1, 0, 1.0), "strength is 1.0, which keeps nothing"),
         (lambda m: others(m, ["walker_01"], 1, 0, 0.5, 0.0), "soft_label_gamma is 0.0"),
         (lambda m: others(m, ["nobody"], 1, 0), "user 'nobody' is unknown"),
-        (lambda m: across_walks(m, ["walker_01", "walker_01"], 1, 0), "twice"),
-        (lambda m: across_walks(m, ["NEW"], 1, 0), "'NEW' was enrolled and has no training windows"),
+        (lambda m: training_variations(m, ["walker_01", "walker_01"], 0.5, 1, 0), "twice"),
         (lambda m: training_variations(m, ["NEW"], 0.5, 1, 0), "'NEW' was enrolled and has no training windows"),
         (
             lambda m: others_drawn_as(m, user_windows.training_windows(m, ["walker_01"]), ["walker_01"], 0.5, 1, 0),
@@ -182,11 +142,4 @@ def test_jobs_that_cannot_be_are_refused(enrolled, make, says):
 @each_job
 def test_each_job_is_of_its_kind(trained, make):
     settings = make(trained, ["walker_01"], count=1, seed=0).settings
-    assert provenance.job_kind(settings) == ("across_walks" if make is across_walks else "like")
-
-
-def test_numbers_are_of_user_purpose_and_place():
-    one = augmenting_jobs.draw_numbers(0, "a", 0, 5)
-    np.testing.assert_array_equal(augmenting_jobs.draw_numbers(0, "a", 0, 9)[:5], one)
-    for seed, user, purpose in ((1, "a", 0), (0, "b", 0), (0, "a", 1)):
-        assert not np.isin(augmenting_jobs.draw_numbers(seed, user, purpose, 5), one).any()
+    assert provenance.job_kind(settings) == "like"
