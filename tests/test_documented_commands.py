@@ -19,8 +19,9 @@ from documented import DOCUMENTS, ROOT
 
 from mdiff_jax.commands import main
 from mdiff_jax.data import export
+from mdiff_jax.inference import base_model
 from mdiff_jax.runtime.errors import InputError
-from mdiff_jax.runtime.workdir import Workdir, write_json
+from mdiff_jax.runtime.workdir import Workdir, read_json, write_json
 
 EVERY = [command for document in DOCUMENTS for command in documented.commands(document)]
 FORMS = list(dict.fromkeys(documented.small(c) for c in EVERY if documented.program(c) not in documented.NOT_RUN))
@@ -161,14 +162,24 @@ def expected_end(form: tuple[str, ...]) -> contextlib.AbstractContextManager:
     return pytest.raises(InputError, match="pass --filter") if filtered else contextlib.nullcontext()
 
 
+def fit_in_two_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts a base model in place of the package's, whose people are fitted to in two steps."""
+    root = shutil.copytree(base_model.FOLDER, folder / "base_model")
+    config = read_json(root / "config.json", "")
+    config["enrollment"]["update_steps"] = 2
+    write_json(root / "config.json", config)
+    monkeypatch.setattr(base_model, "FOLDER", root)
+
+
 @pytest.mark.parametrize(
     "form",
     [pytest.param(form, id=" ".join(form), marks=[] if is_quick(form) else pytest.mark.slow) for form in FORMS],
 )
-def test_a_command_runs_in_its_small_form(form, here, load):
+def test_a_command_runs_in_its_small_form(form, here, load, monkeypatch):
     name, *arguments = form
     if name == "enroll" and "--base" in form:
         shutil.rmtree(here / "runs" / "people")  # it makes this folder
+        fit_in_two_steps(here, monkeypatch)
     for user in set(arguments) & {"--user_ids=ID_6", "--user_ids=ID_11"}:
         main.start(load("enroll"), [arguments[-1], f"--name={user[11:]}", "--path=ID_11"])
     if name == "evaluate" and not re.search("--(samples|sweep)=", " ".join(form)):
