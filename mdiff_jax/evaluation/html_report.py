@@ -34,7 +34,7 @@ MOST_USERS, MOST_COPIES = 500, 200  # in tables; longer ones leave the rest to r
 ENCODINGS = ((None, 100), (None, 85), (256, 80), (128, 70), (64, 60))  # longest side and quality; 100: lossless
 TABLE_SIZE, MAX_CELL, MAX_LABEL = 320, 26, 16  # of a confusion table, of a cell, and the letters of a name beside it
 TABLE_COLOR, MAX_TABLE_PIXELS = (70, 140, 220), 512  # of a table of many users, in the light and in the dark
-Image8 = UInt8[np.ndarray, "rows columns channels"]
+Image8 = UInt8[np.ndarray, "_ _ _"]  # rows, columns, channels: each image has its own
 
 
 class Page(NamedTuple):

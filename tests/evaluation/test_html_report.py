@@ -179,3 +179,9 @@ def test_the_report_of_few_has_fewer_parts():
     text = html_report.format_page(page._replace(**empty, title="nothing"))
     assert not Outline(text).open and "<table" not in text
     assert json.dumps(empty, default=str)
+
+
+def test_images_of_any_sizes_go_together():
+    images = [np.zeros(size, np.uint8) for size in ((16, 16, 3), (32, 20, 3))]
+    for _ in range(50):  # of a sequence, types are checked at a random place
+        assert len(html_report.encode_images(images)) == 2
