@@ -81,3 +81,12 @@ def windows(workdirs, trained, tmp_path_factory) -> Path:
 def enrolled(workdirs, root, tmp_path_factory):
     """As `trained`, with a user NEW added since."""
     return workdirs.load_with_new_user(root, tmp_path_factory.mktemp("enrolled"))
+
+
+@pytest.fixture
+def quick_judge(monkeypatch):
+    """Convolutional judges that learn next to nothing."""
+    cnn_classifier = importlib.import_module("mdiff_jax.metrics.cnn_classifier")
+    monkeypatch.setattr("mdiff_jax.evaluation.measures.SHORT_TRAINING", 2)
+    monkeypatch.setattr(cnn_classifier, "choose_training_steps", lambda windows: 2)
+    monkeypatch.setattr(cnn_classifier, "WIDTHS", (8, 8))

@@ -175,7 +175,7 @@ def fit_in_two_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "form",
     [pytest.param(form, id=" ".join(form), marks=[] if is_quick(form) else pytest.mark.slow) for form in FORMS],
 )
-def test_a_command_runs_in_its_small_form(form, here, load, monkeypatch):
+def test_a_command_runs_in_its_small_form(form, here, load, quick_judge, monkeypatch):
     name, *arguments = form
     if name == "enroll" and "--base" in form:
         shutil.rmtree(here / "runs" / "people")  # it makes this folder

@@ -1,19 +1,9 @@
-"""Quick judges, and a model of recordings whose windows keep their own frames."""
+"""A model of recordings whose windows keep their own frames."""
 
 import pytest
 import recordings
 
 from mdiff_jax.data import export
-from mdiff_jax.evaluation import measures
-from mdiff_jax.metrics import cnn_classifier
-
-
-@pytest.fixture
-def quick_judge(monkeypatch):
-    """Convolutional judges that learn next to nothing."""
-    monkeypatch.setattr(measures, "SHORT_TRAINING", 2)
-    monkeypatch.setattr(cnn_classifier, "choose_training_steps", lambda windows: 2)
-    monkeypatch.setattr(cnn_classifier, "WIDTHS", (8, 8))
 
 
 @pytest.fixture(scope="module")
