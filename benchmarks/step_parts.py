@@ -30,8 +30,8 @@ from mdiff_jax.training.train_state import train_step
 USERS, STEPS = 6, 1000
 
 
-def make_parts(config: Any, batch_size: int) -> dict[str, Callable[[], Any]]:
-    """Returns the parts by name, ready to be called."""
+def make_parts(config: Any, batch_size: int, only: str | None = None) -> dict[str, Callable[[], Any]]:
+    """Returns the parts by name, or one of them, ready to be called."""
     rng, index = np.random.default_rng(0), np.arange(batch_size, dtype=np.int32)
     shape = (batch_size, *spectrogram_shape(config))
     batch = {
@@ -73,7 +73,8 @@ def make_parts(config: Any, batch_size: int) -> dict[str, Callable[[], Any]]:
         "whole step": (step, (state, batch)),
     }
     parts = {}
-    for name, (function, arguments) in tqdm(functions.items(), desc="compiling"):
+    chosen = {name: functions[name] for name in functions if only in (None, name)}
+    for name, (function, arguments) in tqdm(chosen.items(), desc="compiling"):
         compiled = jax.jit(function).lower(*arguments).compile()
         parts[name] = lambda compiled=compiled, arguments=arguments: jax.block_until_ready(compiled(*arguments))
         parts[name]()

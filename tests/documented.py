@@ -113,6 +113,7 @@ NOT_RUN = {  # only their flags are checked
     "tests/kills.py": "kills trainings for minutes",
     "benchmarks/augmentation.py": "tests/evaluation/test_augmentation_study.py runs it",
     "benchmarks/compiler.py": "tests/test_compiler.py runs it",
+    "benchmarks/network_shapes.py": "tests/test_time_to_quality.py runs it",
     "benchmarks/newcomer.py": "trains several models",
     "benchmarks/sample.py": "needs PyTorch and diffusers",
     "benchmarks/sampling_at_scale.py": "draws thousands of windows and kills samplings",

@@ -155,3 +155,21 @@ def test_the_benchmark_runs_and_resumes(tmp_path, contenders):
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0 and "min left" not in again.stdout
     assert (tmp_path / "table.md").read_text() == table
+
+
+@pytest.mark.slow
+def test_shapes_are_compared_and_what_is_done_stays(tmp_path):
+    command = [sys.executable, "benchmarks/network_shapes.py", f"--output={tmp_path}", "--config=tests/small_run.py"]
+    command += ["--shapes=more_fine_layers", "--steps=4", "--samples=3"]
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    table = (tmp_path / "table.md").read_text()
+    assert table in first.stdout and "| as it is | more fine layers |" in table and "validation loss" in table
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0 and "min left" not in again.stdout
+
+
+def test_a_shape_that_is_not_known_is_refused(tmp_path):
+    command = [sys.executable, "benchmarks/network_shapes.py", f"--output={tmp_path}", "--shapes=round"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode and "'round'" in done.stderr and "wider" in done.stderr
