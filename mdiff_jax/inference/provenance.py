@@ -17,7 +17,8 @@ Record = dict[str, Any]  # 'files': name → what is known of it; 'rejected': na
 
 # of a folder of plain samples, beside the images
 FILES = ("provenance.json", "grid.png", "samples.npz", "samples.mat", labels.FILE, labels.METADATA_FILE)
-JOB_KINDS = ("interpolate", "like", "seconds", "filter")  # the first of these settings names a job
+# the first of these settings names a job; folders of older versions may have across_walks
+JOB_KINDS = ("interpolate", "across_walks", "like", "seconds", "filter")
 MAX_SUFFIX_BYTES = 120  # of the name of a folder, which may have 255
 KEYS_WITHOUT_EFFECT = ("num_samples_per_user", "batch_size", "teacher")  # of config.sample
 KEYS_BESIDE_SETTINGS = {"complete", "files", "rejected", "share_rejected", "enrolled"}
