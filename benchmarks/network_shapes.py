@@ -99,18 +99,14 @@ def train_shape(study: Study, shape: str) -> None:
     """Trains the decoder of a shape for its share of steps."""
     from mdiff_jax.training import train_loop
 
-    pace, root, config = (
-        read_json(study.output / "pace.json", REMEDY),
-        study.output / shape,
-        configuration(study, shape),
-    )
+    pace, root = read_json(study.output / "pace.json", REMEDY), study.output / shape
+    config = configuration(study, shape)
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(study.shared, root, ignore=shutil.ignore_patterns("config.json", "cache", "done.json"))
-    windows = len(read_json(Workdir(root).split, REMEDY)["train"])
-    steps = study.steps * pace[AS_IT_IS] / pace[shape]
+    an_epoch = len(read_json(Workdir(root).split, REMEDY)["train"]) // config.decoder.batch_size  # steps
     config.stage = "decoder"
-    config.decoder.epochs = max(1, round(steps / (windows // config.decoder.batch_size)))
-    config.checkpoint_every = -(-config.decoder.epochs * (windows // config.decoder.batch_size) // 4)
+    config.decoder.epochs = max(1, round(study.steps * pace[AS_IT_IS] / pace[shape] / an_epoch))
+    config.checkpoint_every = -(-config.decoder.epochs * an_epoch // 4)
     adopt_stages(root, config)
     train_loop.train(config, root)
     write_json(root / "training.json", {"epochs": config.decoder.epochs})

@@ -138,14 +138,11 @@ def sample_end_embeddings(model: Model, requests: Sequence[pipeline.SampleReques
     return np.concatenate([out["embedding"] for _, out in chunks])
 
 
-def mix_embeddings(
-    model: Model, first: np.ndarray, last: np.ndarray, share: float | Float[np.ndarray, " n"]
-) -> np.ndarray:
+def mix_embeddings(model: Model, first: np.ndarray, last: np.ndarray, share: float) -> np.ndarray:
     """From first (n, D), share 0, to last along the great circle of unit embeddings; numbers of frames in a line."""
-    share = np.broadcast_to(share, len(first))
     mean, deviation = model.constants["embedding_mean"], model.constants["embedding_deviation"]
     start, end = (z[:, : len(mean)] * deviation + mean for z in (first, last))
-    rest = (1 - share[:, None]) * first[:, len(mean) :] + share[:, None] * last[:, len(mean) :]
+    rest = (1 - share) * first[:, len(mean) :] + share * last[:, len(mean) :]
     return np.concatenate([model.standardise(np.asarray(editing.slerp(start, end, share))), rest], axis=1)
 
 

@@ -143,7 +143,7 @@ def scan_path(model: Model, path: Path) -> tuple[Path, list[sources.WindowSource
     if check_regular(path).is_file():
         return path.parent, scan_single_file(path, stft)
     folders, suffixes = sources.user_folders(path), (*images.SUFFIXES, *array_files.SUFFIXES)
-    if folders and not any(p.suffix.lower() in suffixes for p in list_visible(path) if p not in folders):
+    if folders and not any(p.suffix.lower() in suffixes and not p.is_dir() for p in list_visible(path)):
         root, items = path, [item for folder in folders for item in sources.scan_user(path, folder, stft)]
     else:
         root, items = path.parent, sources.scan_user(path.parent, path, stft)
