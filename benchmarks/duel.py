@@ -12,6 +12,7 @@ from pathlib import Path
 
 PROGRAM = Path(__file__).with_name("contender.py")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # all of them share one GPU
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # for all, as `mdiff` begins
 
 
 def main(task: str, description: str) -> None:

@@ -582,6 +582,7 @@ def write_results(study: Study, runs: Sequence[Run]) -> str:
 def main() -> None:
     study, runs = parse(sys.argv[1:])
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared with PyTorch
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # for all, as `mdiff` begins
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where others work too, PyTorch's threads spin in vain
     study.output.mkdir(parents=True, exist_ok=True)
     for _ in run_tasks(plan_tasks(study, runs)):

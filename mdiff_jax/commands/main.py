@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import NoReturn
 
-from mdiff_jax.runtime import cli
+from mdiff_jax.runtime import cli, huge_pages
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.version import VERSION
 
@@ -20,12 +20,22 @@ mdiff COMMAND --help lists the flags of a command, mdiff --version says which ve
 
 def main() -> NoReturn:
     """Runs `mdiff`."""
+    name, *others = sys.argv[1:] or ["--help"]
+    if name in COMMANDS:
+        ask_for_huge_pages(others)
     cli.guard(lambda: dispatch(sys.argv[1:]))
 
 
 def run(name: str) -> NoReturn:
     """Runs a command as a script of its own."""
+    ask_for_huge_pages(sys.argv[1:])
     cli.guard(lambda: start(load(name), sys.argv[1:]))
+
+
+def ask_for_huge_pages(arguments: list[str]) -> None:
+    """Asks for huge pages, which begins the process anew, unless a command is only asked for its help."""
+    if not set(arguments) & set(cli.HELP):
+        huge_pages.ask()
 
 
 def dispatch(arguments: list[str]) -> None:
