@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.data = default.get_config().data
     config.people.user_row = True
     config.encoder.update(epochs=40, batch_size=32, contrastive_weight=0.0)
-    config.prior.update(epochs=160)
+    config.prior.update(epochs=160, sample_timesteps=16)
     config.decoder.update(epochs=60)
     config.distill.teacher_timesteps = 32
     config.distill.optimizer.update(learning_rate=5e-4, warmup_steps=50)

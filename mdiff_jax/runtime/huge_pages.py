@@ -11,9 +11,9 @@ def ask() -> None:
     """Begins this process anew, with the same arguments, where its C library can be asked for huge pages and was not.
 
     Compiled programs take their memory from the system at every call: 66,000 page faults in a training step of
-    `configs/gait_cpu.py` on a CPU, a tenth of its time (`benchmarks/page_faults.py`). glibc from 2.35 on asks for huge
-    pages where its tunable says so; nothing changes with older ones, where a value of the tunable is given, or where
-    the process is another program's: a notebook's, which runs a script of ours.
+    `configs/gait_cpu.py` on a CPU, a twentieth of the cores' work (`benchmarks/page_faults.py`). glibc from 2.35 on
+    asks for huge pages where its tunable says so; nothing changes with older ones, where a value of the tunable is
+    given, or where the process is another program's: a notebook's, which runs a script of ours.
     """
     given = os.environ.get(VARIABLE, "")
     if sys.orig_argv[-len(sys.argv) :] != sys.argv:
