@@ -523,6 +523,7 @@ def plot_figures(path: Path, columns: Mapping[tuple[str, float], Mapping[str, Ce
         if name in real and real[name].value is not None:
             axis.axhline(real[name].value, color="#555555", linewidth=1, linestyle=":", label="real, unseen")
         axis.set_title(name, fontsize=8)
+        axis.set_xlim(left=0)
         axis.set_ylim(bottom=0 if name == "windows a second" else None)
         axis.tick_params(labelsize=7)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=8)
