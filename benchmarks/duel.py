@@ -10,9 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import in_turn
+
+from mdiff_jax.runtime import huge_pages
+
 PROGRAM = Path(__file__).with_name("contender.py")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # all of them share one GPU
-os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # for all, as `mdiff` begins
 
 
 def main(task: str, description: str) -> None:
@@ -26,6 +31,7 @@ def main(task: str, description: str) -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--contenders", default="ours,eager,compiled" + ",student" * (task == "sample"))
     given = parser.parse_args()
+    huge_pages.ask()  # for all, as `mdiff` begins
     with tempfile.TemporaryDirectory() as cache:
         for precision in given.precisions.split(","):
             given.precision = precision
@@ -44,14 +50,12 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
     names, about, seconds, processes = given.contenders.split(","), {}, {}, {}
     for name in names:
         command = [sys.executable, str(PROGRAM), name, *common, f"--scale={flops['scale']}"]
-        processes[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes[name] = in_turn.start(command)
         about[name], seconds[name] = json.loads(processes[name].stdout.readline()), []
         print(f"{name}: ready after {about[name]['compile_s']:.1f} s of compiling and first run", flush=True)
     for _ in range(given.repeats):  # one at a time, in turn: other load on the machine affects all alike
         for name, process in processes.items():
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            seconds[name].append(json.loads(process.stdout.readline())["seconds"])
+            seconds[name].append(in_turn.work(process)["seconds"])
     for name, process in processes.items():
         out, _ = process.communicate()
         about[name] |= json.loads(out.splitlines()[-1])

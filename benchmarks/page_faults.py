@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import in_turn
 from tqdm import tqdm
 
 from mdiff_jax.runtime.huge_pages import TUNABLE, VARIABLE
@@ -50,17 +50,14 @@ def main() -> None:
     if given.serve:
         return serve(given.config, given.batch)
     command = [sys.executable, __file__, "--serve", f"--config={given.config}", f"--batch={given.batch}"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = {}
     for way, value in WAYS.items():
-        processes[way] = subprocess.Popen(command, env=os.environ | {VARIABLE: value}, **pipes)
+        processes[way] = in_turn.start(command, env=os.environ | {VARIABLE: value})
         processes[way].stdout.readline()
     found: dict[str, list] = {way: [] for way in WAYS}
     for _ in tqdm(range(given.repetitions), desc="steps"):
         for way, process in processes.items():
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            found[way].append(json.loads(process.stdout.readline()))
+            found[way].append(in_turn.work(process))
     for process in processes.values():
         process.communicate()
     print(f"\n| a step of {given.config} | {' | '.join(COUNTED)} |\n|---|---|---|---|")

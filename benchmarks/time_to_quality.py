@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from mdiff_jax.runtime import cli
+from mdiff_jax.runtime import cli, huge_pages
 from mdiff_jax.runtime.config_files import load_config
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, atomic_folder, read_json, write_json, write_text
@@ -583,7 +583,7 @@ def write_results(study: Study, runs: Sequence[Run]) -> str:
 def main() -> None:
     study, runs = parse(sys.argv[1:])
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared with PyTorch
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # for all, as `mdiff` begins
+    huge_pages.ask()  # for all, as `mdiff` begins
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where others work too, PyTorch's threads spin in vain
     study.output.mkdir(parents=True, exist_ok=True)
     for _ in run_tasks(plan_tasks(study, runs)):

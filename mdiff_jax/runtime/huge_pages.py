@@ -16,9 +16,9 @@ def ask() -> None:
     given, or where the process is another program's: a notebook's, which runs a script of ours.
     """
     given = os.environ.get(VARIABLE, "")
-    if sys.orig_argv[-len(sys.argv) :] != sys.argv:
-        return
-    if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}) or TUNABLE in given or not sys.executable:
+    of_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
+    of_this_program = sys.orig_argv[-len(sys.argv) :] == sys.argv
+    if TUNABLE in given or not (of_glibc and of_this_program and sys.executable):
         return
     os.environ[VARIABLE] = ":".join(filter(None, [given, f"{TUNABLE}=1"]))
     with contextlib.suppress(OSError):

@@ -27,14 +27,18 @@ print(json.dumps([os.getpid(), sys.argv[1:], sys.flags.utf8_mode, os.environ.get
 of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 
 
+def environment(given: str | None) -> dict[str, str]:
+    """Returns the environment of these tests with this value of the variable, or without one."""
+    others = {name: value for name, value in os.environ.items() if name != huge_pages.VARIABLE}
+    return others | {"PYTHONPATH": os.getcwd()} | ({} if given is None else {huge_pages.VARIABLE: given})
+
+
 def run(tmp_path: Path, given: str | None) -> tuple[list[str], list]:
     """Runs the program with this value of the variable; returns the lines before it asks, and what it says at last."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    environment = {name: value for name, value in os.environ.items() if name != huge_pages.VARIABLE}
-    environment |= {"PYTHONPATH": os.getcwd()} | ({} if given is None else {huge_pages.VARIABLE: given})
     command = [sys.executable, "-X", "utf8", str(program), "--flag=a b", "ö", ""]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment(given), capture_output=True, text=True, check=True)
     *before, last = done.stdout.splitlines()
     return before, json.loads(last)
 
@@ -56,9 +60,8 @@ def test_the_process_of_another_program_goes_on(tmp_path):
     """A notebook's `%run train.py` sets `sys.argv` and runs the script in the process of the notebook."""
     (tmp_path / "train.py").write_text(PROGRAM)
     code = "import runpy, sys; sys.argv = ['train.py', '--config=tiny']; runpy.run_path('train.py')"
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
-    environment.pop(huge_pages.VARIABLE, None)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    pipes = {"capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(None), **pipes)
     before, last = done.stdout.splitlines()
     assert json.loads(last)[0] == int(before) and json.loads(last)[3] is None
 
