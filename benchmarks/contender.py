@@ -1,12 +1,15 @@
 """Runs one contender of a benchmark in its own process: our decoder, its student, or diffusers' UNet of that shape.
 
 Started by `duel.py`. Prints a line of JSON when it is ready, one for each line that it reads (the seconds of one
-repetition), and one with its peak memory when the input ends. Both networks have AdamW and one moving average.
+repetition), and one with its peak memory since then when the input ends. Both networks have AdamW and one moving
+average.
 """
 
 import argparse
+import contextlib
 import functools
 import json
+import re
 import resource
 import runpy
 import sys
@@ -40,7 +43,7 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
 
     from mdiff_jax.config import condition_size, person_size, spectrogram_shape
     from mdiff_jax.inference import denoisers, pipeline
-    from mdiff_jax.runtime import parallel, prng
+    from mdiff_jax.runtime import compilation_cache, parallel, prng
     from mdiff_jax.training import stages
 
     jax.config.update("jax_compilation_cache_dir", given.cache)
@@ -61,6 +64,7 @@ def ours(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
         batch = next(parallel.prefetch(iter([batch | {"user": user, "example": example}])))
         step = stages.compile_train_step(config, "decoder", users, 1000, config.decoder.timesteps)
         cost, box = step.cost(state, batch, key), [state]
+        compilation_cache.release_memory()  # as training does
 
         def repeat() -> None:
             box[0], metrics = step(box[0], batch, key)
@@ -132,7 +136,7 @@ def theirs(given: argparse.Namespace) -> tuple[Callable[[], None], dict]:
 
 
 def peak_mib(is_ours: bool) -> float:
-    """Returns the peak memory of the device; of this process where that is the CPU."""
+    """Returns the peak memory of the device; where that is the CPU, of this process since `restart_peak`."""
     if is_ours:
         import jax
 
@@ -143,7 +147,15 @@ def peak_mib(is_ours: bool) -> float:
 
         if torch.cuda.is_available():
             return torch.cuda.max_memory_allocated() / 2**20
+    with contextlib.suppress(OSError, TypeError):  # not on Linux
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def restart_peak() -> None:
+    """Has `peak_mib` count from here, where the system can: on Linux (proc(5), clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def main() -> None:
@@ -164,7 +176,8 @@ def main() -> None:
         return
     is_ours = given.contender in ("ours", "student")
     repeat, about = (ours if is_ours else theirs)(given)
-    print(json.dumps(about), flush=True)
+    print(json.dumps(about | {"start_mib": peak_mib(is_ours)}), flush=True)
+    restart_peak()
     for _ in sys.stdin:
         began = time.perf_counter()
         repeat()

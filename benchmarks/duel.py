@@ -65,8 +65,11 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
     median = {name: statistics.median(values) for name, values in seconds.items()}
     print(f"\n{task}, {given.config}, batch {given.batch}, {given.precision}")
     print(f"{given.precision} matrices here: {rate / 1e9:.0f} GFLOP/s")
-    print("| | ms | windows/s | relative to ours | parameters M | peak MiB | GFLOP/s, share of the matrix rate |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| | ms | windows/s | relative to ours | parameters M | peak MiB | peak MiB of the start | "
+        "GFLOP/s, share of the matrix rate |"
+    )
+    print("|---" * 8 + "|")
     for name in names:
         achieved = forward[name] * passes[name] / median[name]
         ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds[name], strict=True))
@@ -77,6 +80,7 @@ def run(task: str, given: argparse.Namespace, cache: str) -> None:
             f"{ratio:.2f}",
             f"{about[name]['parameters'] / 1e6:.2f}",
             f"{about[name]['peak_mib']:.0f}",
+            f"{about[name]['start_mib']:.0f}",
             f"{achieved / 1e9:.0f}, {achieved / rate:.0%}",
         )
         print(f"| {' | '.join(cells)} |", flush=True)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from time_to_quality import FIGURES, REMEDY, Cell, listed, run_tasks
 
-from mdiff_jax.runtime import cli
+from mdiff_jax.runtime import cli, huge_pages
 from mdiff_jax.runtime.config_files import load_config
 from mdiff_jax.runtime.errors import InputError
 from mdiff_jax.runtime.workdir import Workdir, read_json, write_json, write_text
@@ -40,6 +40,7 @@ SHAPES: dict[str, dict[str, Any]] = {  # keys of the decoder
 }
 SHOWN = tuple(name for name in FIGURES if name != "suspected copies of a part")
 TIMED_STEPS = 5
+DRAWN_TIMESTEPS = 16  # more of them draw no better: docs/timesteps.md
 
 
 class Study(NamedTuple):
@@ -63,6 +64,7 @@ def configuration(study: Study, shape: str) -> Any:
     if study.path:
         config.data.path = study.path
     config.decoder.update(SHAPES[shape])
+    config.decoder.sample_timesteps = min(config.decoder.sample_timesteps, DRAWN_TIMESTEPS)
     return config
 
 
@@ -225,6 +227,7 @@ def parse(arguments: list[str]) -> Study:
 
 
 def main() -> None:
+    huge_pages.ask()
     study = parse(sys.argv[1:])
     study.output.mkdir(parents=True, exist_ok=True)
     done: list[str] = []
