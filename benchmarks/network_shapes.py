@@ -138,12 +138,14 @@ def draw(study: Study, shape: str) -> None:
     model = load(root)
     model = calibration.calibrate(model, np.arange(len(model.users)), Workdir(root))
     sample_writer.write_samples(model, model.users, study.samples, study.seed, root / "samples" / "drawn")
-    requests = model.requests(model.users, range(-(-model.config.sample.batch_size // len(model.users))))
+    size = model.config.sample.batch_size
+    requests = model.requests(model.users, range(-(-size // len(model.users))))[:size]
     spent = []
     for _ in range(3):
         began = time.process_time()
-        count = len(list(model.run(requests, study.seed)))
-        spent.append((time.process_time() - began) / count)
+        for _ in model.run(requests, study.seed):
+            pass
+        spent.append((time.process_time() - began) / len(requests))
     write_json(root / "drawing.json", {"seconds": min(spent), "parameters": count_parameters(model)})
 
 
