@@ -149,6 +149,8 @@ def small(command: Command) -> tuple[str, ...]:
         flags["config.stage"] = "all"  # of which the others are small
     if "config.distill.curriculum" in flags:
         flags["config.distill.curriculum"] = "((2, 1), (1, 1))"
+    if "config.decoder.channels" in flags:
+        flags["config.decoder.channels"] = "(4,)"
     if "config.data.windows_per_user" in flags:
         flags["config.data.windows_per_user"] = "2"
     if name == "train" and "config.data.path" in flags:
