@@ -98,6 +98,7 @@ SMALL = {  # flags that go over those of a document
     "mdiff_jax/data/export.py": {"walkers": "2", "recordings": "1", "windows": "2", "output": "exported"},
     "benchmarks/difficulty.py": {"users": "2", "windows": "6", "seeds": "0"},
     "benchmarks/endurance.py": {"steps": "3", "precisions": "float32"},
+    "benchmarks/layer_costs.py": {"batch": "1", "repetitions": "1"},
     "benchmarks/page_faults.py": {"config": "small_run.py", "batch": "2", "repetitions": "1"},
     "benchmarks/profile_step.py": {"config": "small_run.py", "batch": "2", "steps": "2"},
     "benchmarks/step_parts.py": {"config": "small_run.py", "batch": "2", "repetitions": "1"},
